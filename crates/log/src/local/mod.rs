@@ -1,0 +1,325 @@
+//! The log on a local disk: preallocated segment files, written sequentially by one thread.
+//!
+//! Segment files are named `0000000000000001.log` and up. Each begins with a 64-byte header (integers little-endian):
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0–7 | magic `THALWEG` and a zero byte |
+//! | 8–11 | format version, 1 |
+//! | 12–15 | CRC of the last batch before this segment (0 for the first): the chain goes on across files |
+//! | 16–23 | number of the segment |
+//! | 24–31 | log position of the segment's first batch; positions count bytes of batches since the log began |
+//! | 32–59 | zero |
+//! | 60–63 | CRC-32C of bytes 0–59 |
+//!
+//! Batches follow (see `batch.rs`) until the first eight zero bytes or the end of the file.
+//!
+//! **One segment is always held in reserve**, created and preallocated before it is needed. When the disk has no room
+//! for the next reserve the log says so while there is still space for everything that is on its way, so a full disk
+//! refuses new writes and loses none.
+//!
+//! **Torn or damaged?** Reading stops at the first batch that does not fit. If nothing that was ever durable can lie
+//! at or after that point it is the torn tail of a crash: it is cut. Whether something can is known from the batches
+//! that come later: each carries the position that was durable when it was written. A later segment, or a later batch
+//! header whose durable position is beyond the gap, proves that the gap was acknowledged: that is damage, and the log
+//! refuses to open.
+
+mod recovery;
+mod segment;
+
+use crate::batch::{Batch, Encoder};
+use crate::{Log, LogError, LogReport, Lsn};
+use parking_lot::Mutex;
+use segment::{Segment, SegmentHeader};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use thalweg_base::fs::Fs;
+
+/// How a local log is kept.
+#[derive(Clone, Debug)]
+pub struct LocalLogSettings {
+    /// Where the segment files are.
+    pub directory: PathBuf,
+    /// Size of a segment file. A batch that is larger gets a larger one.
+    pub segment_bytes: u64,
+    /// Payloads of at least this size are compressed with LZ4.
+    pub compress_min_bytes: usize,
+}
+
+/// A log in segment files on one disk.
+pub struct LocalLog {
+    fs: Arc<dyn Fs>,
+    settings: LocalLogSettings,
+    writer: Mutex<Writer>,
+    poisoned: AtomicBool,
+}
+
+struct Writer {
+    encoder: Encoder,
+    /// Oldest first; the last one is written to.
+    segments: Vec<Segment>,
+    reserve: Option<Segment>,
+    /// Log position of the end of what was written, and of what is durable.
+    position: u64,
+    durable_position: u64,
+    unsynced: bool,
+    bytes: Vec<u8>,
+    report: LogReport,
+}
+
+impl LocalLog {
+    /// Opens the log in a directory, or begins one. Cuts a torn tail; refuses a damaged log.
+    pub fn open(fs: Arc<dyn Fs>, settings: LocalLogSettings) -> Result<Self, LogError> {
+        let directory = &settings.directory;
+        fs.create_dir_all(directory).map_err(io_error("create directory", directory))?;
+        let recovered = recovery::recover(fs.as_ref(), directory)?;
+        let encoder =
+            Encoder { chain: recovered.chain, compress_min_bytes: settings.compress_min_bytes };
+        let report = LogReport { torn_bytes: recovered.torn_bytes, ..LogReport::default() };
+        let writer = Writer {
+            encoder,
+            segments: recovered.segments,
+            reserve: None,
+            position: recovered.position,
+            durable_position: recovered.position,
+            unsynced: false,
+            bytes: Vec::new(),
+            report,
+        };
+        let log = Self { fs, settings, writer: Mutex::new(writer), poisoned: false.into() };
+        let mut writer = log.writer.lock();
+        log.ensure_reserve(&mut writer)?;
+        if writer.segments.is_empty() {
+            log.roll(&mut writer, 0)?;
+        }
+        drop(writer);
+        Ok(log)
+    }
+
+    /// Makes the reserve the current segment and prepares the next reserve. `needed` is what must fit.
+    fn roll(&self, writer: &mut Writer, needed: u64) -> Result<(), LogError> {
+        self.ensure_reserve(writer)?;
+        let Some(mut next) = writer.reserve.take() else { return Err(self.full()) };
+        let capacity = segment::HEADER_BYTES + needed;
+        if next.capacity < capacity {
+            if let Err(error) = next.file.allocate(capacity) {
+                writer.reserve = Some(next);
+                return Err(self.not_written("extend segment", error));
+            }
+            next.capacity = capacity;
+        }
+        let header = SegmentHeader {
+            chain: writer.encoder.chain,
+            number: next.number,
+            base_position: writer.position,
+        };
+        self.sync_segment(writer)?;
+        if let Err(error) = next.begin(&header) {
+            self.poisoned.store(true, Ordering::Release);
+            return Err(LogError::SyncFailed { source: error });
+        }
+        writer.segments.push(next);
+        // Failing to prepare the one after is not an error yet: `has_room` tells.
+        let _no_room_yet = self.ensure_reserve(writer);
+        Ok(())
+    }
+
+    fn ensure_reserve(&self, writer: &mut Writer) -> Result<(), LogError> {
+        if writer.reserve.is_some() {
+            return Ok(());
+        }
+        let number = writer.segments.last().map_or(1, |last| last.number + 1);
+        let path = self.settings.directory.join(segment::file_name(number));
+        match Segment::prepare(self.fs.as_ref(), &path, number, self.settings.segment_bytes) {
+            Ok(segment) => {
+                self.fs.sync_dir(&self.settings.directory).map_err(|source| self.poison(source))?;
+                writer.reserve = Some(segment);
+                Ok(())
+            }
+            Err(error) => {
+                let _best_effort = self.fs.remove(&path);
+                Err(self.not_written("create segment", error))
+            }
+        }
+    }
+
+    fn sync_segment(&self, writer: &mut Writer) -> Result<(), LogError> {
+        if self.poisoned.load(Ordering::Acquire) {
+            return Err(LogError::Poisoned);
+        }
+        if !writer.unsynced {
+            return Ok(());
+        }
+        let Some(current) = writer.segments.last() else { return Ok(()) };
+        current.file.sync_data().map_err(|source| self.poison(source))?;
+        writer.unsynced = false;
+        writer.durable_position = writer.position;
+        Ok(())
+    }
+
+    /// After a failed fsync nobody knows what is on the disk, so nothing may be written behind it.
+    fn poison(&self, source: std::io::Error) -> LogError {
+        self.poisoned.store(true, Ordering::Release);
+        LogError::SyncFailed { source }
+    }
+
+    fn not_written(&self, action: &'static str, error: std::io::Error) -> LogError {
+        if error.kind() == std::io::ErrorKind::StorageFull
+            || error.kind() == std::io::ErrorKind::QuotaExceeded
+        {
+            return self.full();
+        }
+        io_error(action, &self.settings.directory)(error)
+    }
+
+    fn full(&self) -> LogError {
+        LogError::Full { directory: self.settings.directory.clone() }
+    }
+}
+
+impl Log for LocalLog {
+    fn append(&self, batches: &[Batch<'_>]) -> Result<(), LogError> {
+        if self.poisoned.load(Ordering::Acquire) {
+            return Err(LogError::Poisoned);
+        }
+        let mut guard = self.writer.lock();
+        let writer = &mut *guard;
+        let chain = writer.encoder.chain;
+        let mut bytes = std::mem::take(&mut writer.bytes);
+        bytes.clear();
+        let (mut raw, mut stored) = (0, 0);
+        for batch in batches {
+            raw += batch.payload.len();
+            stored += writer.encoder.encode(batch, writer.durable_position, &mut bytes);
+        }
+        let length = bytes.len() as u64;
+        let end_chain = std::mem::replace(&mut writer.encoder.chain, chain);
+        let fits = writer.segments.last().is_some_and(|current| current.room() >= length);
+        if !fits {
+            let rolled = self.roll(writer, length);
+            if let Err(error) = rolled {
+                writer.bytes = bytes;
+                return Err(error);
+            }
+        }
+        let current = writer.segments.last_mut().ok_or(LogError::Poisoned)?;
+        // Space is reserved, so a write that fails anyway is a failing disk.
+        current.append(&bytes).map_err(|source| self.poison(source))?;
+        for batch in batches {
+            current.last_lsn = current.last_lsn.max(batch.last_lsn);
+        }
+        writer.encoder.chain = end_chain;
+        writer.position += length;
+        writer.unsynced = true;
+        writer.report.appended_batches += batches.len() as u64;
+        writer.report.appended_bytes += raw as u64;
+        writer.report.stored_bytes += stored as u64;
+        // One very large batch must not leave its memory behind.
+        bytes.shrink_to(8 << 20);
+        writer.bytes = bytes;
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), LogError> {
+        let mut writer = self.writer.lock();
+        self.sync_segment(&mut writer)?;
+        writer.report.syncs += 1;
+        Ok(())
+    }
+
+    fn replay(
+        &self,
+        visit: &mut dyn FnMut(&Batch<'_>) -> Result<(), LogError>,
+    ) -> Result<(), LogError> {
+        let writer = self.writer.lock();
+        for segment in &writer.segments {
+            let path = self.settings.directory.join(segment::file_name(segment.number));
+            recovery::replay_segment(segment, &path, visit)?;
+        }
+        Ok(())
+    }
+
+    fn trim(&self, lsn: Lsn) -> Result<(), LogError> {
+        let mut writer = self.writer.lock();
+        // The current segment stays, however old: it is where the next batch goes.
+        let keep_from = writer
+            .segments
+            .iter()
+            .position(|segment| segment.last_lsn >= lsn)
+            .unwrap_or(writer.segments.len().saturating_sub(1))
+            .min(writer.segments.len().saturating_sub(1));
+        if keep_from == 0 {
+            return Ok(());
+        }
+        // Oldest first, so that a crash in the middle leaves no gap.
+        for segment in writer.segments.drain(..keep_from) {
+            let path = self.settings.directory.join(segment::file_name(segment.number));
+            self.fs.remove(&path).map_err(io_error("remove segment", &path))?;
+        }
+        let directory = &self.settings.directory;
+        self.fs.sync_dir(directory).map_err(io_error("sync directory", directory))
+    }
+
+    fn has_room(&self) -> bool {
+        // Looking must never wait for an fsync that is under way: then there was room a moment ago.
+        let Some(mut writer) = self.writer.try_lock() else { return true };
+        writer.reserve.is_some() || self.ensure_reserve(&mut writer).is_ok()
+    }
+
+    fn report(&self) -> LogReport {
+        let writer = self.writer.lock();
+        let files = writer.segments.iter().chain(&writer.reserve);
+        LogReport {
+            size_bytes: files.map(|segment| segment.capacity).sum(),
+            segments: writer.segments.len() as u64,
+            ..writer.report
+        }
+    }
+}
+
+impl Drop for LocalLog {
+    /// A clean close leaves a mark behind the last batch: an empty batch that says everything before it is durable, so
+    /// that damage to the last batch is told from a torn tail.
+    fn drop(&mut self) {
+        if self.poisoned.load(Ordering::Acquire) || self.sync().is_err() {
+            return;
+        }
+        let lsn = self.writer.lock().segments.last().map_or(0, |segment| segment.last_lsn);
+        let _the_mark_is_a_courtesy = self.mark_durable(lsn);
+    }
+}
+
+impl LocalLog {
+    fn mark_durable(&self, lsn: Lsn) -> Result<(), LogError> {
+        let mut writer = self.writer.lock();
+        let mut bytes = Vec::new();
+        let mark = Batch {
+            partition: crate::MANY_PARTITIONS,
+            first_lsn: lsn,
+            last_lsn: lsn,
+            time_ms: 0,
+            epoch: 0,
+            count: 0,
+            payload: &[],
+        };
+        let chain = writer.encoder.chain;
+        let durable = writer.durable_position;
+        writer.encoder.encode(&mark, durable, &mut bytes);
+        let end_chain = std::mem::replace(&mut writer.encoder.chain, chain);
+        let Some(current) = writer.segments.last_mut() else { return Ok(()) };
+        if current.room() < bytes.len() as u64 {
+            return Ok(());
+        }
+        current.append(&bytes).map_err(|source| self.poison(source))?;
+        writer.encoder.chain = end_chain;
+        writer.position += bytes.len() as u64;
+        writer.unsynced = true;
+        self.sync_segment(&mut writer)
+    }
+}
+
+fn io_error(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> LogError {
+    let path = path.to_owned();
+    move |source| LogError::Io { action, path, source }
+}

@@ -1,0 +1,54 @@
+//! A number that two states share if and only if they hold the same data: for replay tests and standbys.
+
+use crate::state::State;
+use crate::table::Kind;
+use xxhash_rust::xxh3::Xxh3;
+
+impl State {
+    /// The digest of all keys in memory: independent of hash seeds, slab order and how the state came about.
+    pub fn digest(&self) -> u64 {
+        let mut keys: Vec<_> = self.table.iter().collect();
+        keys.sort_by(|(_, a), (_, b)| a.key().cmp(b.key()));
+        let mut digest = Xxh3::new();
+        let mut field = |bytes: &[u8]| {
+            digest.update(&(bytes.len() as u64).to_le_bytes());
+            digest.update(bytes);
+        };
+        for (position, entry) in keys {
+            field(entry.key());
+            field(&[entry.kind() as u8]);
+            field(&entry.lsn.to_le_bytes());
+            field(&self.expiry_ms(position).unwrap_or(0).to_le_bytes());
+            match entry.kind() {
+                Kind::String => field(entry.value()),
+                Kind::Hash => {
+                    let mut fields: Vec<_> = self
+                        .hashes
+                        .get(&position)
+                        .map(|hash| hash.iter().collect())
+                        .unwrap_or_default();
+                    fields.sort_unstable();
+                    for (name, value) in fields {
+                        field(name);
+                        field(value);
+                    }
+                }
+                Kind::Stream => {
+                    let Some(stream) = self.streams.get(&position) else { continue };
+                    field(&stream.last.to_sortable());
+                    field(&stream.added.to_le_bytes());
+                    field(&stream.max_deleted.to_sortable());
+                    for (id, blob) in stream.records.iter_from(crate::stream::StreamId::MIN) {
+                        field(&id.to_sortable());
+                        field(blob);
+                    }
+                    for (name, group) in &stream.groups {
+                        field(name);
+                        field(&group.encode());
+                    }
+                }
+            }
+        }
+        digest.digest()
+    }
+}

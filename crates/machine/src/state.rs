@@ -1,0 +1,322 @@
+//! The state of one partition: what is in memory, and what is known about the part that is not.
+
+mod checkpoint;
+mod residence;
+
+pub use checkpoint::{ElementChange, KeyChange, Loaded};
+
+use crate::eviction::{Policy, PolicyName};
+use crate::hash::HashObject;
+use crate::interest::Interest;
+use crate::stream::StreamObject;
+use crate::table::{Entry, Kind, Position, Table};
+use foldhash::HashMap;
+pub(crate) use residence::{Residence, Tombstone};
+use std::collections::BTreeSet;
+
+/// A position in a partition's log; also the version of an entry.
+pub type Lsn = u64;
+
+/// Limits on what a client may make large.
+#[derive(Clone, Copy, Debug)]
+pub struct StateLimits {
+    /// The longest key, in bytes.
+    pub key_max_bytes: usize,
+    /// The longest field name of a hash, in bytes.
+    pub field_max_bytes: usize,
+    /// The longest string or field value, in bytes.
+    pub value_max_bytes: usize,
+}
+
+impl Default for StateLimits {
+    fn default() -> Self {
+        // Keys and fields become keys of the checkpoint store, which takes 64 KiB for both together.
+        Self { key_max_bytes: 16 << 10, field_max_bytes: 32 << 10, value_max_bytes: 512 << 20 }
+    }
+}
+
+/// The state of one partition.
+pub struct State {
+    pub(crate) table: Table,
+    pub(crate) hashes: HashMap<Position, HashObject>,
+    pub(crate) streams: HashMap<Position, Box<StreamObject>>,
+    expiries: HashMap<Position, u64>,
+    expiry_order: BTreeSet<(u64, Position)>,
+    pub(crate) interest: Interest,
+    pub(crate) residence: Residence,
+    pub(crate) limits: StateLimits,
+    policy: Box<dyn Policy>,
+    /// Bytes of hashes and streams.
+    pub(crate) collection_bytes: usize,
+    pub(crate) last_lsn: Lsn,
+    /// The LSN of the last removal: what the reply "there is no such key" depends on.
+    pub(crate) vanished_lsn: Lsn,
+    hash_seed: u64,
+}
+
+impl State {
+    /// An empty state. The hash seed changes nothing that can be seen.
+    pub fn new(hash_seed: u64, policy: PolicyName, limits: StateLimits) -> Self {
+        Self {
+            table: Table::new(hash_seed),
+            hashes: HashMap::default(),
+            streams: HashMap::default(),
+            expiries: HashMap::default(),
+            expiry_order: BTreeSet::new(),
+            interest: Interest::default(),
+            residence: Residence::default(),
+            limits,
+            policy: policy.create(),
+            collection_bytes: 0,
+            last_lsn: 0,
+            vanished_lsn: 0,
+            hash_seed,
+        }
+    }
+
+    /// The LSN of the last change.
+    pub fn last_lsn(&self) -> Lsn {
+        self.last_lsn
+    }
+
+    /// Takes note that the log has been applied up to here.
+    pub fn set_last_lsn(&mut self, lsn: Lsn) {
+        self.last_lsn = self.last_lsn.max(lsn);
+    }
+
+    /// Bytes of memory that the state uses.
+    pub fn memory_bytes(&self) -> usize {
+        let expiries = self.expiries.len() * 40;
+        self.table.bytes()
+            + self.collection_bytes
+            + self.policy.bytes()
+            + self.residence.bytes()
+            + expiries
+    }
+
+    /// Bytes that one key uses, as MEMORY USAGE says.
+    pub(crate) fn key_bytes(&self, position: Position) -> usize {
+        let entry = self.table.entry(position).map_or(0, |entry| entry.heap_bytes() + 40);
+        let hash = self.hashes.get(&position).map_or(0, HashObject::bytes);
+        let stream = self.streams.get(&position).map_or(0, |stream| stream.bytes());
+        entry + hash + stream
+    }
+
+    /// The number of keys, in memory or not.
+    pub fn key_count(&self) -> u64 {
+        self.residence.key_count(self.table.len() as u64)
+    }
+
+    /// The number of keys in memory.
+    pub fn hot_key_count(&self) -> u64 {
+        self.table.len() as u64
+    }
+
+    /// Keys with an expiry, in memory.
+    pub fn expiring_key_count(&self) -> u64 {
+        self.expiries.len() as u64
+    }
+
+    pub(crate) fn entry(&self, position: Position) -> Option<&Entry> {
+        self.table.entry(position)
+    }
+
+    /// When an entry expires.
+    pub(crate) fn expiry_ms(&self, position: Position) -> Option<u64> {
+        if !self.table.entry(position)?.expires() {
+            return None;
+        }
+        self.expiries.get(&position).copied()
+    }
+
+    pub(crate) fn set_expiry(&mut self, position: Position, at_ms: Option<u64>) {
+        let Some(entry) = self.table.entry_mut(position) else { return };
+        if !entry.expires() && at_ms.is_none() {
+            return;
+        }
+        entry.set_expires(at_ms.is_some());
+        let before = match at_ms {
+            Some(at_ms) => self.expiries.insert(position, at_ms),
+            None => self.expiries.remove(&position),
+        };
+        if let Some(before) = before {
+            self.expiry_order.remove(&(before, position));
+        }
+        if let Some(at_ms) = at_ms {
+            self.expiry_order.insert((at_ms, position));
+        }
+    }
+
+    /// Keys that expired by `now_ms`, at most `limit`.
+    pub fn expired_keys(&self, now_ms: u64, limit: usize) -> Vec<Vec<u8>> {
+        self.expiry_order
+            .range(..=(now_ms, Position::MAX))
+            .take(limit)
+            .filter_map(|&(_, position)| Some(self.table.entry(position)?.key().to_vec()))
+            .collect()
+    }
+
+    /// When the next key expires.
+    pub fn next_expiry_ms(&self) -> Option<u64> {
+        self.expiry_order.first().map(|&(at_ms, _)| at_ms)
+    }
+
+    /// Adds an entry and tells the eviction policy.
+    pub(crate) fn insert_entry(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        kind: Kind,
+        lsn: Lsn,
+    ) -> Position {
+        let position = self.table.insert(key, value, kind, lsn);
+        self.policy.inserted(&mut self.table, position);
+        position
+    }
+
+    /// Takes an entry and everything beside it out of memory.
+    pub(crate) fn remove_entry(&mut self, position: Position) -> Option<Entry> {
+        self.set_expiry(position, None);
+        self.drop_collection(position);
+        self.table.remove(position)
+    }
+
+    /// Takes away what a key holds beside its entry.
+    pub(crate) fn drop_collection(&mut self, position: Position) {
+        if let Some(hash) = self.hashes.remove(&position) {
+            self.collection_bytes -= hash.bytes();
+        }
+        if let Some(stream) = self.streams.remove(&position) {
+            self.collection_bytes -= stream.bytes();
+        }
+    }
+
+    /// Tells the eviction policy that an entry was used.
+    pub(crate) fn touch(&mut self, position: Position) {
+        self.policy.touched(&mut self.table, position);
+    }
+
+    pub(crate) fn new_hash(&self) -> HashObject {
+        HashObject::new(self.hash_seed)
+    }
+
+    /// Begins to watch a key.
+    pub fn watch(&mut self, key: &[u8]) {
+        self.interest.watch(key);
+    }
+
+    /// Ends watching a key.
+    pub fn unwatch(&mut self, key: &[u8]) {
+        self.interest.unwatch(key);
+    }
+
+    /// The LSN of the last change to a watched key.
+    pub fn watched_change(&self, key: &[u8]) -> Lsn {
+        self.interest.changed_lsn(key)
+    }
+
+    /// Registers a waiter to be woken when a key changes.
+    pub fn wait(&mut self, key: &[u8], waiter: u64) {
+        self.interest.wait(key, waiter);
+    }
+
+    /// Takes a waiter's registration back.
+    pub fn stop_waiting(&mut self, key: &[u8], waiter: u64) {
+        self.interest.stop_waiting(key, waiter);
+    }
+
+    /// Waiters whose keys changed since the last call.
+    pub fn take_woken(&mut self) -> Vec<u64> {
+        if self.interest.has_woken() { self.interest.take_woken() } else { Vec::new() }
+    }
+}
+
+/// What one step of a scan found.
+#[derive(Debug, Default)]
+pub struct ScanPage {
+    /// Keys.
+    pub keys: Vec<Vec<u8>>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<u32>,
+}
+
+impl State {
+    /// Live keys in memory from a slab position on; looks at no more than `limit` slots.
+    ///
+    /// Where part of the keys is not in memory, only those are returned that the checkpoint store does not hold: the
+    /// caller goes on with the store.
+    pub fn scan(
+        &self,
+        start: u32,
+        limit: usize,
+        now_ms: u64,
+        type_name: Option<&[u8]>,
+    ) -> ScanPage {
+        let end = self.table.end().min(start.saturating_add(limit.max(1) as u32));
+        let all = !self.residence.has_cold();
+        let mut page = ScanPage::default();
+        for (position, entry) in self.table.iter_from(start) {
+            if position >= end {
+                break;
+            }
+            let expired = self.expiry_ms(position).is_some_and(|at_ms| at_ms <= now_ms);
+            let wanted = type_name
+                .is_none_or(|name| name.eq_ignore_ascii_case(entry.kind().name().as_bytes()));
+            if !expired && wanted && (all || !entry.is_stored()) {
+                page.keys.push(entry.key().to_vec());
+            }
+        }
+        page.next = (end < self.table.end()).then_some(end);
+        page
+    }
+
+    /// A live key in memory, chosen by a random number.
+    pub fn random_key(&self, random: u64, now_ms: u64) -> Option<Vec<u8>> {
+        let start = (random % u64::from(self.table.end().max(1))) as Position;
+        let live = |position: Position, entry: &Entry| {
+            let expired = self.expiry_ms(position).is_some_and(|at_ms| at_ms <= now_ms);
+            (!expired).then(|| entry.key().to_vec())
+        };
+        self.table
+            .iter_from(start)
+            .chain(self.table.iter())
+            .find_map(|(position, entry)| live(position, entry))
+    }
+
+    /// Drops clean entries until the state uses at most `budget_bytes`, looking at no more than `limit` entries.
+    /// Returns whether it got there.
+    pub fn evict(&mut self, budget_bytes: usize, limit: usize) -> bool {
+        for _ in 0..limit {
+            if self.memory_bytes() <= budget_bytes {
+                return true;
+            }
+            let Some(position) = self.policy.victim(&mut self.table) else { return false };
+            let Some(entry) = self.table.entry(position) else { continue };
+            if entry.is_dirty() || !entry.is_stored() || self.interest.is_watched(entry.key()) {
+                self.policy.spared(&mut self.table, position);
+                continue;
+            }
+            if let Some(entry) = self.remove_entry(position) {
+                self.residence.absent.remove(entry.key());
+            }
+            self.residence.stored_hot -= 1;
+            self.residence.evicted += 1;
+        }
+        self.memory_bytes() <= budget_bytes
+    }
+
+    /// Whether part of the keys is only in the checkpoint store.
+    pub fn has_cold(&self) -> bool {
+        self.residence.has_cold()
+    }
+
+    /// Whether a key must be fetched before a command that names it can run.
+    pub fn is_cold(&self, key: &[u8]) -> bool {
+        self.residence.may_be_cold(key) && self.table.find(key).is_none()
+    }
+
+    /// Entries that left memory so far.
+    pub fn evicted_count(&self) -> u64 {
+        self.residence.evicted
+    }
+}

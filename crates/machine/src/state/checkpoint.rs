@@ -1,0 +1,442 @@
+//! What goes between memory and the checkpoint store.
+//!
+//! A key's *head* in the store is: kind (1 byte), LSN (8), expiry in ms or 0 (8), and then a string's value, or for a
+//! stream its last ID, records added, highest deleted ID and idempotency limit (varints). Integers are little-endian.
+//!
+//! A collection's *elements* are stored one by one under the key and a suffix: `f` and the field's name for a hash;
+//! `r` and the ID (16 bytes, big-endian) for a record of a stream; `g` and the name for a consumer group.
+//!
+//! Changes are collected while writes go on, a stretch of the slab at a time, under the partition's lock. Nothing is
+//! forgotten until the store has taken them: [`State::stored`] then clears what did not change in between, by LSN.
+
+use super::{Lsn, State, Tombstone};
+use crate::effect::{put_id, put_varint, take_id, take_varint};
+use crate::hash::HashObject;
+use crate::stream::{Group, StreamId, StreamObject, idempotency_hash, idempotency_of};
+use crate::table::{Entry, Kind, Position};
+
+/// What the store must learn about one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyChange {
+    /// The key.
+    pub key: Vec<u8>,
+    /// The version that was collected.
+    pub lsn: Lsn,
+    /// The head; `None` for a key that was deleted.
+    pub head: Option<Vec<u8>>,
+    /// All elements that the store has of this key go first.
+    pub drop_elements: bool,
+    /// Elements that changed.
+    pub elements: Vec<ElementChange>,
+    /// The store holds elements afterwards.
+    pub has_elements: bool,
+}
+
+/// What the store must learn about one element.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ElementChange {
+    /// Stands behind the key.
+    pub suffix: Vec<u8>,
+    /// `None` for an element that was deleted.
+    pub value: Option<Vec<u8>>,
+}
+
+/// A key as read from the store.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// The head; `None` where the store does not hold the key.
+    pub head: Option<Vec<u8>>,
+    /// All elements, in the order of their suffixes.
+    pub elements: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Loaded {
+    /// Whether a head is one of a collection, whose elements must be read as well.
+    pub fn head_has_elements(head: &[u8]) -> bool {
+        head.first() != Some(&0)
+    }
+}
+
+impl State {
+    /// Begins a collection: all keys of the store are to be deleted first if this gives an LSN.
+    pub fn cleared_lsn(&self) -> Option<Lsn> {
+        self.residence.cleared_lsn
+    }
+
+    /// Deleted keys that the store still holds.
+    pub fn collect_deleted(&self) -> Vec<KeyChange> {
+        let deleted = self.residence.tombstones.iter();
+        deleted
+            .map(|(key, tombstone)| KeyChange {
+                key: key.to_vec(),
+                lsn: tombstone.lsn,
+                head: None,
+                drop_elements: tombstone.elements,
+                elements: Vec::new(),
+                has_elements: false,
+            })
+            .collect()
+    }
+
+    /// Changed keys in a stretch of the slab; gives where to go on, until nothing is left.
+    pub fn collect_changed(
+        &self,
+        start: u32,
+        slots: u32,
+        changes: &mut Vec<KeyChange>,
+    ) -> Option<u32> {
+        let end = self.table.end().min(start.saturating_add(slots));
+        for (position, entry) in self.table.iter_from(start) {
+            if position >= end {
+                break;
+            }
+            if entry.is_dirty() {
+                changes.push(self.change_of(position, entry));
+            }
+        }
+        (end < self.table.end()).then_some(end)
+    }
+
+    fn change_of(&self, position: Position, entry: &Entry) -> KeyChange {
+        let mut head = vec![entry.kind() as u8];
+        head.extend_from_slice(&entry.lsn.to_le_bytes());
+        head.extend_from_slice(&self.expiry_ms(position).unwrap_or(0).to_le_bytes());
+        let mut elements = Vec::new();
+        let mut fresh = true;
+        match entry.kind() {
+            Kind::String => head.extend_from_slice(entry.value()),
+            Kind::Hash => {
+                if let Some(hash) = self.hashes.get(&position) {
+                    fresh = hash.fresh;
+                    collect_hash(hash, &mut elements);
+                }
+            }
+            Kind::Stream => {
+                if let Some(stream) = self.streams.get(&position) {
+                    fresh = stream.fresh;
+                    put_id(&mut head, stream.last);
+                    put_varint(&mut head, stream.added);
+                    put_id(&mut head, stream.max_deleted);
+                    put_varint(&mut head, stream.idempotency_limit);
+                    collect_stream(stream, &mut elements);
+                }
+            }
+        }
+        elements.sort_by(|a, b| a.suffix.cmp(&b.suffix));
+        KeyChange {
+            key: entry.key().to_vec(),
+            lsn: entry.lsn,
+            head: Some(head),
+            drop_elements: entry.has_stored_elements() && fresh,
+            elements,
+            has_elements: entry.kind() != Kind::String,
+        }
+    }
+
+    /// The store has taken these changes; `cleared_lsn` is what [`State::cleared_lsn`] said before they were
+    /// collected. What changed in between stays marked.
+    pub fn stored(&mut self, cleared_lsn: Option<Lsn>, changes: &[KeyChange]) {
+        let cleared_since = self.residence.cleared_lsn != cleared_lsn;
+        if cleared_lsn.is_some() && !cleared_since {
+            self.residence.cleared_lsn = None;
+            self.residence.stored = 0;
+        } else if cleared_lsn.is_some() {
+            self.residence.stored = 0;
+        }
+        for change in changes {
+            if cleared_since {
+                // Cleared again: whatever the store has now is to be deleted as a whole.
+                self.residence.stored += u64::from(change.head.is_some());
+            } else if change.head.is_some() {
+                self.stored_head(change);
+            } else {
+                self.stored_deletion(change);
+            }
+        }
+    }
+
+    fn stored_head(&mut self, change: &KeyChange) {
+        self.residence.absent.remove(change.key.as_slice());
+        let Some(position) = self.table.find(&change.key) else {
+            // Deleted since: now there is something to delete in the store.
+            match self.residence.tombstones.get_mut(change.key.as_slice()) {
+                Some(tombstone) => tombstone.elements |= change.has_elements,
+                None => {
+                    self.residence.stored += 1;
+                    let tombstone = Tombstone { lsn: self.last_lsn, elements: change.has_elements };
+                    self.residence.bury(&change.key, tombstone);
+                }
+            }
+            return;
+        };
+        let Some(entry) = self.table.entry_mut(position) else { return };
+        if !entry.is_stored() {
+            entry.set_stored(true);
+            self.residence.stored += 1;
+            self.residence.stored_hot += 1;
+        }
+        entry.set_stored_elements(change.has_elements);
+        let same = entry.lsn == change.lsn;
+        if same {
+            entry.set_dirty(false);
+        }
+        if let Some(hash) = self.hashes.get_mut(&position) {
+            // Fields of an incarnation that came later have later LSNs.
+            hash_stored(hash, change.lsn);
+        }
+        if let Some(stream) = self.streams.get_mut(&position) {
+            stream_stored(stream, change, same);
+        }
+    }
+
+    fn stored_deletion(&mut self, change: &KeyChange) {
+        self.residence.stored = self.residence.stored.saturating_sub(1);
+        if self.residence.unbury(&change.key).is_some() {
+            return;
+        }
+        // There again since, but no longer in the store.
+        if let Some(position) = self.table.find(&change.key)
+            && let Some(entry) = self.table.entry_mut(position)
+            && entry.is_stored()
+        {
+            entry.set_stored(false);
+            entry.set_stored_elements(false);
+            self.residence.stored_hot -= 1;
+        }
+    }
+
+    /// The number of keys that the store will hold when it has taken these changes.
+    pub fn stored_after(&self, cleared_lsn: Option<Lsn>, changes: &[KeyChange]) -> u64 {
+        let mut stored = if cleared_lsn.is_some() { 0 } else { self.residence.stored };
+        for change in changes {
+            let known = self
+                .table
+                .find(&change.key)
+                .and_then(|position| self.table.entry(position))
+                .is_some_and(Entry::is_stored)
+                || self.residence.tombstones.contains_key(change.key.as_slice());
+            match (&change.head, known && cleared_lsn.is_none()) {
+                (Some(_), false) => stored += 1,
+                (None, true) => stored = stored.saturating_sub(1),
+                _ => {}
+            }
+        }
+        stored
+    }
+
+    /// A state whose keys are all in the store.
+    pub fn set_stored_count(&mut self, stored: u64) {
+        self.residence.stored = stored;
+    }
+
+    /// Puts a key that was read from the store into memory, unless it changed in the meantime. Fails on bytes that
+    /// make no sense.
+    pub fn install(&mut self, key: &[u8], loaded: Loaded) -> Result<(), &'static str> {
+        if !self.is_cold(key) {
+            return Ok(());
+        }
+        let Some(head) = loaded.head else {
+            self.residence.note_absent(key);
+            return Ok(());
+        };
+        self.install_head(key, &head, &loaded.elements)
+            .ok_or("a key in the checkpoint store does not decode")
+    }
+
+    fn install_head(
+        &mut self,
+        key: &[u8],
+        head: &[u8],
+        elements: &[(Vec<u8>, Vec<u8>)],
+    ) -> Option<()> {
+        let (&kind, rest) = head.split_first()?;
+        let (lsn, rest) = rest.split_at_checked(8)?;
+        let (expiry, mut rest) = rest.split_at_checked(8)?;
+        let lsn = Lsn::from_le_bytes(lsn.try_into().ok()?);
+        let expiry = u64::from_le_bytes(expiry.try_into().ok()?);
+        let kind = match kind {
+            0 => Kind::String,
+            1 => Kind::Hash,
+            2 => Kind::Stream,
+            _ => return None,
+        };
+        let value = if kind == Kind::String { rest } else { b"" };
+        let mut hash = self.new_hash();
+        let mut stream = Box::<StreamObject>::default();
+        match kind {
+            Kind::String => {}
+            Kind::Hash => install_hash(&mut hash, lsn, elements)?,
+            Kind::Stream => install_stream(&mut stream, &mut rest, elements)?,
+        }
+        let position = self.insert_entry(key, value, kind, lsn);
+        let entry = self.table.entry_mut(position)?;
+        entry.set_dirty(false);
+        entry.set_stored(true);
+        entry.set_stored_elements(kind != Kind::String);
+        self.residence.stored_hot += 1;
+        match kind {
+            Kind::String => {}
+            Kind::Hash => {
+                self.collection_bytes += hash.bytes();
+                self.hashes.insert(position, hash);
+            }
+            Kind::Stream => {
+                self.collection_bytes += stream.bytes();
+                self.streams.insert(position, stream);
+            }
+        }
+        self.set_expiry(position, (expiry > 0).then_some(expiry));
+        Some(())
+    }
+}
+
+fn suffix(tag: u8, name: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(name.len() + 1);
+    out.push(tag);
+    out.extend_from_slice(name);
+    out
+}
+
+fn collect_hash(hash: &HashObject, elements: &mut Vec<ElementChange>) {
+    for field in hash.removed.keys() {
+        elements.push(ElementChange { suffix: suffix(b'f', field), value: None });
+    }
+    for (_, field) in hash.fields.iter().filter(|(_, field)| field.is_dirty()) {
+        let value = Some(field.value().to_vec());
+        elements.push(ElementChange { suffix: suffix(b'f', field.key()), value });
+    }
+}
+
+fn hash_stored(hash: &mut HashObject, lsn: Lsn) {
+    let positions: Vec<Position> = hash
+        .fields
+        .iter()
+        .filter(|(_, field)| field.is_dirty() && field.lsn <= lsn)
+        .map(|(position, _)| position)
+        .collect();
+    for position in positions {
+        if let Some(field) = hash.fields.entry_mut(position) {
+            field.set_dirty(false);
+            field.set_stored(true);
+            hash.fresh = false;
+        }
+    }
+    hash.removed.retain(|_, removed_lsn| *removed_lsn > lsn);
+}
+
+fn install_hash(hash: &mut HashObject, lsn: Lsn, elements: &[(Vec<u8>, Vec<u8>)]) -> Option<()> {
+    hash.fresh = false;
+    for (suffix, value) in elements {
+        let field = suffix.strip_prefix(b"f")?;
+        let position = hash.fields.insert(field, value, Kind::String, lsn);
+        let entry = hash.fields.entry_mut(position)?;
+        entry.set_dirty(false);
+        entry.set_stored(true);
+    }
+    Some(())
+}
+
+fn collect_stream(stream: &StreamObject, elements: &mut Vec<ElementChange>) {
+    let record = |id: StreamId| suffix(b'r', &id.to_sortable());
+    for &id in &stream.removed {
+        elements.push(ElementChange { suffix: record(id), value: None });
+    }
+    let from = if stream.fresh { Some(StreamId::MIN) } else { stream.stored_to.next() };
+    for (id, blob) in from.into_iter().flat_map(|from| stream.records.iter_from(from)) {
+        elements.push(ElementChange { suffix: record(id), value: Some(blob.to_vec()) });
+    }
+    for (name, group) in &stream.groups {
+        if group.lsn > group.stored_lsn {
+            let value = Some(group.encode());
+            elements.push(ElementChange { suffix: suffix(b'g', name), value });
+        }
+    }
+    for name in stream.removed_groups.keys() {
+        elements.push(ElementChange { suffix: suffix(b'g', name), value: None });
+    }
+}
+
+/// Marks as stored what the change carried. `same` says that nothing happened to the stream since.
+fn stream_stored(stream: &mut StreamObject, change: &KeyChange, same: bool) {
+    if stream.fresh && !same && change.elements.iter().any(|e| !carries(stream, e)) {
+        // Another incarnation: it was deleted and made again in the meantime.
+        return;
+    }
+    stream.fresh = false;
+    for element in &change.elements {
+        let Some((tag, name)) = element.suffix.split_first() else { continue };
+        match (tag, &element.value) {
+            (b'r', Some(_)) => {
+                let Some(id) = StreamId::from_sortable(name) else { continue };
+                stream.stored_to = stream.stored_to.max(id);
+                if stream.records.get(id).is_none() {
+                    stream.removed.push(id);
+                }
+            }
+            (b'g', Some(_)) => match stream.groups.get_mut(name) {
+                Some(group) => group.stored_lsn = group.stored_lsn.max(change.lsn),
+                None => {
+                    stream.removed_groups.insert(name.into(), change.lsn);
+                }
+            },
+            (b'g', None) => {
+                stream.removed_groups.retain(|group, lsn| **group != *name || *lsn > change.lsn);
+            }
+            _ => {}
+        }
+    }
+    let deleted: foldhash::HashSet<StreamId> = change
+        .elements
+        .iter()
+        .filter(|element| element.value.is_none())
+        .filter_map(|element| StreamId::from_sortable(element.suffix.strip_prefix(b"r")?))
+        .collect();
+    stream.removed.retain(|id| !deleted.contains(id));
+}
+
+/// Whether a collected element can come from this incarnation of the stream.
+fn carries(stream: &StreamObject, element: &ElementChange) -> bool {
+    let Some((tag, name)) = element.suffix.split_first() else { return false };
+    match (tag, StreamId::from_sortable(name)) {
+        (b'r', Some(id)) => stream
+            .records
+            .get(id)
+            .zip(element.value.as_deref())
+            .is_some_and(|(now, then)| now == then),
+        _ => true,
+    }
+}
+
+fn install_stream(
+    stream: &mut StreamObject,
+    head: &mut &[u8],
+    elements: &[(Vec<u8>, Vec<u8>)],
+) -> Option<()> {
+    stream.fresh = false;
+    for (suffix, value) in elements {
+        let (tag, name) = suffix.split_first()?;
+        match tag {
+            b'r' => {
+                let id = StreamId::from_sortable(name)?;
+                stream.records.push(id, value);
+                if let Some(key) = idempotency_of(value) {
+                    stream.idempotency.insert(idempotency_hash(key), id);
+                }
+            }
+            b'g' => {
+                let mut group = Group::decode(value)?;
+                group.stored_lsn = 1;
+                stream.recount_group(0, group.bytes());
+                stream.groups.insert(name.into(), group);
+            }
+            _ => return None,
+        }
+    }
+    stream.last = take_id(head)?;
+    stream.added = take_varint(head)?;
+    stream.max_deleted = take_id(head)?;
+    stream.idempotency_limit = take_varint(head)?;
+    stream.bound_idempotency();
+    stream.stored_to = stream.last;
+    Some(())
+}

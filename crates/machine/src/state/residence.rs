@@ -1,0 +1,89 @@
+//! What is known about keys that are not in memory.
+//!
+//! A key is *stored* if the checkpoint store holds some version of it, *cold* if that is the only place where it is.
+//! A stored key that was deleted leaves a tombstone here until the next checkpoint has told the store.
+
+use super::Lsn;
+use foldhash::{HashMap, HashSet};
+
+/// How many keys are remembered as absent from the store.
+const ABSENT_MAX: usize = 4_096;
+
+/// A stored key that was deleted.
+#[derive(Clone, Copy)]
+pub(crate) struct Tombstone {
+    pub(crate) lsn: Lsn,
+    /// The store holds elements of the key, too.
+    pub(crate) elements: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct Residence {
+    /// Keys that the store holds, deleted ones included until it is told.
+    pub(super) stored: u64,
+    /// Stored keys that are in memory.
+    pub(crate) stored_hot: u64,
+    /// Stored keys that were deleted.
+    pub(super) tombstones: HashMap<Box<[u8]>, Tombstone>,
+    /// Keys that the store was asked for and does not hold.
+    pub(super) absent: HashSet<Box<[u8]>>,
+    /// All stored keys were deleted at this LSN and the store has not been told.
+    pub(super) cleared_lsn: Option<Lsn>,
+    pub(super) evicted: u64,
+}
+
+impl Residence {
+    /// The number of keys, given how many are in memory.
+    pub(super) fn key_count(&self, hot: u64) -> u64 {
+        hot + self.cold_count()
+    }
+
+    /// Keys that only the store holds.
+    fn cold_count(&self) -> u64 {
+        if self.cleared_lsn.is_some() {
+            return 0;
+        }
+        self.stored.saturating_sub(self.stored_hot).saturating_sub(self.tombstones.len() as u64)
+    }
+
+    pub(super) fn has_cold(&self) -> bool {
+        self.cold_count() > 0
+    }
+
+    /// Whether a key that is not in memory may be in the store.
+    pub(super) fn may_be_cold(&self, key: &[u8]) -> bool {
+        self.cold_count() > 0 && !self.tombstones.contains_key(key) && !self.absent.contains(key)
+    }
+
+    /// A stored key was deleted.
+    pub(crate) fn bury(&mut self, key: &[u8], tombstone: Tombstone) {
+        self.tombstones.insert(key.into(), tombstone);
+    }
+
+    /// A deleted key is there again; gives what the store still holds of it.
+    pub(crate) fn unbury(&mut self, key: &[u8]) -> Option<Tombstone> {
+        if self.tombstones.is_empty() { None } else { self.tombstones.remove(key) }
+    }
+
+    /// Every key was deleted.
+    pub(crate) fn clear(&mut self, lsn: Lsn) {
+        self.tombstones.clear();
+        self.absent.clear();
+        self.stored_hot = 0;
+        if self.stored > 0 {
+            self.cleared_lsn = Some(lsn);
+        }
+    }
+
+    /// The store does not hold this key.
+    pub(super) fn note_absent(&mut self, key: &[u8]) {
+        if self.absent.len() >= ABSENT_MAX {
+            self.absent.clear();
+        }
+        self.absent.insert(key.into());
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        (self.tombstones.len() + self.absent.len()) * 64
+    }
+}
