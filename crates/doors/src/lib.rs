@@ -1,1 +1,12 @@
+//! Doors: bytes to requests, replies to bytes. A door never touches state; it has the [`thalweg_node::Engine`] for that.
+//!
+//! `resp/` speaks the Redis protocol on event loops of its own; `http/` speaks HTTP and shows the dashboard.
 
+pub mod http;
+pub mod resp;
+mod shared;
+mod slowlog;
+mod stats;
+
+pub use shared::{DoorError, DoorSettings, Shared};
+pub use stats::{Snapshot, TrafficStats};

@@ -192,6 +192,11 @@ impl Execution<'_> {
         Ok(self.states.of(key).streams.get(&position).map(Box::as_ref))
     }
 
+    /// Decides an effect that no command asked for, such as an expiry.
+    pub fn decide(&mut self, effect: &Effect<'_>) {
+        self.emit(effect);
+    }
+
     /// Decides an effect: it goes into the log and is applied at once.
     pub(crate) fn emit(&mut self, effect: &Effect<'_>) {
         self.effects.push(self.lsn, effect);

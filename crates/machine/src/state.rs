@@ -310,6 +310,22 @@ impl State {
         self.residence.has_cold()
     }
 
+    /// Whether a key that the store lists is live, as far as memory knows.
+    pub fn has_stored_key(&self, key: &[u8], now_ms: u64, type_name: Option<&[u8]>) -> bool {
+        match self.table.find(key) {
+            // What the type of a cold key is only the store knows; it is listed, as if no type had been asked for.
+            None => self.residence.may_be_cold(key),
+            Some(position) => {
+                let expired = self.expiry_ms(position).is_some_and(|at_ms| at_ms <= now_ms);
+                let kind = self.table.entry(position).map_or("", |entry| entry.kind().name());
+                let wanted =
+                    type_name.is_none_or(|name| name.eq_ignore_ascii_case(kind.as_bytes()));
+                // Keys that the store did not hold were listed from memory.
+                !expired && wanted
+            }
+        }
+    }
+
     /// Whether a key must be fetched before a command that names it can run.
     pub fn is_cold(&self, key: &[u8]) -> bool {
         self.residence.may_be_cold(key) && self.table.find(key).is_none()

@@ -1,1 +1,42 @@
+//! The node: partitions at work.
+//!
+//! [`Engine`] is the one way in, for doors, SQL, the demo and tests; it is also the embedded library:
+//!
+//! ```
+//! use thalweg_node::{Engine, EngineSettings};
+//!
+//! let engine = Engine::open(EngineSettings::in_memory())?;
+//! engine.call(&[b"SET", b"greeting", b"hello"])?;
+//! let reply = engine.call(&[b"GET", b"greeting"])?;
+//! assert_eq!(reply.as_bytes(), Some(&b"hello"[..]));
+//! # Ok::<(), thalweg_node::EngineError>(())
+//! ```
+//!
+//! A request runs to completion on the thread that brings it, under its partition's lock: `execute.rs`. What it
+//! changed goes into the partition's open batch; the lane's commit thread (`lane.rs`) collects the batches of all
+//! partitions, appends them to the log, makes them durable once, and says so. Whoever sends a reply waits for that:
+//! the gate.
 
+mod checkpoint;
+mod engine;
+mod error;
+mod execute;
+mod lane;
+mod load;
+mod maintenance;
+mod metrics;
+mod partition;
+mod recovery;
+mod session;
+mod settings;
+mod transaction;
+mod verbs;
+mod waiters;
+
+pub use engine::{Engine, Listener};
+pub use error::EngineError;
+pub use execute::Executed;
+pub use metrics::{EngineReport, Health, PartitionReport};
+pub use session::Session;
+pub use settings::{Durability, EngineSettings, Place};
+pub use waiters::WaiterId;

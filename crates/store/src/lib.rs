@@ -1,1 +1,326 @@
+//! The checkpoint store: what the state was at some position of the log, on disk.
+//!
+//! An LSM tree without a journal of its own (the log is the journal). Each partition's changes are written as one
+//! sorted, atomic ingestion together with the LSN up to which they reach, so a crash leaves either all of them or
+//! none. Keys in the tree:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | `partition` (2, big-endian) `0` | the partition's mark: checkpoint LSN (8), number of keys (8), little-endian |
+//! | `partition` `1` key | a key's head |
+//! | `partition` `2` key length (2, big-endian) key suffix | an element of a collection |
+//! | `FF FF 0` | the store's format: version (4), number of partitions (4), little-endian |
+//!
+//! What heads and elements hold is the machine's business (`thalweg-machine`, `state/checkpoint.rs`).
 
+mod filter;
+
+use filter::KeyFilter;
+use lsm_tree::config::{BlockSizePolicy, CompressionPolicy};
+use lsm_tree::{
+    AbstractTree, AnyTree, Cache, CompressionType, Config, Guard, SequenceNumberCounter,
+};
+use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const FORMAT_VERSION: u32 = 1;
+const FORMAT_KEY: [u8; 3] = [0xFF, 0xFF, 0];
+const MARK: u8 = 0;
+const HEAD: u8 = 1;
+const ELEMENT: u8 = 2;
+/// Readers always want the newest version.
+const NEWEST: u64 = u64::MAX;
+
+/// An error of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The LSM tree failed: the disk, or damage that its checksums found.
+    #[error("the checkpoint store in {path} failed to {action}: {source}")]
+    Tree {
+        /// Where the store is.
+        path: PathBuf,
+        /// What was being done.
+        action: &'static str,
+        /// What the tree said.
+        source: lsm_tree::Error,
+    },
+    /// The store is not what was expected.
+    #[error("the checkpoint store in {path}: {what}")]
+    Mismatch {
+        /// Where the store is.
+        path: PathBuf,
+        /// What does not fit, and what to do.
+        what: String,
+    },
+}
+
+/// How far a partition's checkpoint reaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Everything up to this LSN is in the store.
+    pub lsn: u64,
+    /// How many keys the store holds.
+    pub keys: u64,
+}
+
+/// A change to the store, of one key of the tree.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Heads by key; `None` deletes.
+    pub heads: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// Elements by key and suffix; `None` deletes.
+    pub elements: BTreeMap<(Vec<u8>, Vec<u8>), Option<Vec<u8>>>,
+    /// Keys whose elements all go, except those in `elements`.
+    pub drop_elements: Vec<Vec<u8>>,
+    /// Everything goes, except what is in `heads` and `elements`.
+    pub clear: bool,
+}
+
+/// A key as found: its head, and if asked for its elements with their suffixes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The head; `None` where there is no such key.
+    pub head: Option<Vec<u8>>,
+    /// Elements in the order of their suffixes.
+    pub elements: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// The checkpoint store of a node.
+pub struct Store {
+    path: PathBuf,
+    tree: AnyTree,
+    filters: Vec<RwLock<KeyFilter>>,
+    /// One ingestion at a time.
+    writing: Mutex<()>,
+}
+
+impl Store {
+    /// Opens the store, or creates an empty one.
+    pub fn open(path: &Path, partitions: u16, cache_bytes: u64) -> Result<Self, StoreError> {
+        let (seqno, visible) = (SequenceNumberCounter::default(), SequenceNumberCounter::default());
+        let tree = Config::new(path, seqno.clone(), visible.clone())
+            .use_cache(Arc::new(Cache::with_capacity_bytes(cache_bytes)))
+            .data_block_size_policy(BlockSizePolicy::all(4_096))
+            .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
+            .open()
+            .map_err(|source| StoreError::Tree { path: path.to_owned(), action: "open", source })?;
+        let next = tree.get_highest_persisted_seqno().map_or(1, |highest| highest + 1);
+        seqno.set(next);
+        visible.set(next);
+        let fresh = tree.get_highest_persisted_seqno().is_none();
+        let filters = (0..partitions).map(|_| RwLock::new(KeyFilter::new(fresh))).collect();
+        let store = Self { path: path.to_owned(), tree, filters, writing: Mutex::new(()) };
+        store.check_format(partitions)?;
+        Ok(store)
+    }
+
+    fn check_format(&self, partitions: u16) -> Result<(), StoreError> {
+        let expected = [FORMAT_VERSION.to_le_bytes(), u32::from(partitions).to_le_bytes()].concat();
+        match self.get(&FORMAT_KEY)? {
+            Some(found) if found == expected => Ok(()),
+            Some(found) => {
+                let number = |at: usize| {
+                    found
+                        .get(at..at + 4)
+                        .and_then(|b| b.try_into().ok())
+                        .map_or(0, u32::from_le_bytes)
+                };
+                let what = if number(0) == FORMAT_VERSION {
+                    format!(
+                        "it was created with {} partitions; start with that number instead of {partitions}",
+                        number(4)
+                    )
+                } else {
+                    format!("it has format {}; this version reads {FORMAT_VERSION}", number(0))
+                };
+                Err(StoreError::Mismatch { path: self.path.clone(), what })
+            }
+            None => {
+                let mut ingestion = self.tree.ingestion().map_err(self.failed("begin"))?;
+                ingestion
+                    .write(FORMAT_KEY.as_slice(), expected.as_slice())
+                    .map_err(self.failed("write"))?;
+                ingestion.finish().map_err(self.failed("finish"))
+            }
+        }
+    }
+
+    /// A partition's mark; zeros where it was never checkpointed.
+    pub fn mark(&self, partition: u16) -> Result<Mark, StoreError> {
+        let Some(bytes) = self.get(&tree_key(partition, MARK, &[]))? else {
+            return Ok(Mark::default());
+        };
+        let number = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+        match (number(0), number(8)) {
+            (Some(lsn), Some(keys)) => Ok(Mark { lsn, keys }),
+            _ => Err(StoreError::Mismatch {
+                path: self.path.clone(),
+                what: format!("the mark of partition {partition} does not decode"),
+            }),
+        }
+    }
+
+    /// Whether the store may hold a key; false is certain.
+    pub fn may_hold(&self, partition: u16, key: &[u8]) -> bool {
+        self.filters.get(usize::from(partition)).is_none_or(|filter| filter.read().may_hold(key))
+    }
+
+    /// Reads a key. `wants_elements` decides from the head whether elements are read.
+    pub fn load(
+        &self,
+        partition: u16,
+        key: &[u8],
+        wants_elements: impl Fn(&[u8]) -> bool,
+    ) -> Result<Found, StoreError> {
+        let mut found =
+            Found { head: self.get(&tree_key(partition, HEAD, &[key]))?, elements: Vec::new() };
+        if found.head.as_deref().is_some_and(wants_elements) {
+            let prefix = element_prefix(partition, key);
+            for item in self.tree.prefix(&prefix, NEWEST, None) {
+                let (name, value) = item.into_inner().map_err(self.failed("read"))?;
+                let suffix = name.get(prefix.len()..).unwrap_or_default().to_vec();
+                found.elements.push((suffix, value.to_vec()));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Keys of a partition after a given one, in order.
+    pub fn keys_after(
+        &self,
+        partition: u16,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
+        let start = match after {
+            // The first key that is greater.
+            Some(key) => tree_key(partition, HEAD, &[key, &[0]]),
+            None => tree_key(partition, HEAD, &[]),
+        };
+        let end = tree_key(partition, HEAD + 1, &[]);
+        let mut keys = Vec::new();
+        for item in self.tree.range(start..end, NEWEST, None).take(limit) {
+            let name = item.key().map_err(self.failed("read"))?;
+            keys.push(name.get(3..).unwrap_or_default().to_vec());
+        }
+        Ok(keys)
+    }
+
+    /// Writes a partition's changes and its mark, all or nothing.
+    pub fn write(&self, partition: u16, mark: Mark, changes: &Changes) -> Result<(), StoreError> {
+        let _one_at_a_time = self.writing.lock();
+        let mut rows: BTreeMap<Vec<u8>, Option<&[u8]>> = BTreeMap::new();
+        let mut doomed = Vec::new();
+        if changes.clear {
+            doomed.push(tree_key(partition, HEAD, &[]));
+            doomed.push(tree_key(partition, ELEMENT, &[]));
+        }
+        doomed.extend(changes.drop_elements.iter().map(|key| element_prefix(partition, key)));
+        for prefix in doomed {
+            for item in self.tree.prefix(&prefix, NEWEST, None) {
+                let name = item.key().map_err(self.failed("read"))?;
+                rows.insert(name.to_vec(), None);
+            }
+        }
+        for (key, head) in &changes.heads {
+            rows.insert(tree_key(partition, HEAD, &[key]), head.as_deref());
+        }
+        for ((key, suffix), value) in &changes.elements {
+            let mut name = element_prefix(partition, key);
+            name.extend_from_slice(suffix);
+            rows.insert(name, value.as_deref());
+        }
+        let mark = [mark.lsn.to_le_bytes(), mark.keys.to_le_bytes()].concat();
+        rows.insert(tree_key(partition, MARK, &[]), Some(&mark));
+        // The filter first: a key may be looked for as soon as it is in the tree.
+        if let Some(filter) = self.filters.get(usize::from(partition)) {
+            let mut filter = filter.write();
+            for (key, _) in changes.heads.iter().filter(|(_, head)| head.is_some()) {
+                filter.insert(key);
+            }
+        }
+        let mut ingestion = self.tree.ingestion().map_err(self.failed("begin"))?;
+        for (name, value) in rows {
+            match value {
+                Some(value) => ingestion.write(name, value),
+                None => ingestion.write_tombstone(name),
+            }
+            .map_err(self.failed("write"))?;
+        }
+        ingestion.finish().map_err(self.failed("finish"))
+    }
+
+    /// Merges tables until there is nothing to merge. For a background thread.
+    pub fn compact(&self) -> Result<(), StoreError> {
+        let strategy = Arc::new(lsm_tree::compaction::Leveled::default());
+        // One call does at most one step; an idle call is cheap.
+        for _ in 0..8 {
+            let before = self.tree.table_count();
+            self.tree.compact(strategy.clone(), NEWEST).map_err(self.failed("compact"))?;
+            if self.tree.table_count() == before {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills a partition's filter from the keys on disk, so that absent keys need no reads. Until then every key is
+    /// looked for.
+    pub fn build_filter(&self, partition: u16) -> Result<(), StoreError> {
+        let Some(filter) = self.filters.get(usize::from(partition)) else { return Ok(()) };
+        if filter.read().is_complete() {
+            return Ok(());
+        }
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let keys = self.keys_after(partition, after.as_deref(), 10_000)?;
+            let mut filter = filter.write();
+            for key in &keys {
+                filter.insert(key);
+            }
+            match keys.into_iter().next_back() {
+                Some(last) => after = Some(last),
+                None => {
+                    filter.complete();
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Bytes on disk.
+    pub fn disk_bytes(&self) -> u64 {
+        self.tree.disk_space()
+    }
+
+    /// Bytes of memory for filters.
+    pub fn filter_bytes(&self) -> usize {
+        self.filters.iter().map(|filter| filter.read().bytes()).sum()
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let value = self.tree.get(key, NEWEST).map_err(self.failed("read"))?;
+        Ok(value.map(|value| value.to_vec()))
+    }
+
+    fn failed(&self, action: &'static str) -> impl Fn(lsm_tree::Error) -> StoreError {
+        let path = self.path.clone();
+        move |source| StoreError::Tree { path: path.clone(), action, source }
+    }
+}
+
+fn tree_key(partition: u16, tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(3 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.extend_from_slice(&partition.to_be_bytes());
+    key.push(tag);
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+fn element_prefix(partition: u16, key: &[u8]) -> Vec<u8> {
+    tree_key(partition, ELEMENT, &[&(key.len() as u16).to_be_bytes(), key])
+}

@@ -58,6 +58,9 @@ impl Flags {
     /// Not allowed inside MULTI.
     pub const NO_MULTI: Self = Self(64);
 
+    /// A write that frees memory, or uses none: allowed when there is none left.
+    pub const SHRINKS: Self = Self(128);
+
     /// Both sets of flags.
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)

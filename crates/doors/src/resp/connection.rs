@@ -1,0 +1,160 @@
+//! One connection: what has come in, what is to go out, and what it waits for.
+
+use super::parse::{FrameLimits, Parser};
+use crate::shared::{Client, DoorSettings};
+use std::collections::VecDeque;
+use std::net::TcpStream;
+use std::sync::Arc;
+use thalweg_node::{Session, WaiterId};
+
+/// Send buffers larger than this are given back when they are empty.
+const KEEP_BYTES: usize = 16 << 10;
+
+pub(super) struct Connection {
+    pub(super) stream: TcpStream,
+    pub(super) session: Session,
+    pub(super) parser: Parser,
+    /// What has come in and is not a complete command yet, or must wait.
+    pub(super) input: Vec<u8>,
+    pub(super) output: Output,
+    pub(super) state: State,
+    pub(super) peer: Peer,
+    /// The client has closed its side; what it asked for is still answered.
+    pub(super) ended: bool,
+    /// Close when everything is sent.
+    pub(super) closing: bool,
+    /// Stands in the event loop's list of those that wait for the gate.
+    pub(super) at_gate: bool,
+    pub(super) wants_read: bool,
+    pub(super) wants_write: bool,
+    pub(super) active_us: u64,
+}
+
+/// What commands about the connection may see and change.
+pub(super) struct Peer {
+    pub(super) client: Arc<Client>,
+    pub(super) resp3: bool,
+    pub(super) authenticated: bool,
+    pub(super) replies: Replies,
+}
+
+/// CLIENT REPLY.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Replies {
+    On,
+    Off,
+    /// Not the next one.
+    SkipNext,
+    /// Not this one.
+    SkipThis,
+}
+
+/// What a connection is doing.
+pub(super) enum State {
+    Ready,
+    /// A command waits for keys from the store.
+    Loading {
+        args: Vec<Vec<u8>>,
+    },
+    /// A command waits for a key to change.
+    Blocked {
+        args: Vec<Vec<u8>>,
+        keys: Vec<Vec<u8>>,
+        waiter: WaiterId,
+        deadline_us: Option<u64>,
+    },
+}
+
+/// Replies on their way out.
+#[derive(Default)]
+pub(super) struct Output {
+    pub(super) bytes: Vec<u8>,
+    /// How much of it has been sent, and how much may be.
+    pub(super) sent: usize,
+    pub(super) ready: usize,
+    /// Stretches behind `ready` that wait for the gate.
+    pub(super) gated: VecDeque<Stretch>,
+}
+
+/// Replies up to `end` that may leave when `gate` is settled.
+pub(super) struct Stretch {
+    pub(super) end: usize,
+    pub(super) gate: u64,
+    pub(super) commands: u64,
+    pub(super) since_us: u64,
+}
+
+impl Output {
+    pub(super) fn unsent(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    /// Forgets what has been sent.
+    pub(super) fn compact(&mut self) {
+        if self.sent == self.bytes.len() {
+            self.bytes.clear();
+            self.bytes.shrink_to(KEEP_BYTES);
+        } else if self.sent > KEEP_BYTES && self.sent > self.bytes.len() / 2 {
+            self.bytes.drain(..self.sent);
+            for stretch in &mut self.gated {
+                stretch.end -= self.sent;
+            }
+            self.ready -= self.sent;
+            self.sent = 0;
+            return;
+        } else {
+            return;
+        }
+        self.sent = 0;
+        self.ready = 0;
+    }
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream, client: Arc<Client>, authenticated: bool) -> Self {
+        let peer = Peer { client, resp3: false, authenticated, replies: Replies::On };
+        Self {
+            stream,
+            session: Session::default(),
+            parser: Parser::default(),
+            input: Vec::new(),
+            output: Output::default(),
+            state: State::Ready,
+            peer,
+            ended: false,
+            closing: false,
+            at_gate: false,
+            wants_read: true,
+            wants_write: false,
+            active_us: 0,
+        }
+    }
+
+    /// The limits on commands; tight before authentication.
+    pub(super) fn limits(&self, settings: &DoorSettings) -> FrameLimits {
+        let limits = FrameLimits {
+            bulk_max_bytes: settings.bulk_max_bytes,
+            frame_max_bytes: settings.frame_max_bytes,
+            arguments_max: settings.arguments_max,
+            inline_max_bytes: settings.inline_max_bytes,
+        };
+        if self.peer.authenticated {
+            return limits;
+        }
+        FrameLimits {
+            bulk_max_bytes: limits.bulk_max_bytes.min(16 << 10),
+            frame_max_bytes: limits.frame_max_bytes.min(64 << 10),
+            arguments_max: limits.arguments_max.min(10),
+            ..limits
+        }
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready)
+    }
+
+    /// Whether nothing is left to be said or done.
+    pub(super) fn is_done(&self) -> bool {
+        (self.closing || self.ended) && self.is_ready() && self.output.unsent() == 0
+    }
+}

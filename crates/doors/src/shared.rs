@@ -1,0 +1,195 @@
+//! What all doors of a node share: settings, clients, figures.
+
+use crate::slowlog::SlowLog;
+use crate::stats::TrafficStats;
+use foldhash::HashMap;
+use parking_lot::{Mutex, RwLock};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+use thalweg_node::Engine;
+
+/// How doors behave: every limit on what a client can make large.
+#[derive(Clone, Debug)]
+pub struct DoorSettings {
+    /// Clients must give this before anything else.
+    pub password: Option<String>,
+    /// Connections at once, over all doors.
+    pub connections_max: usize,
+    /// The largest argument of a RESP command.
+    pub bulk_max_bytes: usize,
+    /// The largest RESP command as a whole.
+    pub frame_max_bytes: usize,
+    /// The most arguments of a RESP command.
+    pub arguments_max: usize,
+    /// The longest inline command.
+    pub inline_max_bytes: usize,
+    /// Replies that wait for a client that does not read. At this size the client is no longer read from; at twice
+    /// this size it is cut.
+    pub output_max_bytes: usize,
+    /// A connection that says nothing for this long is closed; 0: never.
+    pub idle_timeout_ms: u64,
+    /// The largest body of an HTTP request.
+    pub body_max_bytes: usize,
+    /// Commands that take longer than this go into the slow log, in microseconds.
+    pub slow_us: u64,
+    /// Entries that the slow log keeps.
+    pub slow_log_max: usize,
+}
+
+impl Default for DoorSettings {
+    fn default() -> Self {
+        Self {
+            password: None,
+            connections_max: 10_000,
+            bulk_max_bytes: 512 << 20,
+            frame_max_bytes: 1 << 30,
+            arguments_max: 1 << 20,
+            inline_max_bytes: 64 << 10,
+            output_max_bytes: 32 << 20,
+            idle_timeout_ms: 0,
+            body_max_bytes: 64 << 20,
+            slow_us: 10_000,
+            slow_log_max: 128,
+        }
+    }
+}
+
+/// A door that could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum DoorError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The operating system refused something at start-up.
+    #[error("cannot {action}: {source}")]
+    Start {
+        /// What was being done.
+        action: &'static str,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+}
+
+/// What all doors of a node share.
+pub struct Shared {
+    /// The node.
+    pub engine: Engine,
+    /// How the doors behave; CONFIG SET replaces it.
+    settings: RwLock<Arc<DoorSettings>>,
+    /// Counts changes of the settings, so that event loops notice.
+    settings_version: AtomicU64,
+    /// Traffic figures.
+    pub stats: TrafficStats,
+    pub(crate) slow_log: Mutex<SlowLog>,
+    pub(crate) clients: Mutex<HashMap<u64, Arc<Client>>>,
+    pub(crate) next_client: AtomicU64,
+    pub(crate) started: Instant,
+    pub(crate) started_ms: u64,
+    /// Forty hexadecimal digits that name this run.
+    pub(crate) run_id: String,
+    /// No new connections; those that are there end when their replies are out.
+    pub(crate) draining: AtomicBool,
+    pub(crate) resp_address: RwLock<Option<SocketAddr>>,
+}
+
+/// A connected client, as others see it.
+pub(crate) struct Client {
+    pub(crate) id: u64,
+    pub(crate) address: String,
+    pub(crate) local: String,
+    pub(crate) since_ms: u64,
+    pub(crate) name: Mutex<Vec<u8>>,
+    pub(crate) library: Mutex<(Vec<u8>, Vec<u8>)>,
+    pub(crate) protocol: AtomicU64,
+    pub(crate) last_command: Mutex<&'static str>,
+    pub(crate) last_ms: AtomicU64,
+    pub(crate) killed: AtomicBool,
+    /// Wakes the event loop that owns the connection.
+    pub(crate) wake: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Shared {
+    /// Doors' common part, for a node.
+    pub fn new(engine: Engine, settings: DoorSettings) -> Arc<Self> {
+        let slow_log = SlowLog::new(settings.slow_log_max);
+        let started_ms = engine.now_ms();
+        let run_id = run_id(started_ms);
+        Arc::new(Self {
+            engine,
+            settings: RwLock::new(Arc::new(settings)),
+            settings_version: AtomicU64::new(0),
+            stats: TrafficStats::default(),
+            slow_log: Mutex::new(slow_log),
+            clients: Mutex::default(),
+            next_client: AtomicU64::new(1),
+            started: Instant::now(),
+            started_ms,
+            run_id,
+            draining: AtomicBool::new(false),
+            resp_address: RwLock::new(None),
+        })
+    }
+
+    /// The settings as they are now.
+    pub fn settings(&self) -> Arc<DoorSettings> {
+        self.settings.read().clone()
+    }
+
+    pub(crate) fn settings_version(&self) -> u64 {
+        self.settings_version.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn change_settings(&self, change: impl FnOnce(&mut DoorSettings)) {
+        let mut settings = self.settings.write();
+        change(Arc::make_mut(&mut settings));
+        self.slow_log.lock().resize(settings.slow_log_max);
+        self.settings_version.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Stops taking connections; those that are there end when their replies are out.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        for client in self.clients.lock().values() {
+            (client.wake)();
+        }
+    }
+
+    /// Connections now.
+    pub fn connection_count(&self) -> usize {
+        self.clients.lock().len()
+    }
+
+    /// Whether the doors are closing.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+}
+
+/// Compares without telling by its duration where the difference is.
+pub(crate) fn same_secret(given: &[u8], expected: &[u8]) -> bool {
+    let mut difference = given.len() ^ expected.len();
+    for (index, byte) in given.iter().enumerate() {
+        let other = expected.get(index % expected.len().max(1)).copied().unwrap_or(0);
+        difference |= usize::from(byte ^ other);
+    }
+    difference == 0
+}
+
+fn run_id(seed: u64) -> String {
+    use std::hash::{BuildHasher, Hasher};
+    let mut out = String::new();
+    while out.len() < 40 {
+        let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
+        hasher.write_u64(seed);
+        out.push_str(&format!("{:016x}", hasher.finish()));
+    }
+    out.truncate(40);
+    out
+}

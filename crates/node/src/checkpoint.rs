@@ -1,0 +1,87 @@
+//! Checkpoints: what changed goes to the store while writes go on, then the log is trimmed.
+//!
+//! A partition's checkpoint reaches as far as its last LSN when collecting began. What is collected later may already
+//! contain younger changes; since effects are absolute, replaying those changes over it ends in the same state.
+//! Collecting holds the partition's lock for one stretch of the slab at a time.
+
+use crate::engine::Inner;
+use crate::error::EngineError;
+use std::sync::atomic::Ordering;
+use thalweg_machine::KeyChange;
+use thalweg_store::{Changes, Mark, Store};
+
+/// Slots of the slab that are looked at under one lock.
+const STRETCH_SLOTS: u32 = 512;
+
+impl Inner {
+    /// Writes every partition's changes to the store and trims the log.
+    pub(crate) fn checkpoint(&self) -> Result<(), EngineError> {
+        let Some(store) = &self.store else { return Ok(()) };
+        for number in 0..self.partitions.count() {
+            if self.stopping.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            self.checkpoint_partition(store, number)?;
+        }
+        store.compact()?;
+        self.checkpoints.fetch_add(1, Ordering::Relaxed);
+        let reached = self.checkpoint_lsns.lock().iter().copied().min().unwrap_or(0);
+        Ok(self.lane.log.trim(reached)?)
+    }
+
+    fn checkpoint_partition(&self, store: &Store, number: usize) -> Result<(), EngineError> {
+        let (lsn, cleared_lsn, mut changes) = {
+            let partition = self.partitions.lock(number);
+            let state = &partition.state;
+            // With nothing in it a partition is as far as the log is.
+            let lsn = self.lane.next_lsn(state.last_lsn()) - 1;
+            (lsn, state.cleared_lsn(), state.collect_deleted())
+        };
+        let mut at = Some(0);
+        while let Some(start) = at {
+            let partition = self.partitions.lock(number);
+            at = partition.state.collect_changed(start, STRETCH_SLOTS, &mut changes);
+        }
+        if changes.is_empty() && cleared_lsn.is_none() {
+            // Nothing to write: the mark in the store stays, and the log has nothing of this partition behind it.
+            self.note_reached(number, lsn);
+            return Ok(());
+        }
+        // The store must never hold what a crash could take out of the log.
+        let youngest = changes.iter().map(|change| change.lsn).max().unwrap_or(0);
+        self.lane.wait_logged(youngest)?;
+        let keys = self.partitions.lock(number).state.stored_after(cleared_lsn, &changes);
+        let rows = rows_of(&changes, cleared_lsn.is_some());
+        store.write(number as u16, Mark { lsn, keys }, &rows)?;
+        self.partitions.lock(number).state.stored(cleared_lsn, &[]);
+        for part in changes.chunks(STRETCH_SLOTS as usize) {
+            // In parts, so that nobody waits long for the lock.
+            let mut partition = self.partitions.lock(number);
+            partition.state.stored(None, part);
+            self.make_room(&mut partition.state);
+        }
+        self.note_reached(number, lsn);
+        Ok(())
+    }
+
+    fn note_reached(&self, number: usize, lsn: u64) {
+        if let Some(reached) = self.checkpoint_lsns.lock().get_mut(number) {
+            *reached = lsn;
+        }
+    }
+}
+
+fn rows_of(changes: &[KeyChange], clear: bool) -> Changes {
+    let mut rows = Changes { clear, ..Changes::default() };
+    for change in changes {
+        rows.heads.insert(change.key.clone(), change.head.clone());
+        if change.drop_elements {
+            rows.drop_elements.push(change.key.clone());
+        }
+        for element in &change.elements {
+            let name = (change.key.clone(), element.suffix.clone());
+            rows.elements.insert(name, element.value.clone());
+        }
+    }
+    rows
+}

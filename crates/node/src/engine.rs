@@ -1,0 +1,369 @@
+//! The engine: opening, closing, and the few things that are done to a node as a whole.
+
+use crate::error::EngineError;
+use crate::execute::Executed;
+use crate::lane::Lane;
+use crate::load::Loader;
+use crate::metrics::{EngineReport, Health, PartitionReport};
+use crate::partition::Partitions;
+use crate::recovery;
+use crate::session::Session;
+use crate::settings::{EngineSettings, Place};
+use crate::waiters::{WaiterId, Waiters};
+use parking_lot::Mutex;
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use thalweg_base::fs::RealFs;
+use thalweg_base::slot::SLOTS;
+use thalweg_log::{LocalLog, LocalLogSettings, Log, MemoryLog};
+use thalweg_machine::{Command, Lsn, Reply, ReplyBuilder, State};
+use thalweg_store::Store;
+
+/// A node. Clones share it; the last one to go closes it.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) inner: Arc<Inner>,
+    _closer: Arc<Closer>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) settings: EngineSettings,
+    pub(crate) partitions: Partitions,
+    pub(crate) lane: Lane,
+    pub(crate) store: Option<Arc<Store>>,
+    pub(crate) waiters: Waiters,
+    pub(crate) loader: Loader,
+    pub(crate) checkpoint_lsns: Mutex<Vec<Lsn>>,
+    pub(crate) checkpoint_wanted: AtomicBool,
+    pub(crate) stopping: AtomicBool,
+    pub(crate) checkpoints: AtomicU64,
+    pub(crate) expired: AtomicU64,
+    pub(crate) random: AtomicU64,
+    recovery_ms: u64,
+    /// Locked as long as the data directory is in use.
+    _directory_lock: Option<File>,
+}
+
+/// Told whenever the settled LSN moves, if it asked.
+pub struct Listener {
+    waiting: AtomicBool,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Listener {
+    /// A listener that calls `wake`, from any thread; it must not block.
+    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { waiting: AtomicBool::new(false), wake: Box::new(wake) })
+    }
+
+    /// Asks to be told once. To be called before looking at [`Engine::is_settled`] for the last time.
+    pub fn arm(&self) {
+        self.waiting.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn tell(&self) {
+        if self.waiting.load(Ordering::SeqCst) && self.waiting.swap(false, Ordering::SeqCst) {
+            (self.wake)();
+        }
+    }
+}
+
+/// Stops the node's threads when the last engine goes.
+struct Closer {
+    inner: Arc<Inner>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        self.inner.stopping.store(true, Ordering::SeqCst);
+        self.inner.loader.stop();
+        self.inner.lane.stop();
+        for thread in self.threads.lock().drain(..) {
+            // A background thread that panicked has said so; closing goes on.
+            let _already_reported = thread.join();
+        }
+    }
+}
+
+impl Engine {
+    /// Opens a node: recovers its state from checkpoint and log, then starts its threads.
+    pub fn open(settings: EngineSettings) -> Result<Self, EngineError> {
+        let log: Arc<dyn Log> = match &settings.place {
+            Place::Memory => Arc::new(MemoryLog::new(0)),
+            Place::Directory(path) => {
+                // Held until the process has looked at nothing else in the directory.
+                let local = LocalLogSettings {
+                    directory: path.join("log"),
+                    segment_bytes: settings.segment_bytes,
+                    compress_min_bytes: settings.compress_min_bytes,
+                };
+                let lock = lock_directory(path)?;
+                let log = LocalLog::open(Arc::new(RealFs), local)?;
+                return Self::open_on(settings, Arc::new(log), Some(lock));
+            }
+        };
+        Self::open_on(settings, log, None)
+    }
+
+    /// Opens a node on a log that the caller provides: for simulated disks, and other logs.
+    pub fn open_with_log(settings: EngineSettings, log: Arc<dyn Log>) -> Result<Self, EngineError> {
+        Self::open_on(settings, log, None)
+    }
+
+    fn open_on(
+        settings: EngineSettings,
+        log: Arc<dyn Log>,
+        directory_lock: Option<File>,
+    ) -> Result<Self, EngineError> {
+        let count = settings.partitions;
+        if !count.is_power_of_two() || count > 1_024 {
+            let what = format!("{count} partitions: choose a power of two up to 1024");
+            return Err(EngineError::Setting(what));
+        }
+        let store = match &settings.place {
+            Place::Memory => None,
+            Place::Directory(path) => {
+                let cache_bytes = (settings.memory_max_bytes / 16).clamp(8 << 20, 256 << 20);
+                Some(Arc::new(Store::open(&path.join("store"), count, cache_bytes)?))
+            }
+        };
+        let seed = hash_seed();
+        let partitions = Partitions::new(count, |number| {
+            State::new(seed ^ u64::from(number), settings.eviction, settings.limits)
+        });
+        let started_us = settings.clock.monotonic_us();
+        let recovered = recovery::recover(&partitions, log.as_ref(), store.as_deref())?;
+        let recovery_ms = (settings.clock.monotonic_us() - started_us) / 1_000;
+        let inner = Arc::new(Inner {
+            lane: Lane::new(log, settings.durability, recovered.last_lsn),
+            partitions,
+            store,
+            waiters: Waiters::default(),
+            loader: Loader::default(),
+            checkpoint_lsns: Mutex::new(recovered.checkpoint_lsns),
+            checkpoint_wanted: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            checkpoints: AtomicU64::new(0),
+            expired: AtomicU64::new(0),
+            random: AtomicU64::new(seed | 1),
+            recovery_ms,
+            settings,
+            _directory_lock: directory_lock,
+        });
+        let threads = Mutex::new(start_threads(&inner)?);
+        let closer = Arc::new(Closer { inner: inner.clone(), threads });
+        Ok(Self { inner, _closer: closer })
+    }
+
+    /// How the node is set up.
+    pub fn settings(&self) -> &EngineSettings {
+        &self.inner.settings
+    }
+
+    /// The time in milliseconds since 1970, by the node's clock.
+    pub fn now_ms(&self) -> u64 {
+        self.inner.settings.clock.now_ms()
+    }
+
+    /// Runs one command, waits until its outcome is as durable as the settings ask, and gives its reply. For embedded
+    /// use; blocks the thread.
+    pub fn call(&self, args: &[&[u8]]) -> Result<Reply, EngineError> {
+        self.call_in(&mut Session::default(), args)
+    }
+
+    /// Like [`Engine::call`], within a session, for transactions.
+    pub fn call_in(&self, session: &mut Session, args: &[&[u8]]) -> Result<Reply, EngineError> {
+        let (reply, gate) = self.run_in(session, args)?;
+        self.inner.lane.wait_settled(gate)?;
+        Ok(reply)
+    }
+
+    /// Runs one command and gives its reply with the LSN that must be settled before anybody is told.
+    pub fn run_in(
+        &self,
+        session: &mut Session,
+        args: &[&[u8]],
+    ) -> Result<(Reply, Lsn), EngineError> {
+        loop {
+            let mut reply = ReplyBuilder::default();
+            match self.execute(session, args, self.now_ms(), &mut reply) {
+                Executed::Done { gate } => return Ok((reply.finish(), gate)),
+                Executed::Blocked { .. } => return Ok((Reply::Null, 0)),
+                Executed::Door { .. } => return Err(EngineError::NeedsConnection),
+                Executed::Needs(keys) => self.load_blocking(&keys)?,
+            }
+        }
+    }
+
+    /// Whether a reply that depends on an LSN may leave.
+    #[inline]
+    pub fn is_settled(&self, lsn: Lsn) -> bool {
+        self.inner.lane.is_settled(lsn)
+    }
+
+    /// Every LSN up to this one is as durable as the settings ask.
+    pub fn settled_lsn(&self) -> Lsn {
+        self.inner.lane.settled_lsn()
+    }
+
+    /// Starts committing what has accumulated. To be called when a batch of requests is done.
+    #[inline]
+    pub fn flush(&self) {
+        self.inner.lane.flush();
+    }
+
+    /// Waits until an LSN is settled; blocks the thread.
+    pub fn wait_settled(&self, lsn: Lsn) -> Result<(), EngineError> {
+        self.inner.lane.wait_settled(lsn)
+    }
+
+    /// Adds somebody to be told when the settled LSN moves.
+    pub fn add_listener(&self, listener: Arc<Listener>) {
+        self.inner.lane.add_listener(listener);
+    }
+
+    /// Takes a listener back.
+    pub fn remove_listener(&self, listener: &Arc<Listener>) {
+        self.inner.lane.remove_listener(listener);
+    }
+
+    /// Whether writes are taken.
+    pub fn health(&self) -> Health {
+        self.inner.lane.health()
+    }
+
+    /// Makes a waiter, to be woken when a key that it waits for changes.
+    pub fn add_waiter(&self, wake: Arc<dyn Fn() + Send + Sync>) -> WaiterId {
+        self.inner.waiters.add(wake)
+    }
+
+    /// Waits for changes of keys. Look at the keys once more after this: a change may have come before.
+    pub fn wait_for(&self, waiter: WaiterId, keys: &[Vec<u8>]) {
+        for key in keys {
+            let number = self.inner.partitions.of(key);
+            self.inner.partitions.lock(number).state.wait(key, waiter);
+        }
+    }
+
+    /// Ends a waiter.
+    pub fn remove_waiter(&self, waiter: WaiterId, keys: &[Vec<u8>]) {
+        for key in keys {
+            let number = self.inner.partitions.of(key);
+            self.inner.partitions.lock(number).state.stop_waiting(key, waiter);
+        }
+        self.inner.waiters.remove(waiter);
+    }
+
+    /// How many readers are blocked.
+    pub fn waiter_count(&self) -> usize {
+        self.inner.waiters.count()
+    }
+
+    /// The commands a table entry's keys are in: which partition holds a key.
+    pub fn partition_of(&self, key: &[u8]) -> usize {
+        self.inner.partitions.of(key)
+    }
+
+    /// Figures for people and metrics.
+    pub fn report(&self) -> EngineReport {
+        let inner = &self.inner;
+        let checkpoint_lsns = inner.checkpoint_lsns.lock().clone();
+        let slots = SLOTS / inner.settings.partitions;
+        let partitions = (0..inner.partitions.count()).map(|number| {
+            let partition = inner.partitions.lock(number);
+            let first = number as u16 * slots;
+            PartitionReport {
+                number: number as u16,
+                slots: (first, first + (slots - 1)),
+                keys: partition.state.key_count(),
+                hot_keys: partition.state.hot_key_count(),
+                expiring_keys: partition.state.expiring_key_count(),
+                memory_bytes: partition.state.memory_bytes() as u64,
+                last_lsn: partition.state.last_lsn(),
+                checkpoint_lsn: checkpoint_lsns.get(number).copied().unwrap_or(0),
+                writes: partition.writes,
+                reads: partition.reads,
+                evicted: partition.state.evicted_count(),
+            }
+        });
+        EngineReport {
+            health: self.health(),
+            partitions: partitions.collect(),
+            settled_lsn: self.settled_lsn(),
+            log: inner.lane.log.report(),
+            store_bytes: inner.store.as_ref().map_or(0, |store| store.disk_bytes()),
+            checkpoints: inner.checkpoints.load(Ordering::Relaxed),
+            loads: inner.loader.loads(),
+            expired: inner.expired.load(Ordering::Relaxed),
+            recovery_ms: inner.recovery_ms,
+        }
+    }
+
+    /// A digest of the whole state in memory: equal for equal data.
+    pub fn digest(&self) -> u64 {
+        let states = 0..self.inner.partitions.count();
+        states.fold(0, |sum, number| {
+            let digest = self.inner.partitions.lock(number).state.digest();
+            (sum ^ digest).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        })
+    }
+
+    /// Whether a command is one that the engine itself runs.
+    pub fn runs(command: &Command) -> bool {
+        !matches!(command.run, thalweg_machine::Run::Door(_))
+    }
+}
+
+fn start_threads(inner: &Arc<Inner>) -> Result<Vec<JoinHandle<()>>, EngineError> {
+    let mut threads = Vec::new();
+    let mut start = |name: &str, work: fn(&Arc<Inner>)| {
+        let inner = inner.clone();
+        std::thread::Builder::new()
+            .name(format!("thalweg-{name}"))
+            .spawn(move || work(&inner))
+            .map(|thread| threads.push(thread))
+            .map_err(|source| EngineError::Io { action: format!("start thread {name}"), source })
+    };
+    start("commit", |inner| {
+        let settings = &inner.settings;
+        inner.lane.run(&inner.partitions, settings.clock.as_ref(), settings.sync_interval_ms);
+    })?;
+    start("timers", crate::maintenance::run_timers)?;
+    if inner.store.is_some() {
+        start("checkpoint", crate::maintenance::run_checkpoints)?;
+        for _ in 0..2 {
+            start("load", |inner| inner.loader.run(inner))?;
+        }
+    }
+    Ok(threads)
+}
+
+fn lock_directory(path: &std::path::Path) -> Result<File, EngineError> {
+    let io = |action: String| move |source| EngineError::Io { action, source };
+    std::fs::create_dir_all(path).map_err(io(format!("create {}", path.display())))?;
+    let lock_path = path.join("lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&lock_path)
+        .map_err(io(format!("open {}", lock_path.display())))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(EngineError::InUse(path.display().to_string()))
+        }
+        Err(std::fs::TryLockError::Error(source)) => {
+            Err(EngineError::Io { action: format!("lock {}", lock_path.display()), source })
+        }
+    }
+}
+
+/// Differs from run to run, so that nobody can make keys that collide.
+fn hash_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}

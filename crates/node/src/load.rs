@@ -1,0 +1,208 @@
+//! Fetching keys from the checkpoint store: off the event loops, each key once however many ask.
+
+use crate::engine::{Engine, Inner};
+use crate::error::EngineError;
+use foldhash::HashMap;
+use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use thalweg_machine::Loaded;
+
+/// Walks through the store's keys that are remembered at once.
+const SCANS_MAX: usize = 4_096;
+
+type Done = Box<dyn FnOnce() + Send>;
+
+/// Called when the last of several keys is there.
+struct Group {
+    left: AtomicUsize,
+    done: Mutex<Option<Done>>,
+}
+
+impl Group {
+    fn one_is_there(&self) {
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1
+            && let Some(done) = self.done.lock().take()
+        {
+            done();
+        }
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Loader {
+    queue: Mutex<VecDeque<Vec<u8>>>,
+    came: Condvar,
+    /// Keys being fetched, and who waits for them.
+    flights: Mutex<HashMap<Vec<u8>, Vec<Arc<Group>>>>,
+    loads: AtomicU64,
+    stopping: AtomicBool,
+    scans: Mutex<Scans>,
+}
+
+/// Where walks through the store are: a cursor of 64 bits cannot hold a key, so it holds a ticket.
+#[derive(Default)]
+struct Scans {
+    next: u32,
+    positions: VecDeque<(u32, Vec<u8>)>,
+}
+
+impl Loader {
+    pub(crate) fn loads(&self) -> u64 {
+        self.loads.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        let _sleepers_see_it = self.queue.lock();
+        self.came.notify_all();
+    }
+
+    /// A loading thread's life.
+    pub(crate) fn run(&self, inner: &Inner) {
+        loop {
+            let key = {
+                let mut queue = self.queue.lock();
+                loop {
+                    if self.stopping.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    match queue.pop_front() {
+                        Some(key) => break key,
+                        None => self.came.wait(&mut queue),
+                    }
+                }
+            };
+            inner.fetch(&key);
+            // Only now may the next flight for this key begin: two at once could install an old version over a new.
+            let waiting = self.flights.lock().remove(&key).unwrap_or_default();
+            for group in waiting {
+                group.one_is_there();
+            }
+        }
+    }
+
+    fn board(&self, key: &[u8], group: Arc<Group>) {
+        let mut flights = self.flights.lock();
+        if let Some(waiting) = flights.get_mut(key) {
+            waiting.push(group);
+            return;
+        }
+        flights.insert(key.to_vec(), vec![group]);
+        drop(flights);
+        self.queue.lock().push_back(key.to_vec());
+        self.came.notify_one();
+    }
+
+    /// Remembers the last key of a page; gives a ticket for it.
+    pub(crate) fn remember_scan(&self, key: &[u8]) -> u32 {
+        let mut scans = self.scans.lock();
+        scans.next = scans.next.wrapping_add(1);
+        let ticket = scans.next;
+        if scans.positions.len() >= SCANS_MAX {
+            scans.positions.pop_front();
+        }
+        scans.positions.push_back((ticket, key.to_vec()));
+        ticket
+    }
+
+    /// The key that a ticket stands for. A forgotten one begins the partition again: SCAN may repeat, never leave out.
+    pub(crate) fn scan_position(&self, ticket: u32) -> Option<Vec<u8>> {
+        let scans = self.scans.lock();
+        scans.positions.iter().rev().find(|(other, _)| *other == ticket).map(|(_, key)| key.clone())
+    }
+}
+
+impl Inner {
+    /// Reads a key from the store into its partition.
+    pub(crate) fn fetch(&self, key: &[u8]) {
+        let Some(store) = &self.store else { return };
+        let number = self.partitions.of(key);
+        let mut loaded = Loaded::default();
+        if store.may_hold(number as u16, key) {
+            self.loader.loads.fetch_add(1, Ordering::Relaxed);
+            match store.load(number as u16, key, Loaded::head_has_elements) {
+                Ok(found) => loaded = Loaded { head: found.head, elements: found.elements },
+                // Never a wrong answer: the node stops rather than say that a key is not there.
+                Err(error) => self.fail_closed(&error.to_string()),
+            }
+        }
+        let mut partition = self.partitions.lock(number);
+        if let Err(what) = partition.state.install(key, loaded) {
+            self.fail_closed(what);
+        }
+        self.make_room(&mut partition.state);
+    }
+
+    /// Damage on disk: a wrong answer would be worse than none.
+    fn fail_closed(&self, what: &str) -> ! {
+        tracing::error!("{what}; restore the data directory from a backup");
+        std::process::abort()
+    }
+
+    /// Keys that the store certainly does not hold need no flight.
+    fn note_absent_keys(&self, keys: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        let Some(store) = &self.store else { return Vec::new() };
+        let mut left = Vec::new();
+        for key in keys {
+            let number = self.partitions.of(key);
+            if store.may_hold(number as u16, key) {
+                left.push(key.clone());
+                continue;
+            }
+            let mut partition = self.partitions.lock(number);
+            // Nothing was read, so nothing can fail to decode.
+            let _never_fails = partition.state.install(key, Loaded::default());
+        }
+        left
+    }
+}
+
+impl Engine {
+    /// Fetches keys, then calls `done` from another thread. False: they are there already, and `done` was not called.
+    pub fn load(&self, keys: &[Vec<u8>], done: impl FnOnce() + Send + 'static) -> bool {
+        let mut keys = self.inner.note_absent_keys(keys);
+        keys.sort_unstable();
+        keys.dedup();
+        if keys.is_empty() {
+            return false;
+        }
+        let group = Arc::new(Group {
+            left: AtomicUsize::new(keys.len()),
+            done: Mutex::new(Some(Box::new(done))),
+        });
+        for key in &keys {
+            self.inner.loader.board(key, group.clone());
+        }
+        true
+    }
+
+    pub(crate) fn load_blocking(&self, keys: &[Vec<u8>]) -> Result<(), EngineError> {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        let waiting = self.load(keys, move || {
+            // The other side only goes away with the call.
+            let _receiver_waits = sender.send(());
+        });
+        if waiting {
+            receiver.recv().map_err(|_| EngineError::ShuttingDown)?;
+        }
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// Adds a command's keys that are only in the store, for fetching ahead.
+    pub fn add_cold_keys(&self, args: &[&[u8]], cold: &mut Vec<Vec<u8>>) {
+        let Some(command) = args.first().and_then(|name| thalweg_machine::find_command(name))
+        else {
+            return;
+        };
+        command.keys.for_each(args, |key| {
+            let number = self.inner.partitions.of(key);
+            if self.inner.partitions.lock(number).state.is_cold(key) {
+                cold.push(key.to_vec());
+            }
+        });
+    }
+}

@@ -1,0 +1,100 @@
+//! What a node does by itself: expiring keys, checkpoints, filters.
+
+use crate::engine::Inner;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use thalweg_machine::{Effect, Execution, ReplyBuilder, States};
+
+const TICK: Duration = Duration::from_millis(50);
+/// Keys of one partition that are expired under one lock.
+const EXPIRE_BATCH: usize = 256;
+/// With changes but little traffic, a checkpoint is taken this often.
+const CHECKPOINT_INTERVAL_MS: u64 = 300_000;
+
+/// The timer thread's life: deletes keys that have expired, as logged effects.
+pub(crate) fn run_timers(inner: &Arc<Inner>) {
+    while !inner.stopping.load(Ordering::Relaxed) {
+        let now_ms = inner.settings.clock.now_ms();
+        let mut any = false;
+        for number in 0..inner.partitions.count() {
+            while inner.expire_some(number, now_ms) == EXPIRE_BATCH {
+                any = true;
+            }
+        }
+        if any {
+            inner.lane.flush();
+        }
+        std::thread::sleep(TICK);
+    }
+}
+
+impl Inner {
+    /// Deletes keys of a partition that have expired; says how many.
+    fn expire_some(&self, number: usize, now_ms: u64) -> usize {
+        let mut guard = self.partitions.lock(number);
+        if guard.state.next_expiry_ms().is_none_or(|at_ms| at_ms > now_ms) {
+            return 0;
+        }
+        let partition = &mut *guard;
+        let keys = partition.state.expired_keys(now_ms, EXPIRE_BATCH);
+        for key in &keys {
+            let lsn = self.lane.next_lsn(partition.state.last_lsn());
+            let mut nobody = ReplyBuilder::default();
+            let mut execution = Execution {
+                states: States::One(&mut partition.state),
+                effects: &mut partition.pending,
+                lsn,
+                now_ms,
+                random: 0,
+                gate: 0,
+                changed: false,
+                answer: &mut nobody,
+            };
+            execution.decide(&Effect::Delete { key });
+        }
+        let woken = partition.state.take_woken();
+        drop(guard);
+        if !keys.is_empty() {
+            self.expired.fetch_add(keys.len() as u64, Ordering::Relaxed);
+            self.lane.note_work();
+            self.lane.flush();
+        }
+        self.waiters.wake(&woken);
+        keys.len()
+    }
+}
+
+/// The checkpoint thread's life.
+pub(crate) fn run_checkpoints(inner: &Arc<Inner>) {
+    if let Some(store) = &inner.store {
+        for number in 0..inner.partitions.count() {
+            if inner.stopping.load(Ordering::Relaxed) {
+                return;
+            }
+            if let Err(error) = store.build_filter(number as u16) {
+                tracing::error!(%error, "absent keys will be looked for on disk");
+            }
+        }
+    }
+    let clock = &inner.settings.clock;
+    let mut last_bytes = 0;
+    let mut last_us = clock.monotonic_us();
+    while !inner.stopping.load(Ordering::Relaxed) {
+        std::thread::sleep(TICK);
+        let appended = inner.lane.log.report().stored_bytes;
+        let grown = appended - last_bytes;
+        let aged = clock.monotonic_us() - last_us > CHECKPOINT_INTERVAL_MS * 1_000;
+        let wanted = inner.checkpoint_wanted.load(Ordering::Relaxed);
+        if grown < inner.settings.checkpoint_log_bytes && !wanted && !(aged && grown > 0) {
+            continue;
+        }
+        match inner.checkpoint() {
+            Ok(()) => last_bytes = appended,
+            // Nothing is lost: the log is kept until a checkpoint succeeds.
+            Err(error) => tracing::error!(%error, "the checkpoint failed and will be tried again"),
+        }
+        inner.checkpoint_wanted.store(false, Ordering::Relaxed);
+        last_us = clock.monotonic_us();
+    }
+}

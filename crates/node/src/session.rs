@@ -1,0 +1,38 @@
+//! What a connection remembers between commands: a transaction being queued, and keys being watched.
+
+use thalweg_machine::Lsn;
+
+/// What a connection remembers between commands.
+#[derive(Default)]
+pub struct Session {
+    pub(crate) queue: Option<Queue>,
+    pub(crate) watched: Vec<Watched>,
+}
+
+/// Commands queued since MULTI.
+#[derive(Default)]
+pub(crate) struct Queue {
+    pub(crate) commands: Vec<Vec<Vec<u8>>>,
+    pub(crate) bytes: usize,
+    /// A command was refused, so EXEC will be.
+    pub(crate) broken: bool,
+}
+
+pub(crate) struct Watched {
+    pub(crate) key: Vec<u8>,
+    pub(crate) changed_lsn: Lsn,
+}
+
+impl Session {
+    /// Whether commands are being queued.
+    pub fn in_transaction(&self) -> bool {
+        self.queue.is_some()
+    }
+
+    /// Notes that a command was refused before it reached the engine, so that EXEC refuses, too.
+    pub fn break_transaction(&mut self) {
+        if let Some(queue) = &mut self.queue {
+            queue.broken = true;
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The store keeps what it was given, in whole partitions, over reopening.
+
+use std::collections::BTreeMap;
+use thalweg_store::{Changes, Mark, Store, StoreError};
+
+fn heads(pairs: &[(&str, Option<&str>)]) -> Changes {
+    let heads = pairs
+        .iter()
+        .map(|(key, head)| (key.as_bytes().to_vec(), head.map(|head| head.as_bytes().to_vec())));
+    Changes { heads: heads.collect(), ..Changes::default() }
+}
+
+fn head(store: &Store, key: &str) -> Option<Vec<u8>> {
+    store.load(3, key.as_bytes(), |_| false).expect("load").head
+}
+
+#[test]
+fn keeps_heads_elements_and_marks_over_reopening() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(folder.path(), 8, 1 << 20).expect("open");
+    assert_eq!(store.mark(3).expect("mark"), Mark::default());
+    assert!(!store.may_hold(3, b"a"));
+    let mut changes = heads(&[("a", Some("1")), ("b", Some("2")), ("h", Some("H"))]);
+    changes.elements = BTreeMap::from([
+        ((b"h".to_vec(), b"fx".to_vec()), Some(b"X".to_vec())),
+        ((b"h".to_vec(), b"fy".to_vec()), Some(b"Y".to_vec())),
+        ((b"hh".to_vec(), b"f".to_vec()), Some(b"other key".to_vec())),
+    ]);
+    store.write(3, Mark { lsn: 7, keys: 3 }, &changes).expect("write");
+    drop(store);
+    let store = Store::open(folder.path(), 8, 1 << 20).expect("open");
+    assert_eq!(store.mark(3).expect("mark"), Mark { lsn: 7, keys: 3 });
+    assert_eq!(head(&store, "a").as_deref(), Some(&b"1"[..]));
+    assert_eq!(head(&store, "c"), None);
+    assert!(store.may_hold(3, b"nothing is known yet"));
+    store.build_filter(3).expect("filter");
+    assert!(store.may_hold(3, b"a") && !store.may_hold(3, b"nothing is known yet"));
+    let found = store.load(3, b"h", |head| head == b"H").expect("load");
+    let suffixes: Vec<_> = found.elements.iter().map(|(suffix, _)| suffix.as_slice()).collect();
+    assert_eq!(suffixes, [b"fx", b"fy"]);
+    assert_eq!(store.keys_after(3, Some(b"a"), 10).expect("keys"), [b"b".to_vec(), b"h".to_vec()]);
+
+    store.write(3, Mark { lsn: 8, keys: 2 }, &heads(&[("a", None)])).expect("write");
+    store.compact().expect("compact");
+    assert_eq!(head(&store, "a"), None);
+    let drop = Changes { drop_elements: vec![b"h".to_vec()], ..heads(&[("h", Some("S"))]) };
+    store.write(3, Mark { lsn: 9, keys: 2 }, &drop).expect("write");
+    assert!(store.load(3, b"h", |_| true).expect("load").elements.is_empty());
+    let clear = Changes { clear: true, ..heads(&[("z", Some("9"))]) };
+    store.write(3, Mark { lsn: 10, keys: 1 }, &clear).expect("write");
+    assert_eq!(store.keys_after(3, None, 10).expect("keys"), [b"z".to_vec()]);
+}
+
+#[test]
+fn another_number_of_partitions_is_refused_with_the_right_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    drop(Store::open(folder.path(), 8, 1 << 20).expect("open"));
+    let error = Store::open(folder.path(), 16, 1 << 20).err().expect("refused");
+    assert!(matches!(error, StoreError::Mismatch { .. }));
+    assert!(error.to_string().contains("created with 8 partitions"), "{error}");
+}
+
+#[test]
+fn many_small_checkpoints_stay_readable() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(folder.path(), 4, 1 << 20).expect("open");
+    for round in 0..60u64 {
+        let mut changes = Changes::default();
+        for key in 0..50u64 {
+            let value = (key + round) % 7;
+            let head = (value != 0).then(|| round.to_le_bytes().to_vec());
+            changes.heads.insert(format!("key{key}").into_bytes(), head);
+        }
+        store.write(3, Mark { lsn: round, keys: 0 }, &changes).expect("write");
+        store.compact().expect("compact");
+    }
+    for key in 0..50u64 {
+        let expected = ((key + 59) % 7 != 0).then(|| 59u64.to_le_bytes().to_vec());
+        assert_eq!(head(&store, &format!("key{key}")), expected);
+    }
+}

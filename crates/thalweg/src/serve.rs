@@ -1,0 +1,89 @@
+//! `thalweg serve`: a node with its doors, until a signal ends it.
+
+use crate::settings::ServeArgs;
+use anyhow::Context;
+use std::io::Write;
+use std::time::Duration;
+use thalweg_doors::Shared;
+use thalweg_doors::resp::RespDoor;
+use thalweg_node::{Engine, Health};
+
+/// How long connections have to take their last replies.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs a node until SIGTERM or SIGINT, or until its disk fails.
+pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
+    start_logging();
+    let settings = args.resolve()?;
+    raise_file_limit();
+    let engine = Engine::open(settings.engine).context("open the data")?;
+    let recovery_ms = engine.report().recovery_ms;
+    if recovery_ms > 100 {
+        tracing::info!(recovery_ms, "recovered");
+    }
+    let shared = Shared::new(engine.clone(), settings.doors);
+    let resp = RespDoor::open(shared.clone(), settings.resp, settings.threads)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("thalweg-http")
+        .enable_all()
+        .build()
+        .context("start the HTTP door's threads")?;
+    let http = match settings.http {
+        Some(address) => {
+            Some(runtime.block_on(thalweg_doors::http::open(shared.clone(), address))?)
+        }
+        None => None,
+    };
+    announce("resp", &format!("{}", resp.address()));
+    if let Some(http) = &http {
+        announce("http", &format!("http://{}/", http.address()));
+    }
+    let outcome = runtime.block_on(wait_for_end(&engine));
+    resp.close(DRAIN_PATIENCE);
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
+}
+
+/// One line for each door, when it is ready; programs that start us read them.
+fn announce(door: &str, address: &str) {
+    let mut out = std::io::stdout().lock();
+    // Nobody may be reading.
+    let _nobody_reads = writeln!(out, "ready {door} {address}").and_then(|()| out.flush());
+}
+
+async fn wait_for_end(engine: &Engine) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let mut look = tokio::time::interval(Duration::from_millis(100));
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = look.tick() => {
+                if engine.health() == Health::Failed {
+                    anyhow::bail!("the log's disk failed; check the disk, then start again");
+                }
+            }
+        }
+    }
+}
+
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("THALWEG_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,lsm_tree=warn"));
+    // A second start in one process keeps the first one's logging.
+    let _already_started =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
+
+/// As many open files as the operating system allows: ten thousand connections need them.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit on open files could not be raised");
+    }
+}

@@ -1,0 +1,265 @@
+//! The settings of a node: one table. Each can be given on the command line, in the environment (`THALWEG_…`) or in a
+//! TOML file (`--config`), in this order of precedence; defaults come last.
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use thalweg_base::units::{parse_bytes, parse_duration_ms};
+use thalweg_doors::DoorSettings;
+use thalweg_node::{Durability, EngineSettings, Place};
+
+/// Settings as given; what is missing comes from the file, then from the defaults.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct ServeArgs {
+    /// Directory for the data, or `memory` to keep nothing [default: ./thalweg-data]
+    #[arg(long, env = "THALWEG_DATA")]
+    pub(crate) data: Option<String>,
+    /// Address of the Redis door [default: 127.0.0.1:7379]
+    #[arg(long, env = "THALWEG_RESP")]
+    pub(crate) resp: Option<String>,
+    /// Address of the HTTP door and the dashboard; `off` for none [default: 127.0.0.1:7380]
+    #[arg(long, env = "THALWEG_HTTP")]
+    pub(crate) http: Option<String>,
+    /// When a reply may leave: `sync` (after fdatasync), `interval` (after write), `none` [default: sync]
+    #[arg(long, env = "THALWEG_DURABILITY")]
+    pub(crate) durability: Option<String>,
+    /// How often to sync at durability `interval` [default: 1s]
+    #[arg(long, env = "THALWEG_SYNC_INTERVAL")]
+    pub(crate) sync_interval: Option<String>,
+    /// Memory for entries; other keys are on disk only [default: 6/10 of the machine's]
+    #[arg(long, env = "THALWEG_MEMORY_MAX")]
+    pub(crate) memory_max: Option<String>,
+    /// Which entries leave memory first: `s3-fifo`, `lru`, `lfu`, `fifo` [default: s3-fifo]
+    #[arg(long, env = "THALWEG_EVICTION")]
+    pub(crate) eviction: Option<String>,
+    /// Event loops of the Redis door [default: one for each processor]
+    #[arg(long, env = "THALWEG_THREADS")]
+    pub(crate) threads: Option<usize>,
+    /// Partitions; fixed when the data directory is created [default: 32]
+    #[arg(long, env = "THALWEG_PARTITIONS")]
+    pub(crate) partitions: Option<u16>,
+    /// Clients must give this password
+    #[arg(long, env = "THALWEG_PASSWORD", hide_env_values = true)]
+    pub(crate) password: Option<String>,
+    /// Size of a log segment [default: 64MiB]
+    #[arg(long, env = "THALWEG_LOG_SEGMENT")]
+    pub(crate) log_segment: Option<String>,
+    /// Batches of at least this size are compressed in the log [default: 64KiB]
+    #[arg(long, env = "THALWEG_LOG_COMPRESS_MIN")]
+    pub(crate) log_compress_min: Option<String>,
+    /// A checkpoint begins when the log has grown by this much [default: 1GiB]
+    #[arg(long, env = "THALWEG_CHECKPOINT_LOG")]
+    pub(crate) checkpoint_log: Option<String>,
+    /// Connections at once [default: 10000]
+    #[arg(long, env = "THALWEG_CONNECTIONS_MAX")]
+    pub(crate) connections_max: Option<usize>,
+    /// The largest argument of a command [default: 512MiB]
+    #[arg(long, env = "THALWEG_BULK_MAX")]
+    pub(crate) bulk_max: Option<String>,
+    /// Replies that may wait for a client that does not read [default: 32MiB]
+    #[arg(long, env = "THALWEG_OUTPUT_MAX")]
+    pub(crate) output_max: Option<String>,
+    /// The largest body of an HTTP request [default: 64MiB]
+    #[arg(long, env = "THALWEG_BODY_MAX")]
+    pub(crate) body_max: Option<String>,
+    /// Close connections that say nothing for this long; 0: never [default: 0]
+    #[arg(long, env = "THALWEG_IDLE_TIMEOUT")]
+    pub(crate) idle_timeout: Option<String>,
+    /// A TOML file with these settings
+    #[arg(long, env = "THALWEG_CONFIG")]
+    #[serde(skip)]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// Settings that a node can be started with.
+pub(crate) struct Settings {
+    pub(crate) engine: EngineSettings,
+    pub(crate) doors: DoorSettings,
+    pub(crate) resp: SocketAddr,
+    pub(crate) http: Option<SocketAddr>,
+    pub(crate) threads: usize,
+}
+
+impl ServeArgs {
+    /// Reads the file if there is one, fills in the defaults, and checks what belongs together.
+    pub(crate) fn resolve(&self) -> anyhow::Result<Settings> {
+        let given = match &self.config {
+            Some(path) => self.clone().over(read_file(path)?),
+            None => self.clone(),
+        };
+        given.check()
+    }
+
+    /// These settings; where they say nothing, the other ones.
+    fn over(self, file: Self) -> Self {
+        Self {
+            data: self.data.or(file.data),
+            resp: self.resp.or(file.resp),
+            http: self.http.or(file.http),
+            durability: self.durability.or(file.durability),
+            sync_interval: self.sync_interval.or(file.sync_interval),
+            memory_max: self.memory_max.or(file.memory_max),
+            eviction: self.eviction.or(file.eviction),
+            threads: self.threads.or(file.threads),
+            partitions: self.partitions.or(file.partitions),
+            password: self.password.or(file.password),
+            log_segment: self.log_segment.or(file.log_segment),
+            log_compress_min: self.log_compress_min.or(file.log_compress_min),
+            checkpoint_log: self.checkpoint_log.or(file.checkpoint_log),
+            connections_max: self.connections_max.or(file.connections_max),
+            bulk_max: self.bulk_max.or(file.bulk_max),
+            output_max: self.output_max.or(file.output_max),
+            body_max: self.body_max.or(file.body_max),
+            idle_timeout: self.idle_timeout.or(file.idle_timeout),
+            config: self.config,
+        }
+    }
+
+    fn check(&self) -> anyhow::Result<Settings> {
+        let data = self.data.as_deref().unwrap_or("./thalweg-data");
+        let mut engine = match data {
+            "memory" => EngineSettings::in_memory(),
+            path => EngineSettings::in_directory(path),
+        };
+        if let Some(durability) = &self.durability {
+            engine.durability = durability.parse().map_err(anyhow::Error::msg)?;
+        }
+        if engine.place == Place::Memory && engine.durability != Durability::None {
+            bail!(
+                "--data memory keeps nothing, so --durability {} cannot be kept; use none",
+                engine.durability.as_str()
+            );
+        }
+        if let Some(eviction) = &self.eviction {
+            engine.eviction = eviction.parse().map_err(anyhow::Error::msg)?;
+        }
+        if let Some(interval) = &self.sync_interval {
+            engine.sync_interval_ms =
+                parse_duration_ms(interval).context("--sync-interval")?.max(1);
+        }
+        bytes(&self.memory_max, "--memory-max", 16 << 20, &mut engine.memory_max_bytes)?;
+        bytes(&self.log_segment, "--log-segment", 1 << 20, &mut engine.segment_bytes)?;
+        bytes(&self.checkpoint_log, "--checkpoint-log", 1 << 20, &mut engine.checkpoint_log_bytes)?;
+        size(&self.log_compress_min, "--log-compress-min", &mut engine.compress_min_bytes)?;
+        engine.partitions = self.partitions.unwrap_or(engine.partitions);
+        let mut doors = DoorSettings { password: self.password.clone(), ..DoorSettings::default() };
+        doors.connections_max = self.connections_max.unwrap_or(doors.connections_max);
+        size(&self.bulk_max, "--bulk-max", &mut doors.bulk_max_bytes)?;
+        size(&self.output_max, "--output-max", &mut doors.output_max_bytes)?;
+        size(&self.body_max, "--body-max", &mut doors.body_max_bytes)?;
+        engine.limits.value_max_bytes = doors.bulk_max_bytes;
+        if let Some(timeout) = &self.idle_timeout {
+            doors.idle_timeout_ms = parse_duration_ms(timeout).context("--idle-timeout")?;
+        }
+        let resp = address(self.resp.as_deref().unwrap_or("127.0.0.1:7379"), "--resp")?;
+        let http = match self.http.as_deref().unwrap_or("127.0.0.1:7380") {
+            "off" => None,
+            text => Some(address(text, "--http")?),
+        };
+        for (door, address) in [("--resp", Some(resp)), ("--http", http)] {
+            if let Some(address) = address.filter(|address| !address.ip().is_loopback())
+                && doors.password.is_none()
+            {
+                bail!(
+                    "{door} {address} can be reached from other machines, and there is no password. Set one with \
+                     --password or THALWEG_PASSWORD, or listen on 127.0.0.1"
+                );
+            }
+        }
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = self.threads.unwrap_or(processors).clamp(1, 256);
+        Ok(Settings { engine, doors, resp, http, threads })
+    }
+}
+
+fn read_file(path: &PathBuf) -> anyhow::Result<ServeArgs> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("read {}", path.display()))
+}
+
+fn bytes(text: &Option<String>, name: &str, least: u64, target: &mut u64) -> anyhow::Result<()> {
+    if let Some(text) = text {
+        *target = parse_bytes(text).with_context(|| name.to_owned())?;
+        if *target < least {
+            bail!("{name} {text} is too small; the least is {least} bytes");
+        }
+    }
+    Ok(())
+}
+
+fn size(text: &Option<String>, name: &str, target: &mut usize) -> anyhow::Result<()> {
+    let mut value = *target as u64;
+    bytes(text, name, 1_024, &mut value)?;
+    *target = usize::try_from(value).with_context(|| name.to_owned())?;
+    Ok(())
+}
+
+fn address(text: &str, name: &str) -> anyhow::Result<SocketAddr> {
+    use std::net::ToSocketAddrs;
+    let mut found = text.to_socket_addrs().with_context(|| {
+        format!("{name} {text}: write an address and a port, such as 127.0.0.1:7379")
+    })?;
+    found.next().with_context(|| format!("{name} {text}: no such address"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(change: impl FnOnce(&mut ServeArgs)) -> anyhow::Result<Settings> {
+        let mut args = ServeArgs::default();
+        change(&mut args);
+        args.resolve()
+    }
+
+    #[test]
+    fn defaults_are_durable_and_private() {
+        let settings = given(|_| {}).expect("defaults are valid");
+        assert_eq!(settings.engine.durability, Durability::Sync);
+        assert!(settings.resp.ip().is_loopback());
+        assert!(settings.http.is_some_and(|address| address.ip().is_loopback()));
+    }
+
+    #[test]
+    fn public_without_a_password_is_refused() {
+        let error = given(|args| args.resp = Some("0.0.0.0:7379".into())).err().expect("refused");
+        assert!(error.to_string().contains("--password"), "{error}");
+        given(|args| {
+            args.resp = Some("0.0.0.0:7379".into());
+            args.password = Some("secret".into());
+        })
+        .expect("allowed with a password");
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_the_name_of_the_setting() {
+        for (change, word) in [
+            ((|args| args.durability = Some("maybe".into())) as fn(&mut ServeArgs), "durability"),
+            (|args| args.memory_max = Some("lots".into()), "--memory-max"),
+            (|args| args.eviction = Some("random".into()), "eviction"),
+            (|args| args.resp = Some("nowhere".into()), "--resp"),
+        ] {
+            let error = given(change).err().expect("refused");
+            assert!(format!("{error:#}").contains(word), "{error:#}");
+        }
+    }
+
+    #[test]
+    fn a_file_gives_what_the_command_line_does_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("thalweg.toml");
+        std::fs::write(&path, "durability = \"interval\"\nmemory-max = \"1GiB\"\n").expect("write");
+        let settings = given(|args| {
+            args.config = Some(path.clone());
+            args.memory_max = Some("2GiB".into());
+        })
+        .expect("valid");
+        assert_eq!(settings.engine.durability, Durability::Interval);
+        assert_eq!(settings.engine.memory_max_bytes, 2 << 30);
+        std::fs::write(&path, "durabilty = \"sync\"\n").expect("write");
+        assert!(given(|args| args.config = Some(path)).is_err(), "a misspelt name must be refused");
+    }
+}
