@@ -6,6 +6,7 @@
 pub mod checksum;
 pub mod clock;
 pub mod fs;
+pub mod prefetch;
 pub mod slot;
 pub mod units;
 

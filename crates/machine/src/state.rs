@@ -74,6 +74,29 @@ impl State {
         }
     }
 
+    /// The hash of a key, the same in all states of one seed.
+    pub fn hash(&self, key: &[u8]) -> u32 {
+        self.table.hash(key)
+    }
+
+    /// First step of fetching a key ahead of its use: where it may be.
+    #[inline]
+    pub fn prefetch_index(&self, hash: u32) {
+        self.table.prefetch_index(hash);
+    }
+
+    /// Second step: its entry. Says where that is.
+    #[inline]
+    pub fn prefetch_entry(&self, hash: u32) -> Option<u32> {
+        self.table.prefetch_entry(hash)
+    }
+
+    /// Third step: key and value.
+    #[inline]
+    pub fn prefetch_bytes(&self, position: u32) {
+        self.table.prefetch_bytes(position);
+    }
+
     /// The LSN of the last change.
     pub fn last_lsn(&self) -> Lsn {
         self.last_lsn

@@ -131,9 +131,8 @@ impl Engine {
             }
         };
         let seed = hash_seed();
-        let partitions = Partitions::new(count, |number| {
-            State::new(seed ^ u64::from(number), settings.eviction, settings.limits)
-        });
+        let partitions =
+            Partitions::new(count, |_number| State::new(seed, settings.eviction, settings.limits));
         let started_us = settings.clock.monotonic_us();
         let recovered = recovery::recover(&partitions, log.as_ref(), store.as_deref())?;
         let recovery_ms = (settings.clock.monotonic_us() - started_us) / 1_000;
@@ -260,6 +259,31 @@ impl Engine {
     /// How many readers are blocked.
     pub fn waiter_count(&self) -> usize {
         self.inner.waiters.count()
+    }
+
+    /// Fetches the memory of keys that commands are about to use, all of them side by side. Worth it from a few keys on.
+    pub fn prefetch(&self, keys: &[&[u8]]) {
+        const AT_ONCE: usize = 32;
+        let partitions = &self.inner.partitions;
+        for keys in keys.chunks(AT_ONCE) {
+            let mut places = [(0usize, 0u32); AT_ONCE];
+            for (place, key) in places.iter_mut().zip(keys) {
+                let number = partitions.of(key);
+                let partition = partitions.lock(number);
+                let hash = partition.state.hash(key);
+                partition.state.prefetch_index(hash);
+                *place = (number, hash);
+            }
+            let mut positions = [None; AT_ONCE];
+            for (position, (number, hash)) in positions.iter_mut().zip(places).take(keys.len()) {
+                *position = partitions.lock(number).state.prefetch_entry(hash);
+            }
+            for (position, (number, _)) in positions.into_iter().zip(places).take(keys.len()) {
+                if let Some(position) = position {
+                    partitions.lock(number).state.prefetch_bytes(position);
+                }
+            }
+        }
     }
 
     /// The commands a table entry's keys are in: which partition holds a key.

@@ -3,7 +3,7 @@
 
 use super::connection::{Connection, Output, Replies, State, Stretch};
 use super::encode::RespWriter;
-use super::parse::Found;
+use super::parse::{Found, FrameLimits, Parser};
 use super::verbs::{self, Control};
 use crate::shared::{DoorSettings, Shared};
 use crate::stats::LoopStats;
@@ -24,8 +24,10 @@ const READ_BYTES: usize = 64 << 10;
 const WAKE_TOKEN: u64 = u64::MAX;
 /// How often idle connections are looked for.
 const SWEEP_US: u64 = 1_000_000;
+/// Fetching fewer keys than this ahead costs more than it saves.
+const PREFETCH_MIN_KEYS: usize = 4;
 /// Commands behind one that waits for the store whose keys are fetched along with it.
-const PREFETCH_COMMANDS: usize = 64;
+const PREFETCH_COMMANDS: usize = 32;
 
 /// What other threads tell an event loop.
 pub(super) enum Message {
@@ -71,6 +73,8 @@ pub(super) struct EventLoop {
     /// When blocked connections give up.
     deadlines: BTreeSet<(u64, u64)>,
     scratch: Vec<u8>,
+    /// Looks ahead at pipelines.
+    lookahead: Parser,
     started: Instant,
     now_ms: u64,
     now_us: u64,
@@ -105,6 +109,7 @@ impl EventLoop {
             at_gate: Vec::new(),
             deadlines: BTreeSet::new(),
             scratch: vec![0; READ_BYTES],
+            lookahead: Parser::default(),
             started: Instant::now(),
             now_ms: 0,
             now_us: 0,
@@ -343,6 +348,7 @@ impl EventLoop {
         let (mut used, mut commands, mut gate) = (0, 0u64, 0u64);
         let before = connection.output.bytes.len();
         let mut parser = std::mem::take(&mut connection.parser);
+        let mut fetched = 0;
         while connection.is_ready()
             && !connection.closing
             && connection.output.unsent() <= self.settings.output_max_bytes
@@ -355,6 +361,9 @@ impl EventLoop {
                 Ok(Found::Command(count)) => {
                     let args: SmallVec<[&[u8]; 16]> = parser.args(rest).collect();
                     let behind = rest.get(count..).unwrap_or_default();
+                    if used >= fetched && !behind.is_empty() {
+                        fetched = used + self.prefetch(rest, &limits);
+                    }
                     gate = gate.max(self.run_command(token, connection, &args, behind));
                     used += count;
                     commands += 1;
@@ -376,6 +385,30 @@ impl EventLoop {
         self.stats.commands.fetch_add(commands, Ordering::Relaxed);
         self.note_output(connection, before, gate, commands);
         used
+    }
+
+    /// Looks ahead at a pipeline and fetches the memory of its keys; says how far it looked.
+    fn prefetch(&mut self, bytes: &[u8], limits: &FrameLimits) -> usize {
+        let mut parser = std::mem::take(&mut self.lookahead);
+        let mut keys: SmallVec<[&[u8]; PREFETCH_COMMANDS]> = SmallVec::new();
+        let mut at = 0;
+        while keys.len() < PREFETCH_COMMANDS {
+            let rest = bytes.get(at..).unwrap_or_default();
+            let Ok(Found::Command(count)) = parser.parse(rest, limits) else {
+                // The last one is not complete, or not a command: its turn will come.
+                parser = Parser::default();
+                at = bytes.len();
+                break;
+            };
+            // Nearly all commands have their key here; for others it costs a fetch in vain.
+            keys.extend(parser.first_argument(rest));
+            at += count;
+        }
+        self.lookahead = parser;
+        if keys.len() >= PREFETCH_MIN_KEYS {
+            self.shared.engine.prefetch(&keys);
+        }
+        at
     }
 
     /// Makes new output ready to leave, or lets it wait for the gate.
@@ -499,7 +532,7 @@ impl EventLoop {
 
     /// Cold keys of the commands behind, so that a pipeline waits for the store once and not once a command.
     fn find_cold_keys(&self, connection: &Connection, behind: &[u8], keys: &mut Vec<Vec<u8>>) {
-        let (mut parser, mut at) = (super::parse::Parser::default(), 0);
+        let (mut parser, mut at) = (Parser::default(), 0);
         let limits = connection.limits(&self.settings);
         for _ in 0..PREFETCH_COMMANDS {
             let rest = behind.get(at..).unwrap_or_default();

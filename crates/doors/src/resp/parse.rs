@@ -22,7 +22,7 @@ pub struct FrameLimits {
 pub struct FrameError(pub String);
 
 /// Where in the buffer an argument is: start and end.
-pub type Span = (usize, usize);
+type Span = (usize, usize);
 
 /// A parser of one connection.
 #[derive(Default)]
@@ -189,6 +189,12 @@ impl Parser {
     pub fn args<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
         let source = if bytes.first() == Some(&b'*') { bytes } else { &self.unquoted };
         self.spans.iter().map(move |&(start, end)| source.get(start..end).unwrap_or_default())
+    }
+
+    /// The first argument behind the name, if the command is an array.
+    pub(super) fn first_argument<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let &(start, end) = self.spans.get(1).filter(|_| bytes.first() == Some(&b'*'))?;
+        bytes.get(start..end)
     }
 
     /// Bytes that the parser itself holds.

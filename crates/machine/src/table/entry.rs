@@ -68,6 +68,17 @@ impl Entry {
         self.bytes.get(usize::from(self.key_bytes)..).unwrap_or_default()
     }
 
+    #[inline]
+    pub(super) fn prefetch_bytes(&self) {
+        // Key and value of a small entry lie in two cache lines.
+        if let Some(byte) = self.bytes.first() {
+            thalweg_base::prefetch::prefetch(byte);
+        }
+        if let Some(byte) = self.bytes.get(64) {
+            thalweg_base::prefetch::prefetch(byte);
+        }
+    }
+
     pub(crate) fn kind(&self) -> Kind {
         match self.flags & KIND {
             0 => Kind::String,

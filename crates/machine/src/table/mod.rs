@@ -1,28 +1,28 @@
 //! The hot table: keys to entries, in as little memory and as few cache misses as safe Rust allows.
 //!
 //! Entries live in a slab of fixed chunks (they never move, so a position is a stable cursor for SCAN and a stable
-//! name for the eviction queues); a hash index of 4-byte slab positions finds them. An entry is 32 bytes and one
+//! name for the eviction queues); an index of hashes and slab positions finds them. An entry is 32 bytes and one
 //! allocation that holds key and value together.
 
 mod entry;
+mod index;
 
 pub(crate) use entry::{Entry, Kind};
 
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
+use index::Index;
 use std::hash::{BuildHasher, Hasher};
+use thalweg_base::prefetch::prefetch;
 
 const CHUNK_BITS: u32 = 10;
 const CHUNK: usize = 1 << CHUNK_BITS;
-/// What the index costs for a key on average: four bytes and a tag at about two thirds load.
-const INDEX_BYTES: usize = 8;
 
 /// A position in the slab.
 pub(crate) type Position = u32;
 
 /// Keys to entries.
 pub(crate) struct Table {
-    index: HashTable<Position>,
+    index: Index,
     chunks: Vec<Vec<Entry>>,
     free: Vec<Position>,
     hasher: FixedState,
@@ -33,7 +33,7 @@ impl Table {
     /// An empty table. The seed makes bucket order unguessable; nothing that is replicated depends on it.
     pub(crate) fn new(hash_seed: u64) -> Self {
         Self {
-            index: HashTable::new(),
+            index: Index::default(),
             chunks: Vec::new(),
             free: Vec::new(),
             hasher: FixedState::with_seed(hash_seed),
@@ -52,15 +52,38 @@ impl Table {
     pub(crate) fn find(&self, key: &[u8]) -> Option<Position> {
         let hash = self.hash(key);
         self.index
-            .find(spread(hash), |&position| {
-                self.entry(position).is_some_and(|entry| entry.hash == hash && entry.key() == key)
-            })
-            .copied()
+            .find(hash, |position| self.entry(position).is_some_and(|entry| entry.key() == key))
+    }
+
+    /// Fetches what a lookup of this hash will touch first.
+    #[inline]
+    pub(crate) fn prefetch_index(&self, hash: u32) {
+        self.index.prefetch(hash);
+    }
+
+    /// Fetches the entry that a lookup of this hash will probably find; says where it is.
+    #[inline]
+    pub(crate) fn prefetch_entry(&self, hash: u32) -> Option<Position> {
+        let position = self.index.find(hash, |_| true)?;
+        prefetch(self.entry_slot(position)?);
+        Some(position)
+    }
+
+    /// Fetches the key and value of an entry.
+    #[inline]
+    pub(crate) fn prefetch_bytes(&self, position: Position) {
+        if let Some(entry) = self.entry_slot(position) {
+            entry.prefetch_bytes();
+        }
+    }
+
+    #[inline]
+    fn entry_slot(&self, position: Position) -> Option<&Entry> {
+        self.chunks.get((position >> CHUNK_BITS) as usize)?.get(position as usize & (CHUNK - 1))
     }
 
     pub(crate) fn entry(&self, position: Position) -> Option<&Entry> {
-        let chunk = self.chunks.get((position >> CHUNK_BITS) as usize)?;
-        chunk.get(position as usize & (CHUNK - 1)).filter(|entry| entry.is_live())
+        self.entry_slot(position).filter(|entry| entry.is_live())
     }
 
     /// The entry for changes that do not alter its size. For those that do, see [`Table::replace_value`].
@@ -81,14 +104,9 @@ impl Table {
     pub(crate) fn insert(&mut self, key: &[u8], value: &[u8], kind: Kind, lsn: u64) -> Position {
         let hash = self.hash(key);
         let entry = Entry::new(key, value, kind, hash, lsn);
-        self.bytes += entry.heap_bytes() + size_of::<Entry>() + INDEX_BYTES;
+        self.bytes += entry.heap_bytes() + size_of::<Entry>();
         let position = self.place(entry);
-        let Self { index, chunks, .. } = self;
-        index.insert_unique(spread(hash), position, |&position| {
-            let chunk = chunks.get((position >> CHUNK_BITS) as usize);
-            let entry = chunk.and_then(|chunk| chunk.get(position as usize & (CHUNK - 1)));
-            spread(entry.map_or(0, |entry| entry.hash))
-        });
+        self.index.insert(hash, position);
         position
     }
 
@@ -113,12 +131,10 @@ impl Table {
     /// Takes an entry out.
     pub(crate) fn remove(&mut self, position: Position) -> Option<Entry> {
         let hash = self.entry(position)?.hash;
-        if let Ok(found) = self.index.find_entry(spread(hash), |&other| other == position) {
-            found.remove();
-        }
+        self.index.remove(hash, position);
         let slot = self.entry_mut(position)?;
         let entry = slot.take();
-        self.bytes -= entry.heap_bytes() + size_of::<Entry>() + INDEX_BYTES;
+        self.bytes -= entry.heap_bytes() + size_of::<Entry>();
         self.free.push(position);
         Some(entry)
     }
@@ -129,7 +145,7 @@ impl Table {
 
     /// Bytes of entries, keys, values and index.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.index.bytes()
     }
 
     /// One past the highest position in use.
@@ -170,11 +186,6 @@ impl Table {
     }
 }
 
-/// The index wants 64 bits, the tag from the top and the bucket from the bottom.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash) | (u64::from(hash) << 32)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,8 +224,8 @@ mod tests {
             assert_eq!(table.entry(position).expect("live").value(), value);
         }
         let expected: usize =
-            model.iter().map(|(k, v)| (k.len() + v.len()).next_multiple_of(8) + 40).sum();
-        assert_eq!(table.bytes(), expected);
+            model.iter().map(|(k, v)| (k.len() + v.len()).next_multiple_of(8) + 32).sum();
+        assert_eq!(table.bytes(), expected + table.index.bytes());
         assert_eq!(size_of::<Entry>(), 32);
     }
 }
