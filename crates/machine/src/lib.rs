@@ -12,6 +12,7 @@ mod apply;
 mod command;
 mod digest;
 mod effect;
+mod entry_access;
 mod error;
 mod eviction;
 mod execution;
@@ -31,10 +32,13 @@ pub use command::{
     render_reference,
 };
 pub use effect::{Effect, EffectBuffer, Effects, PutExpiry};
+pub use entry_access::{Condition, StringEntry, WriteOutcome};
 pub use error::CommandError;
 pub use eviction::PolicyName;
 pub use execution::{Execution, Outcome, States, execute};
 pub use glob::glob_matches;
 pub use number::{parse_i64, parse_u64, push_i64};
-pub use state::{ElementChange, KeyChange, Loaded, Lsn, ScanPage, State, StateLimits};
+pub use state::{
+    ElementChange, KeyChange, Loaded, Lsn, ScanPage, State, StateLimits, StreamReport,
+};
 pub use stream::{StreamId, pack_fields, unpack_fields};

@@ -359,3 +359,30 @@ impl State {
         self.residence.evicted
     }
 }
+
+/// Figures of one stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamReport {
+    /// The stream's key.
+    pub key: Vec<u8>,
+    /// Records now.
+    pub records: u64,
+    /// Consumer groups.
+    pub groups: u64,
+}
+
+impl State {
+    /// Streams in memory, at most `limit`.
+    pub fn stream_reports(&self, limit: usize) -> Vec<StreamReport> {
+        let streams = self.streams.iter().take(limit);
+        streams
+            .filter_map(|(&position, stream)| {
+                Some(StreamReport {
+                    key: self.table.entry(position)?.key().to_vec(),
+                    records: stream.records.len() as u64,
+                    groups: stream.groups.len() as u64,
+                })
+            })
+            .collect()
+    }
+}

@@ -17,6 +17,7 @@ impl Inner {
     /// Writes every partition's changes to the store and trims the log.
     pub(crate) fn checkpoint(&self) -> Result<(), EngineError> {
         let Some(store) = &self.store else { return Ok(()) };
+        let _one_at_a_time = self.checkpointing.lock();
         for number in 0..self.partitions.count() {
             if self.stopping.load(Ordering::Relaxed) {
                 return Ok(());

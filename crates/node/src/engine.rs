@@ -18,7 +18,7 @@ use std::thread::JoinHandle;
 use thalweg_base::fs::RealFs;
 use thalweg_base::slot::SLOTS;
 use thalweg_log::{LocalLog, LocalLogSettings, Log, MemoryLog};
-use thalweg_machine::{Command, Lsn, Reply, ReplyBuilder, State};
+use thalweg_machine::{Command, Lsn, Reply, ReplyBuilder, State, StreamReport};
 use thalweg_store::Store;
 
 /// A node. Clones share it; the last one to go closes it.
@@ -37,6 +37,7 @@ pub(crate) struct Inner {
     pub(crate) loader: Loader,
     pub(crate) checkpoint_lsns: Mutex<Vec<Lsn>>,
     pub(crate) checkpoint_wanted: AtomicBool,
+    pub(crate) checkpointing: Mutex<()>,
     pub(crate) stopping: AtomicBool,
     pub(crate) checkpoints: AtomicU64,
     pub(crate) expired: AtomicU64,
@@ -144,6 +145,7 @@ impl Engine {
             loader: Loader::default(),
             checkpoint_lsns: Mutex::new(recovered.checkpoint_lsns),
             checkpoint_wanted: AtomicBool::new(false),
+            checkpointing: Mutex::new(()),
             stopping: AtomicBool::new(false),
             checkpoints: AtomicU64::new(0),
             expired: AtomicU64::new(0),
@@ -291,6 +293,11 @@ impl Engine {
         self.inner.partitions.of(key)
     }
 
+    /// Writes what changed to the checkpoint store and trims the log, now. Also done in the background.
+    pub fn checkpoint(&self) -> Result<(), EngineError> {
+        self.inner.checkpoint()
+    }
+
     /// Figures for people and metrics.
     pub fn report(&self) -> EngineReport {
         let inner = &self.inner;
@@ -324,6 +331,17 @@ impl Engine {
             expired: inner.expired.load(Ordering::Relaxed),
             recovery_ms: inner.recovery_ms,
         }
+    }
+
+    /// The largest streams in memory, at most `limit`.
+    pub fn stream_reports(&self, limit: usize) -> Vec<StreamReport> {
+        let partitions = &self.inner.partitions;
+        let mut reports: Vec<_> = (0..partitions.count())
+            .flat_map(|number| partitions.lock(number).state.stream_reports(limit))
+            .collect();
+        reports.sort_by(|a, b| b.records.cmp(&a.records).then_with(|| a.key.cmp(&b.key)));
+        reports.truncate(limit);
+        reports
     }
 
     /// A digest of the whole state in memory: equal for equal data.

@@ -19,6 +19,7 @@
 
 mod checkpoint;
 mod engine;
+mod entries;
 mod error;
 mod execute;
 mod lane;
@@ -34,6 +35,7 @@ mod verbs;
 mod waiters;
 
 pub use engine::{Engine, Listener};
+pub use entries::Entered;
 pub use error::EngineError;
 pub use execute::Executed;
 pub use metrics::{EngineReport, Health, PartitionReport};

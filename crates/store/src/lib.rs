@@ -65,13 +65,16 @@ pub struct Mark {
     pub keys: u64,
 }
 
-/// A change to the store, of one key of the tree.
+/// A key of a collection and the suffix of an element.
+pub type ElementName = (Vec<u8>, Vec<u8>);
+
+/// Changes to the store.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
     /// Heads by key; `None` deletes.
     pub heads: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// Elements by key and suffix; `None` deletes.
-    pub elements: BTreeMap<(Vec<u8>, Vec<u8>), Option<Vec<u8>>>,
+    pub elements: BTreeMap<ElementName, Option<Vec<u8>>>,
     /// Keys whose elements all go, except those in `elements`.
     pub drop_elements: Vec<Vec<u8>>,
     /// Everything goes, except what is in `heads` and `elements`.

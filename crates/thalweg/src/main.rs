@@ -1,7 +1,9 @@
 //! The program: command line, configuration, wiring, signals.
 
 mod bench;
+mod client;
 mod demo;
+mod random;
 mod serve;
 mod settings;
 

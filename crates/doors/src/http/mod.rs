@@ -1,8 +1,33 @@
-//! The HTTP door.
+//! The HTTP door: a REST API for data and streams, health, metrics, and the dashboard.
+
+mod auth;
+mod dashboard;
+mod data;
+mod gate;
+mod metrics;
+mod openapi;
+mod problem;
+mod streams;
 
 use crate::shared::{DoorError, Shared};
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::routing::get;
+use gate::Gate;
+use problem::Problem;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use thalweg_node::Health;
+
+/// What every handler gets.
+#[derive(Clone)]
+pub(crate) struct Door {
+    shared: Arc<Shared>,
+    gate: Arc<Gate>,
+}
 
 /// The open HTTP door.
 pub struct HttpDoor {
@@ -17,6 +42,79 @@ impl HttpDoor {
 }
 
 /// Opens the door; requests are served on the runtime that this is called on.
-pub async fn open(_shared: Arc<Shared>, address: SocketAddr) -> Result<HttpDoor, DoorError> {
+pub async fn open(shared: Arc<Shared>, address: SocketAddr) -> Result<HttpDoor, DoorError> {
+    let failed = |source| DoorError::Listen { address, source };
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let gate = Gate::new(&shared.engine);
+    let door = Door { shared: shared.clone(), gate };
+    let app = router(door);
+    let draining = async move {
+        while !shared.is_draining() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(draining).await {
+            tracing::error!(%error, "the HTTP door has closed");
+        }
+    });
     Ok(HttpDoor { address })
+}
+
+fn router(door: Door) -> Router {
+    let body_max_bytes = door.shared.settings().body_max_bytes;
+    let guarded = Router::new()
+        .route("/data/{*key}", get(data::get).put(data::put).post(data::post).delete(data::delete))
+        .route("/streams/{name}", get(streams::read).post(streams::append))
+        .route("/metrics", get(metrics::metrics))
+        .route("/", get(dashboard::page))
+        .route("/dashboard/events", get(dashboard::events))
+        .layer(axum::middleware::from_fn_with_state(door.clone(), auth::require));
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/openapi.json", get(openapi::document))
+        .merge(guarded)
+        .fallback(async || {
+            Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path; see /openapi.json")
+        })
+        .method_not_allowed_fallback(async || {
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this path does not have this method; see /openapi.json",
+            )
+        })
+        .layer(DefaultBodyLimit::max(body_max_bytes))
+        .layer(axum::middleware::from_fn_with_state(door.clone(), count))
+        .with_state(door)
+}
+
+async fn count(
+    axum::extract::State(door): axum::extract::State<Door>,
+    request: axum::extract::Request,
+    next: axum::middleware::Next,
+) -> axum::response::Response {
+    door.shared.stats.http_requests.fetch_add(1, Ordering::Relaxed);
+    next.run(request).await
+}
+
+/// Ready to take writes.
+async fn ready(
+    axum::extract::State(door): axum::extract::State<Door>,
+) -> Result<&'static str, Problem> {
+    match door.shared.engine.health() {
+        _ if door.shared.is_draining() => {
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the node is shutting down"))
+        }
+        Health::Ok => Ok("ready\n"),
+        Health::Full => Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the disk is full: reads are answered, writes are refused until there is space",
+        )),
+        Health::Failed => Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the log's disk failed; check the disk, then restart",
+        )),
+    }
 }

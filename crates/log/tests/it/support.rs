@@ -6,9 +6,9 @@ use thalweg_base::fs::SimulatedFs;
 use thalweg_log::battery::sample;
 use thalweg_log::{LocalLog, LocalLogSettings, Log, LogError};
 
-pub const SEGMENT_BYTES: u64 = 16 << 10;
+pub(crate) const SEGMENT_BYTES: u64 = 16 << 10;
 
-pub fn settings() -> LocalLogSettings {
+pub(crate) fn settings() -> LocalLogSettings {
     LocalLogSettings {
         directory: PathBuf::from("log"),
         segment_bytes: SEGMENT_BYTES,
@@ -16,12 +16,12 @@ pub fn settings() -> LocalLogSettings {
     }
 }
 
-pub fn open(fs: &SimulatedFs) -> Result<LocalLog, LogError> {
+pub(crate) fn open(fs: &SimulatedFs) -> Result<LocalLog, LogError> {
     LocalLog::open(Arc::new(fs.clone()), settings())
 }
 
 /// A payload that says which LSN it belongs to and has a length of its own.
-pub fn payload(lsn: u64) -> Vec<u8> {
+pub(crate) fn payload(lsn: u64) -> Vec<u8> {
     let length = 40 + (lsn.wrapping_mul(2_654_435_761) % 900) as usize;
     let mut random = lsn | 1;
     let mut next = || {
@@ -34,7 +34,7 @@ pub fn payload(lsn: u64) -> Vec<u8> {
 }
 
 /// Appends and syncs groups of three until `last` or an error; returns the last LSN that was acknowledged.
-pub fn fill(log: &LocalLog, first: u64, last: u64) -> u64 {
+pub(crate) fn fill(log: &LocalLog, first: u64, last: u64) -> u64 {
     let mut acknowledged = first - 1;
     let mut next = first;
     while next <= last {
@@ -51,7 +51,7 @@ pub fn fill(log: &LocalLog, first: u64, last: u64) -> u64 {
 }
 
 /// The LSNs in the log, which must run from 1 without a gap and carry their payloads.
-pub fn read_back(log: &LocalLog) -> u64 {
+pub(crate) fn read_back(log: &LocalLog) -> u64 {
     let mut last = 0;
     log.replay(&mut |batch| {
         let lsn = batch.first_lsn / 2;
@@ -65,7 +65,7 @@ pub fn read_back(log: &LocalLog) -> u64 {
 }
 
 /// The segment files that hold batches, oldest first.
-pub fn segment_files(fs: &SimulatedFs) -> Vec<PathBuf> {
+pub(crate) fn segment_files(fs: &SimulatedFs) -> Vec<PathBuf> {
     use thalweg_base::fs::Fs;
     let directory = Path::new("log");
     let names = fs.list(directory).expect("list");

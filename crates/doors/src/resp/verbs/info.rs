@@ -26,7 +26,7 @@ pub(super) fn info(control: &mut Control<'_>, args: &[&[u8]]) -> Verdict {
 }
 
 /// The sections that are wanted.
-pub(crate) fn render(shared: &Shared, wanted: &dyn Fn(&str) -> bool) -> String {
+fn render(shared: &Shared, wanted: &dyn Fn(&str) -> bool) -> String {
     let mut out = String::new();
     for section in SECTIONS.iter().filter(|section| wanted(section)) {
         let mut title = section.to_string();
@@ -135,7 +135,7 @@ fn fields(shared: &Shared, section: &str) -> Vec<(&'static str, String)> {
 }
 
 /// The process's memory as the operating system counts it.
-pub(crate) fn resident_bytes() -> u64 {
+fn resident_bytes() -> u64 {
     let pages = std::fs::read_to_string("/proc/self/statm")
         .ok()
         .and_then(|text| text.split_whitespace().nth(1)?.parse::<u64>().ok());

@@ -44,7 +44,7 @@ fn histogram(control: &mut Control<'_>) {
     let latency = control.shared.stats.snapshot().latency_us;
     let mut bounds = Vec::new();
     let mut bound = 1u64;
-    while latency.len() > 0
+    while !latency.is_empty()
         && bounds.last().is_none_or(|&(_, count)| count < latency.len())
         && bound < 1 << 40
     {

@@ -10,7 +10,6 @@ mod latency;
 mod slowlog;
 
 pub(super) use connection::allowed_unauthenticated;
-pub(crate) use info::render as render_info;
 
 use super::connection::Peer;
 use super::encode::RespWriter;

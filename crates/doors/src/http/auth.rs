@@ -1,0 +1,75 @@
+//! Who may ask: `Authorization: Bearer <password>`, or Basic with any user and the password, so that a browser can.
+
+use super::{Door, Problem};
+use crate::shared::same_secret;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+pub(super) async fn require(State(door): State<Door>, request: Request, next: Next) -> Response {
+    let settings = door.shared.settings();
+    if let Some(password) = &settings.password {
+        let given = request.headers().get(header::AUTHORIZATION).and_then(secret_of);
+        if !given.is_some_and(|given| same_secret(&given, password.as_bytes())) {
+            let problem = Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "give the password as 'Authorization: Bearer <password>'",
+            );
+            let mut response = problem.into_response();
+            response.headers_mut().insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Basic realm=\"thalweg\""),
+            );
+            return response;
+        }
+    }
+    next.run(request).await
+}
+
+fn secret_of(header: &HeaderValue) -> Option<Vec<u8>> {
+    let text = header.to_str().ok()?;
+    if let Some(token) = text.strip_prefix("Bearer ") {
+        return Some(token.trim().as_bytes().to_vec());
+    }
+    let decoded = decode_base64(text.strip_prefix("Basic ")?.trim())?;
+    let colon = decoded.iter().position(|&byte| byte == b':')?;
+    Some(decoded.get(colon + 1..)?.to_vec())
+}
+
+fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    let (mut bits, mut held) = (0u32, 0u32);
+    for byte in text.bytes().take_while(|&byte| byte != b'=') {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(value);
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            out.push((bits >> held) as u8);
+        }
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_schemes_give_the_secret() {
+        let secret = |text: &'static str| secret_of(&HeaderValue::from_static(text));
+        assert_eq!(secret("Bearer opensesame").as_deref(), Some(&b"opensesame"[..]));
+        // user:open:sesame
+        assert_eq!(secret("Basic dXNlcjpvcGVuOnNlc2FtZQ==").as_deref(), Some(&b"open:sesame"[..]));
+        assert_eq!(secret("Basic !!!"), None);
+        assert_eq!(secret("Digest x"), None);
+    }
+}

@@ -1,0 +1,113 @@
+//! Entries with their versions: what the HTTP door needs and the Redis commands do not say.
+
+use crate::effect::{Effect, PutExpiry};
+use crate::error::CommandError;
+use crate::execution::Execution;
+use crate::state::Lsn;
+use crate::table::Kind;
+
+/// A string as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StringEntry {
+    /// The value.
+    pub value: Vec<u8>,
+    /// The LSN of the last change.
+    pub version: Lsn,
+    /// When it expires, in milliseconds since 1970.
+    pub expires_at_ms: Option<u64>,
+}
+
+/// The condition of a conditional write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// None.
+    Always,
+    /// There is no such key.
+    Absent,
+    /// There is such a key.
+    Present,
+    /// The key has one of these versions.
+    Version(Vec<Lsn>),
+    /// The key has none of these versions.
+    NotVersion(Vec<Lsn>),
+}
+
+impl Condition {
+    fn holds(&self, version: Option<Lsn>) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Absent => version.is_none(),
+            Self::Present => version.is_some(),
+            Self::Version(versions) => version.is_some_and(|version| versions.contains(&version)),
+            Self::NotVersion(versions) => {
+                version.is_none_or(|version| !versions.contains(&version))
+            }
+        }
+    }
+}
+
+/// How a conditional write ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteOutcome {
+    /// The key was not there and is now.
+    Created(Lsn),
+    /// The key was there and has another value now, or is gone.
+    Changed(Lsn),
+    /// There is no such key, so there was nothing to do.
+    Missing,
+    /// The condition does not hold.
+    Refused,
+}
+
+impl Execution<'_> {
+    /// Reads a string with its version.
+    pub fn read_string(&mut self, key: &[u8]) -> Result<Option<StringEntry>, CommandError> {
+        let Some(position) = self.find_kind(key, Kind::String)? else { return Ok(None) };
+        let state = self.states.of(key);
+        let expires_at_ms = state.expiry_ms(position);
+        Ok(state.entry(position).map(|entry| StringEntry {
+            value: entry.value().to_vec(),
+            version: entry.lsn,
+            expires_at_ms,
+        }))
+    }
+
+    /// Writes a string if a condition holds.
+    pub fn put_string(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        expires_at_ms: Option<u64>,
+        condition: &Condition,
+    ) -> Result<WriteOutcome, CommandError> {
+        self.check_sizes(key, value.len())?;
+        let version = self.version_of(key);
+        if !condition.holds(version) {
+            return Ok(WriteOutcome::Refused);
+        }
+        let expiry = expires_at_ms.map_or(PutExpiry::Never, PutExpiry::At);
+        self.emit(&Effect::Put { key, value, expiry });
+        Ok(match version {
+            Some(_) => WriteOutcome::Changed(self.lsn),
+            None => WriteOutcome::Created(self.lsn),
+        })
+    }
+
+    /// Deletes a key of any type if a condition holds.
+    pub fn delete_key(&mut self, key: &[u8], condition: &Condition) -> WriteOutcome {
+        let version = self.version_of(key);
+        match version {
+            _ if !condition.holds(version) => WriteOutcome::Refused,
+            None => WriteOutcome::Missing,
+            Some(_) => {
+                self.emit(&Effect::Delete { key });
+                WriteOutcome::Changed(self.lsn)
+            }
+        }
+    }
+
+    fn version_of(&mut self, key: &[u8]) -> Option<Lsn> {
+        let position = self.find(key)?;
+        self.states.of(key).entry(position).map(|entry| entry.lsn)
+    }
+}

@@ -1,0 +1,204 @@
+//! `thalweg demo`: the order system, end to end.
+//!
+//! A node runs as a process of its own. Producers send orders through the RESP door in pipelines, as any client would,
+//! into one stream a *lane* (a product's orders share a lane, so their order is definite); each append carries the
+//! order's ID as idempotency key, so an order that comes twice is taken once. A settler reads the lanes, debits stock and
+//! adds revenue per product and minute, and commits the results and the offsets it has read as one transaction. So
+//! whatever is killed whenever, every order is settled exactly once. At the end everything is computed again from the
+//! streams and from the generator, independently, and compared.
+
+mod node;
+mod orders;
+mod produce;
+mod screen;
+mod settle;
+mod verify;
+
+use anyhow::Context;
+use clap::Args;
+use node::Node;
+use orders::{Order, Source};
+use parking_lot::{Mutex, RwLock};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Streams that orders are spread over.
+pub(crate) const LANES: usize = 4;
+/// What a product has in stock when it is first ordered.
+pub(crate) const STOCK_AT_FIRST: i64 = 1_000_000;
+
+#[derive(Args)]
+pub(crate) struct DemoArgs {
+    /// How many orders the generator makes
+    #[arg(long, default_value_t = 1_000_000)]
+    orders: u64,
+    /// Take orders from a file instead: CSV with the columns of the Online Retail data, or JSON lines with order_id,
+    /// product, quantity, price, ts_ms
+    #[arg(long)]
+    input: Option<PathBuf>,
+    /// Seed of the generator
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// Orders in flight in each lane
+    #[arg(long, default_value_t = 2_048)]
+    window: usize,
+    /// Directory for the data; a temporary one if not given
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Durability of the node: `sync`, `interval`, `none`
+    #[arg(long, default_value = "sync")]
+    durability: String,
+    /// Address of the dashboard
+    #[arg(long, default_value = "127.0.0.1:7380")]
+    http: String,
+    /// Kill the node with SIGKILL midway, start it again, and show that nothing acknowledged is lost
+    #[arg(long)]
+    kill: bool,
+    /// End after the summary instead of keeping the node running
+    #[arg(long)]
+    exit: bool,
+}
+
+/// What the threads of the demo share.
+pub(crate) struct Board {
+    pub(crate) resp: RwLock<SocketAddr>,
+    /// Orders that were sent and acknowledged, duplicates included.
+    pub(crate) acknowledged: AtomicU64,
+    /// Orders that the settler has committed.
+    pub(crate) settled: AtomicU64,
+    pub(crate) duplicates_sent: AtomicU64,
+    pub(crate) producers_done: AtomicBool,
+    /// The node is being killed and restarted: errors are expected, and retried.
+    pub(crate) reconnects: AtomicU64,
+    pub(crate) latency_us: Mutex<hdrhistogram::Histogram<u64>>,
+    /// Revenue by product so far, in thousandths.
+    pub(crate) top: Mutex<Vec<(String, i64)>>,
+    pub(crate) failed: AtomicBool,
+}
+
+/// Runs the demo.
+pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
+    let source = Source::open(args.input.as_deref(), args.orders, args.seed)?;
+    let mut node = Node::start(args.data.clone(), &args.durability, &args.http)?;
+    println!("node {} on {}, durability {}", node.pid(), node.resp(), args.durability);
+    println!("dashboard {}", node.dashboard());
+    let board = Arc::new(Board {
+        resp: RwLock::new(node.resp()),
+        acknowledged: AtomicU64::new(0),
+        settled: AtomicU64::new(0),
+        duplicates_sent: AtomicU64::new(0),
+        producers_done: AtomicBool::new(false),
+        reconnects: AtomicU64::new(0),
+        latency_us: Mutex::new(hdrhistogram::Histogram::new_with_bounds(1, 600_000_000, 3)?),
+        top: Mutex::default(),
+        failed: AtomicBool::new(false),
+    });
+    produce::prepare(node.resp(), source.distinct())?;
+    let started = Instant::now();
+    let (killed, elapsed) = std::thread::scope(|scope| -> anyhow::Result<_> {
+        let producing = scope.spawn(|| {
+            let outcome = produce::run(&source, &board, args.window);
+            board.producers_done.store(true, Ordering::SeqCst);
+            if outcome.is_err() {
+                board.failed.store(true, Ordering::SeqCst);
+            }
+            outcome
+        });
+        let settling = scope.spawn(|| {
+            let outcome = settle::run(&board, source.distinct());
+            if outcome.is_err() {
+                board.failed.store(true, Ordering::SeqCst);
+            }
+            outcome
+        });
+        let mut screen = screen::Screen::new(source.total());
+        let mut killed = None;
+        while !settling.is_finished() {
+            let half = board.acknowledged.load(Ordering::Relaxed) > source.total() / 2;
+            if args.kill && killed.is_none() && half {
+                killed = Some(kill_and_restart(&mut node, &board)?);
+            }
+            screen.show(&board, started);
+            std::thread::sleep(Duration::from_millis(if args.kill { 5 } else { 20 }));
+        }
+        let elapsed = started.elapsed();
+        screen.finish(&board, started);
+        join(producing)?;
+        join(settling)?;
+        Ok((killed, elapsed))
+    })?;
+    summarise(&source, &board, elapsed, killed);
+    verify::run(&source, node.resp())?;
+    if args.exit {
+        return Ok(());
+    }
+    println!(
+        "the node keeps serving: dashboard {}, redis-cli -p {}; Ctrl-C ends it",
+        node.dashboard(),
+        node.resp().port()
+    );
+    node.wait_for_interrupt()
+}
+
+fn join(thread: std::thread::ScopedJoinHandle<'_, anyhow::Result<()>>) -> anyhow::Result<()> {
+    thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a thread of the demo panicked")))
+}
+
+/// Orders acknowledged when the node was killed, and how long it was away.
+struct Killed {
+    acknowledged: u64,
+    away: Duration,
+}
+
+fn kill_and_restart(node: &mut Node, board: &Board) -> anyhow::Result<Killed> {
+    let acknowledged = board.acknowledged.load(Ordering::SeqCst);
+    let started = Instant::now();
+    node.kill_and_restart().context("restart the node")?;
+    *board.resp.write() = node.resp();
+    Ok(Killed { acknowledged, away: started.elapsed() })
+}
+
+fn summarise(source: &Source, board: &Board, elapsed: Duration, killed: Option<Killed>) {
+    let settled = board.settled.load(Ordering::SeqCst);
+    let seconds = elapsed.as_secs_f64();
+    let latency = board.latency_us.lock();
+    println!();
+    println!(
+        "{} orders settled in {seconds:.2} s: {:.0} orders/s end to end ({} sent, {} of them twice)",
+        settled,
+        settled as f64 / seconds,
+        source.total(),
+        board.duplicates_sent.load(Ordering::SeqCst),
+    );
+    println!(
+        "acknowledgement of an order: median {:.2} ms, 99 % {:.2} ms, 99.9 % {:.2} ms",
+        latency.value_at_quantile(0.5) as f64 / 1e3,
+        latency.value_at_quantile(0.99) as f64 / 1e3,
+        latency.value_at_quantile(0.999) as f64 / 1e3,
+    );
+    if let Some(killed) = killed {
+        println!(
+            "killed with SIGKILL after {} acknowledgements, serving again after {:.2} s; {} connections came back",
+            killed.acknowledged,
+            killed.away.as_secs_f64(),
+            board.reconnects.load(Ordering::SeqCst),
+        );
+    }
+}
+
+/// The stream of a lane.
+pub(crate) fn lane_key(lane: usize) -> String {
+    format!("orders:{lane}")
+}
+
+/// The lane of an order: all orders of a product share one.
+pub(crate) fn lane_of(order: &Order) -> usize {
+    let hash = order
+        .product
+        .bytes()
+        .fold(0u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
+    (hash >> 16) as usize % LANES
+}

@@ -1,0 +1,124 @@
+//! The demo's node: a process of its own, that can be killed.
+
+use anyhow::{Context, bail};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+pub(super) struct Node {
+    child: Child,
+    data: PathBuf,
+    temporary: bool,
+    durability: String,
+    http_wanted: String,
+    resp: SocketAddr,
+    http: String,
+}
+
+impl Node {
+    pub(super) fn start(
+        data: Option<PathBuf>,
+        durability: &str,
+        http: &str,
+    ) -> anyhow::Result<Self> {
+        let temporary = data.is_none();
+        let data = match data {
+            Some(data) => data,
+            None => std::env::temp_dir().join(format!("thalweg-demo-{}", std::process::id())),
+        };
+        let (child, resp, http_address) = match spawn(&data, durability, "127.0.0.1:0", http) {
+            Ok(started) => started,
+            // The usual port may be taken, by another demo for example.
+            Err(_) => spawn(&data, durability, "127.0.0.1:0", "127.0.0.1:0")?,
+        };
+        Ok(Self {
+            child,
+            data,
+            temporary,
+            durability: durability.to_owned(),
+            http_wanted: http_address
+                .trim_start_matches("http://")
+                .trim_end_matches('/')
+                .to_owned(),
+            resp,
+            http: http_address,
+        })
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(super) fn resp(&self) -> SocketAddr {
+        self.resp
+    }
+
+    pub(super) fn dashboard(&self) -> &str {
+        &self.http
+    }
+
+    /// SIGKILL, then the same node again on the same data.
+    pub(super) fn kill_and_restart(&mut self) -> anyhow::Result<()> {
+        self.child.kill().context("kill the node")?;
+        self.child.wait().context("wait for the node")?;
+        let (child, resp, http) =
+            spawn(&self.data, &self.durability, &self.resp.to_string(), &self.http_wanted)?;
+        (self.child, self.resp, self.http) = (child, resp, http);
+        Ok(())
+    }
+
+    /// Waits until somebody presses Ctrl-C, which the node gets, too.
+    pub(super) fn wait_for_interrupt(&mut self) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(tokio::signal::ctrl_c()).context("wait for Ctrl-C")?;
+        println!();
+        Ok(())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // It may have ended with the same Ctrl-C.
+        if let Some(pid) = rustix::process::Pid::from_raw(self.child.id() as i32) {
+            let _gone_already = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+        let _gone_already = self.child.wait();
+        if self.temporary {
+            let _leftovers_are_harmless = std::fs::remove_dir_all(&self.data);
+        }
+    }
+}
+
+fn spawn(
+    data: &PathBuf,
+    durability: &str,
+    resp: &str,
+    http: &str,
+) -> anyhow::Result<(Child, SocketAddr, String)> {
+    let program = std::env::current_exe().context("find the program itself")?;
+    let mut child = Command::new(program)
+        .arg("serve")
+        .arg("--data")
+        .arg(data)
+        .args(["--durability", durability, "--resp", resp, "--http", http])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("start the node")?;
+    let out = child.stdout.take().context("read what the node says")?;
+    let (mut resp, mut http) = (None, None);
+    for line in BufReader::new(out).lines() {
+        let line = line.context("read what the node says")?;
+        match line.split_whitespace().collect::<Vec<_>>().as_slice() {
+            ["ready", "resp", address] => resp = address.parse().ok(),
+            ["ready", "http", address] => http = Some((*address).to_owned()),
+            _ => {}
+        }
+        if let (Some(resp), Some(http)) = (resp, http.clone()) {
+            return Ok((child, resp, http));
+        }
+    }
+    let status = child.wait().context("wait for the node")?;
+    bail!("the node did not start ({status})");
+}
