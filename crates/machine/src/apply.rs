@@ -212,8 +212,10 @@ fn apply_to_stream(stream: &mut StreamObject, lsn: Lsn, effect: &Effect<'_>) {
 fn apply_to_group(stream: &mut StreamObject, lsn: Lsn, name: &[u8], effect: &Effect<'_>) {
     let before = stream.group_size(name);
     if matches!(effect, Effect::GroupPut { .. }) && !stream.groups.contains_key(name) {
-        stream.groups.insert(name.into(), crate::stream::Group::default());
-        stream.removed_groups.remove(name);
+        // Where the store still has an earlier group of this name, it must hear of this one's end, too.
+        let stored_lsn = u64::from(stream.removed_groups.remove(name).is_some());
+        let group = crate::stream::Group { stored_lsn, ..Default::default() };
+        stream.groups.insert(name.into(), group);
     }
     let Some(group) = stream.groups.get_mut(name) else { return };
     group.lsn = lsn;

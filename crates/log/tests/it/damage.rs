@@ -27,7 +27,7 @@ fn ten_thousand_bit_flips_never_give_a_wrong_answer() {
     let (fs, last) = closed_log(1);
     let files = segment_files(&fs);
     let mut refused = 0;
-    let mut random = 0x1234_5678_9ABC_DEFu64;
+    let mut random = 0x0123_4567_89AB_CDEF_u64;
     for _ in 0..10_000 {
         random ^= random << 13;
         random ^= random >> 7;

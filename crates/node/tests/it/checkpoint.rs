@@ -1,0 +1,162 @@
+//! Checkpoints under load, the memory budget, and keys that are on disk only.
+
+use crate::support::{bulk, call};
+use std::sync::atomic::{AtomicBool, Ordering};
+use thalweg_machine::{PolicyName, Reply};
+use thalweg_node::{Durability, Engine, EngineSettings};
+
+fn small(path: &std::path::Path, eviction: PolicyName) -> EngineSettings {
+    EngineSettings {
+        partitions: 4,
+        durability: Durability::None,
+        memory_max_bytes: 4 << 20,
+        eviction,
+        segment_bytes: 1 << 20,
+        checkpoint_log_bytes: 2 << 20,
+        ..EngineSettings::in_directory(path)
+    }
+}
+
+#[test]
+fn data_beyond_the_memory_budget_is_on_disk_and_comes_back() {
+    for policy in PolicyName::NAMES {
+        let policy: PolicyName = policy.parse().expect("a name");
+        let folder = tempfile::tempdir().expect("a folder");
+        let engine = Engine::open(small(folder.path(), policy)).expect("open");
+        let value = "v".repeat(200);
+        let count = 60_000;
+        for number in 0..count {
+            assert_eq!(
+                call(&engine, &format!("SET key{number} {value}{number}")),
+                Reply::Simple("OK".into())
+            );
+        }
+        call(&engine, "HSET hash a 1 b 2");
+        call(&engine, "XADD stream 1-1 f v");
+        engine.checkpoint().expect("checkpoint");
+        let report = engine.report();
+        let memory = report.total(|partition| partition.memory_bytes);
+        assert!(memory < 6 << 20, "{policy:?}: {memory}");
+        assert!(report.total(|partition| partition.evicted) > 0);
+        assert_eq!(call(&engine, "DBSIZE"), Reply::Integer(count + 2));
+        for number in (0..count).step_by(997) {
+            assert_eq!(
+                call(&engine, &format!("GET key{number}")),
+                bulk(&format!("{value}{number}"))
+            );
+        }
+        assert_eq!(call(&engine, "EXISTS nothing key1 key2"), Reply::Integer(2));
+        assert_eq!(call(&engine, "SET key5 new NX"), Reply::Null);
+        assert_eq!(call(&engine, "DEL key7 key8 nothing"), Reply::Integer(2));
+        assert_eq!(call(&engine, "DBSIZE"), Reply::Integer(count));
+        drop(engine);
+        let engine = Engine::open(small(folder.path(), policy)).expect("open again");
+        assert_eq!(call(&engine, "DBSIZE"), Reply::Integer(count));
+        assert_eq!(call(&engine, "GET key7"), Reply::Null);
+        assert_eq!(call(&engine, "HGET hash b"), bulk("2"));
+        assert_eq!(call(&engine, "XLEN stream"), Reply::Integer(1));
+        assert_eq!(scan_count(&engine), count as usize);
+    }
+}
+
+/// Keys that SCAN gives, each once.
+fn scan_count(engine: &Engine) -> usize {
+    let mut cursor = "0".to_owned();
+    let mut seen = std::collections::HashSet::new();
+    loop {
+        let page = call(engine, &format!("SCAN {cursor} COUNT 500"));
+        let [next, keys] = page.elements() else { panic!("SCAN gives a cursor and keys") };
+        for key in keys.elements() {
+            seen.insert(key.as_bytes().expect("a key").to_vec());
+        }
+        cursor = String::from_utf8(next.as_bytes().expect("a cursor").to_vec()).expect("text");
+        if cursor == "0" {
+            return seen.len();
+        }
+    }
+}
+
+#[test]
+fn checkpoints_while_writers_write_lose_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = || EngineSettings {
+        durability: Durability::Sync,
+        ..small(folder.path(), PolicyName::S3Fifo)
+    };
+    let engine = Engine::open(settings()).expect("open");
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..4)
+            .map(|writer| {
+                let engine = &engine;
+                scope.spawn(move || {
+                    for number in 0..2_000 {
+                        call(engine, &format!("INCR counter{writer}"));
+                        call(engine, &format!("HSET hash{writer} f{} {number}", number % 50));
+                        call(engine, &format!("SET k{writer}:{number} {number}"));
+                        if number % 3 == 0 {
+                            call(engine, &format!("DEL k{writer}:{}", number / 2));
+                        }
+                    }
+                })
+            })
+            .collect();
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                engine.checkpoint().expect("checkpoint");
+            }
+        });
+        for writer in writers {
+            writer.join().expect("a writer");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    let size = call(&engine, "DBSIZE");
+    let before = crate::support::contents(&engine);
+    drop(engine);
+    let engine = Engine::open(settings()).expect("open again");
+    assert_eq!(call(&engine, "DBSIZE"), size);
+    assert!(crate::support::contents(&engine) == before, "contents differ after reopening");
+    for writer in 0..4 {
+        assert_eq!(call(&engine, &format!("GET counter{writer}")), bulk("2000"));
+    }
+}
+
+#[test]
+fn many_readers_of_one_cold_key_cause_one_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = Engine::open(small(folder.path(), PolicyName::S3Fifo)).expect("open");
+    call(&engine, "SET hot value");
+    engine.checkpoint().expect("checkpoint");
+    drop(engine);
+    let engine = Engine::open(small(folder.path(), PolicyName::S3Fifo)).expect("open again");
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| assert_eq!(call(&engine, "GET hot"), bulk("value")));
+        }
+    });
+    assert_eq!(engine.report().loads, 1);
+}
+
+#[test]
+fn without_a_store_a_spent_budget_refuses_writes_and_reads_go_on() {
+    let settings =
+        EngineSettings { partitions: 1, memory_max_bytes: 1 << 20, ..EngineSettings::in_memory() };
+    let engine = Engine::open(settings).expect("open");
+    let value = "v".repeat(10_000);
+    let mut refused = false;
+    for number in 0..1_000 {
+        refused |= matches!(call(&engine, &format!("SET key{number} {value}")), Reply::Error(error) if error.code == "OOM");
+    }
+    assert!(refused);
+    assert_eq!(call(&engine, "GET key0"), bulk(&value));
+    assert_eq!(call(&engine, "DEL key0 key1 key2"), Reply::Integer(3));
+}
+
+#[test]
+fn a_data_directory_belongs_to_one_process() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let _first = Engine::open(small(folder.path(), PolicyName::S3Fifo)).expect("open");
+    let error = Engine::open(small(folder.path(), PolicyName::S3Fifo)).err().expect("refused");
+    assert!(error.to_string().contains("in use"), "{error}");
+}
