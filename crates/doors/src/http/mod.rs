@@ -13,6 +13,7 @@ use crate::shared::{DoorError, Shared};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use axum::routing::get;
 use gate::Gate;
 use problem::Problem;
@@ -96,7 +97,18 @@ async fn count(
     next: axum::middleware::Next,
 ) -> axum::response::Response {
     door.shared.stats.http_requests.fetch_add(1, Ordering::Relaxed);
-    next.run(request).await
+    let response = next.run(request).await;
+    let status = response.status();
+    let is_text = response
+        .headers()
+        .get(axum::http::header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !(status.is_client_error() || status.is_server_error()) || !is_text {
+        return response;
+    }
+    // What the framework refuses (a body that is too large, a query that does not parse) looks like all other errors.
+    let body = axum::body::to_bytes(response.into_body(), 4_096).await.unwrap_or_default();
+    Problem::new(status, String::from_utf8_lossy(&body)).into_response()
 }
 
 /// Ready to take writes.

@@ -59,7 +59,7 @@ fn plain(summary: &str) -> Value {
 fn data() -> Value {
     let condition = |name: &str| {
         json!({
-            "name": name, "in": "header", "schema": { "type": "string" },
+            "name": name, "in": "header", "schema": { "type": "string", "pattern": "^(\\*|\"[0-9]{1,18}\")$" },
             "description": "ETags in quotes, separated by commas, or *"
         })
     };

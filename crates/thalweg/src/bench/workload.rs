@@ -68,9 +68,11 @@ impl Requests {
             (_, None) => self.random.below(self.keys),
         };
         self.next += 1;
-        // Twelve digits, as redis-benchmark writes them.
+        // Twelve digits, as redis-benchmark writes them. Counters stand apart: other values are no numbers.
         self.key.clear();
-        self.key.extend_from_slice(b"key:000000000000");
+        let prefix: &[u8] = if self.workload == Workload::Incr { b"counter:" } else { b"key:" };
+        self.key.extend_from_slice(prefix);
+        self.key.extend_from_slice(b"000000000000");
         let mut rest = number;
         for digit in self.key.iter_mut().rev() {
             if rest == 0 {

@@ -1,0 +1,179 @@
+//! Clients that mean harm or are broken: each gets a clear error or is cut, memory stays bounded, others do not notice.
+
+use crate::server::{Connection, Server};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+/// What is left of a connection: everything the node says until it closes.
+fn say(server: &Server, bytes: &[u8]) -> String {
+    let mut connection = server.connect();
+    // The node may close in the middle.
+    let _cut = connection.send(bytes);
+    let mut text = Vec::new();
+    connection.stream.set_read_timeout(Some(Duration::from_secs(5))).expect("timeout");
+    let _cut = connection.stream.read_to_end(&mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[test]
+fn hostile_frames_get_an_error_and_are_cut() {
+    let server = Server::in_memory();
+    let mut healthy = server.connect();
+    let before = server.resident_bytes();
+    for bytes in [
+        "*2147483648\r\n",
+        "*9223372036854775808\r\n",
+        "*-5\r\n",
+        "*1\r\n$2147483648\r\n",
+        "*1\r\n$9223372036854775807\r\n",
+        "*1\r\n$-7\r\n",
+        "*1\r\n*1\r\n*1\r\n$4\r\nPING\r\n",
+        "*1000001000\r\n$1\r\na\r\n",
+        "$5\r\nhello\r\n*x\r\n",
+    ] {
+        let answer = say(&server, bytes.as_bytes());
+        assert!(answer.contains("-ERR"), "{bytes:?}: {answer:?}");
+        assert_eq!(healthy.call("PING").expect("others go on"), "PONG");
+    }
+    let deep = "*1\r\n".repeat(100_000);
+    assert!(say(&server, deep.as_bytes()).contains("Protocol error"));
+    let endless_line = vec![b'x'; 1 << 20];
+    assert!(say(&server, &endless_line).contains("too big inline request"));
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < 32 << 20, "{grown} bytes more");
+}
+
+#[test]
+fn a_million_arguments_are_taken_and_more_are_refused() {
+    let server = Server::in_memory();
+    let mut connection = server.connect();
+    let count = 1_000_000;
+    let mut frame = format!("*{count}\r\n$3\r\nDEL\r\n").into_bytes();
+    for _ in 1..count {
+        frame.extend_from_slice(b"$1\r\nk\r\n");
+    }
+    connection.send(&frame).expect("send");
+    assert_eq!(connection.reply().expect("an answer"), "0");
+    assert!(say(&server, b"*1048577\r\n").contains("invalid multibulk length"));
+}
+
+#[test]
+fn a_client_that_does_not_read_is_cut_and_memory_stays_bounded() {
+    let server = Server::start(std::path::Path::new("memory"), &["--output-max", "4MiB"]);
+    let mut healthy = server.connect();
+    let value = "v".repeat(1 << 20);
+    healthy.call(&format!("SET large {}", &value[..60_000])).expect("set");
+    healthy
+        .send(
+            format!("*3\r\n$3\r\nSET\r\n$5\r\nlarge\r\n${}\r\n{value}\r\n", value.len()).as_bytes(),
+        )
+        .expect("send");
+    assert_eq!(healthy.reply().expect("an answer"), "OK");
+    let before = server.resident_bytes();
+    let mut deaf = TcpStream::connect(server.resp).expect("connect");
+    deaf.set_nonblocking(true).expect("nonblocking");
+    let asking = b"*2\r\n$3\r\nGET\r\n$5\r\nlarge\r\n".repeat(100);
+    for _ in 0..100 {
+        // Full buffers and a cut connection are what this is about.
+        let _full_or_cut = deaf.write(&asking);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(healthy.call("PING").expect("others go on"), "PONG");
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < 64 << 20, "{grown} bytes more for a client that does not read");
+}
+
+#[test]
+fn ten_thousand_connections_and_no_more() {
+    let limit: usize = std::fs::read_to_string("/proc/self/limits")
+        .ok()
+        .and_then(|text| {
+            let line = text.lines().find(|line| line.starts_with("Max open files"))?;
+            line.split_whitespace().nth(3)?.parse().ok()
+        })
+        .unwrap_or(1_024);
+    // Each connection is a file on this side, too.
+    let count = 10_000.min(limit.saturating_sub(200));
+    if count < 10_000 {
+        eprintln!("the limit of open files allows {count} connections instead of 10,000");
+    }
+    let max = count.to_string();
+    let server = Server::start(std::path::Path::new("memory"), &["--connections-max", &max]);
+    let mut first = server.connect();
+    assert_eq!(first.call("SET a 1").expect("set"), "OK");
+    let before = server.resident_bytes();
+    let started = Instant::now();
+    let mut all = Vec::new();
+    while all.len() < count - 1 {
+        match TcpStream::connect(server.resp) {
+            Ok(stream) => all.push(stream),
+            Err(error) => panic!("after {} connections: {error}", all.len()),
+        }
+    }
+    for stream in all.iter_mut().step_by(97) {
+        stream.write_all(b"PING\r\n").expect("send");
+        let mut answer = [0; 7];
+        stream.read_exact(&mut answer).expect("an answer");
+        assert_eq!(&answer, b"+PONG\r\n");
+    }
+    assert_eq!(first.call("GET a").expect("get"), "1");
+    let each = server.resident_bytes().saturating_sub(before) / count as u64;
+    assert!(each < 8 << 10, "{each} bytes a connection");
+    assert!(say(&server, b"").contains("max number of clients reached"));
+    drop(all);
+    let room = (0..200).any(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        let mut again = Connection::open(server.resp);
+        again.call("PING").is_ok_and(|answer| answer == "PONG")
+    });
+    assert!(room, "closed connections make room, after {:?}", started.elapsed());
+}
+
+#[test]
+fn slow_and_half_open_clients_disturb_nobody() {
+    let server = Server::start(std::path::Path::new("memory"), &["--idle-timeout", "1s"]);
+    let mut slow: Vec<Connection> = (0..200).map(|_| server.connect()).collect();
+    for connection in &mut slow {
+        connection.send(b"*3\r\n$3\r\nSET\r\n$1").expect("send");
+    }
+    let mut healthy = server.connect();
+    for number in 0..1_000 {
+        assert_eq!(healthy.call(&format!("SET k{number} v")).expect("set"), "OK");
+    }
+    // A byte at a time still makes a command.
+    let mut patient = server.connect();
+    for byte in b"*1\r\n$4\r\nPING\r\n" {
+        patient.send(&[*byte]).expect("send");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(patient.reply().expect("an answer"), "PONG");
+    // Those that said no more are closed.
+    let closed = slow.iter_mut().all(|connection| connection.reply().is_err());
+    assert!(closed);
+    // Closing one side after a pipeline still gets its answers.
+    let mut half = server.connect();
+    half.send(b"SET half 1\r\nGET half\r\n").expect("send");
+    half.stream.shutdown(std::net::Shutdown::Write).expect("shutdown");
+    assert_eq!(half.reply().expect("an answer"), "OK");
+    assert_eq!(half.reply().expect("an answer"), "1");
+    assert!(half.reply().is_err());
+}
+
+#[test]
+fn without_the_password_nothing_is_said() {
+    let server = Server::start(std::path::Path::new("memory"), &["--password", "open sesame"]);
+    let mut stranger = server.connect();
+    for command in ["GET a", "INFO", "CONFIG GET requirepass", "CLIENT LIST", "MULTI", "FLUSHALL"] {
+        let answer = stranger.call(command).expect("an answer");
+        assert!(answer.starts_with("-NOAUTH"), "{command}: {answer}");
+    }
+    assert!(stranger.call("AUTH wrong").expect("an answer").starts_with("-WRONGPASS"));
+    assert!(
+        say(&server, b"*1\r\n$100000\r\n").contains("invalid bulk length"),
+        "tight limits before AUTH"
+    );
+    assert_eq!(stranger.call("AUTH \"open sesame\"").expect("an answer"), "OK");
+    assert_eq!(stranger.call("GET a").expect("an answer"), "nil");
+    assert_eq!(stranger.call("CONFIG GET requirepass").expect("an answer"), "[requirepass (set)]");
+}

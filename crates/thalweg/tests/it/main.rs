@@ -1,0 +1,11 @@
+//! End-to-end tests: the built program, spoken to by real clients over loopback.
+
+mod clients;
+mod demo;
+mod docs;
+mod hostile;
+mod http;
+mod kill;
+mod serve;
+mod server;
+mod tidy;

@@ -1,0 +1,113 @@
+//! The rules of the house that can be checked: which crate may use which, a map that names every crate, heads on every
+//! module, and files that stay readable.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Crate, floor, and the crates of ours that it may use.
+const EDGES: &[(&str, &[&str])] = &[
+    ("thalweg-base", &[]),
+    ("thalweg-log", &["thalweg-base"]),
+    ("thalweg-machine", &["thalweg-base"]),
+    ("thalweg-store", &["thalweg-base"]),
+    ("thalweg-node", &["thalweg-base", "thalweg-log", "thalweg-machine", "thalweg-store"]),
+    ("thalweg-doors", &["thalweg-base", "thalweg-machine", "thalweg-node"]),
+    ("thalweg", &["thalweg-base", "thalweg-doors", "thalweg-machine", "thalweg-node"]),
+];
+
+/// Longer files are places to ask whether they hold two things. This list may only shrink.
+const LONG_FILES: &[&str] = &["crates/doors/src/resp/event_loop.rs"];
+const LINES_MAX: usize = 600;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+#[test]
+fn crates_use_only_what_they_may() {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(root())
+        .output()
+        .expect("cargo metadata");
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let packages = metadata["packages"].as_array().expect("packages");
+    let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for package in packages {
+        let ours = package["dependencies"]
+            .as_array()
+            .expect("dependencies")
+            .iter()
+            .filter(|dependency| dependency["kind"].is_null())
+            .filter_map(|dependency| dependency["name"].as_str())
+            .filter(|name| name.starts_with("thalweg"));
+        found.insert(package["name"].as_str().expect("a name"), ours.collect());
+    }
+    assert_eq!(
+        found.len(),
+        EDGES.len(),
+        "a crate came or went: change the table and ARCHITECTURE.md"
+    );
+    for (name, allowed) in EDGES {
+        for used in &found[name] {
+            assert!(allowed.contains(used), "{name} must not use {used}");
+        }
+    }
+}
+
+#[test]
+fn the_map_names_every_crate() {
+    let map = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    for (name, _) in EDGES {
+        let folder = format!("`crates/{}/`", name.trim_start_matches("thalweg-"));
+        assert!(map.contains(&folder), "ARCHITECTURE.md does not name {folder}");
+    }
+}
+
+fn sources(folder: &Path, out: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, out);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            out.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_module_says_what_it_is_for_and_stays_readable() {
+    let root = root();
+    let mut files = Vec::new();
+    sources(&root.join("crates"), &mut files);
+    for path in files {
+        let text = std::fs::read_to_string(&path).expect("text");
+        let name = path.strip_prefix(&root).expect("inside").display().to_string();
+        assert!(text.starts_with("//!"), "{name} does not begin with what it is for");
+        let long = LONG_FILES.iter().any(|other| name.ends_with(other));
+        let lines = text.lines().count();
+        assert!(long || lines <= LINES_MAX, "{name} has {lines} lines");
+    }
+}
+
+#[test]
+fn the_machine_is_deterministic_by_construction() {
+    let root = root();
+    let mut files = Vec::new();
+    sources(&root.join("crates/machine/src"), &mut files);
+    for path in files {
+        let text = std::fs::read_to_string(&path).expect("text");
+        for banned in [
+            "SystemTime",
+            "Instant::now",
+            "std::fs",
+            "std::net",
+            "tokio",
+            "async fn",
+            "std::thread",
+        ] {
+            assert!(!text.contains(banned), "{} uses {banned}", path.display());
+        }
+    }
+}
