@@ -22,6 +22,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("one transaction, {} results", outcome.elements().len());
 
     let report = engine.report();
-    println!("{} keys, log of {} bytes, settled LSN {}", report.total(|p| p.keys), report.log.size_bytes, report.settled_lsn);
+    println!(
+        "{} keys, log of {} bytes, settled LSN {}",
+        report.total(|p| p.keys),
+        report.log.size_bytes,
+        report.settled_lsn
+    );
     Ok(())
 }

@@ -8,7 +8,7 @@ use crate::engine::Inner;
 use crate::error::EngineError;
 use std::sync::atomic::Ordering;
 use thalweg_machine::KeyChange;
-use thalweg_store::{Changes, Mark, Store};
+use thalweg_store::{Changes, Element, Mark, Store};
 
 /// Slots of the slab that are looked at under one lock.
 const STRETCH_SLOTS: u32 = 512;
@@ -24,7 +24,7 @@ impl Inner {
             }
             self.checkpoint_partition(store, number)?;
         }
-        store.compact()?;
+        self.compaction_wanted.store(true, Ordering::Release);
         self.checkpoints.fetch_add(1, Ordering::Relaxed);
         let reached = self.checkpoint_lsns.lock().iter().copied().min().unwrap_or(0);
         Ok(self.lane.log.trim(reached)?)
@@ -52,7 +52,7 @@ impl Inner {
         let youngest = changes.iter().map(|change| change.lsn).max().unwrap_or(0);
         self.lane.wait_logged(youngest)?;
         let keys = self.partitions.lock(number).state.stored_after(cleared_lsn, &changes);
-        let rows = rows_of(&changes, cleared_lsn.is_some());
+        let rows = rows_of(&mut changes, cleared_lsn.is_some());
         store.write(number as u16, Mark { lsn, keys }, &rows)?;
         self.partitions.lock(number).state.stored(cleared_lsn, &[]);
         for part in changes.chunks(STRETCH_SLOTS as usize) {
@@ -72,17 +72,22 @@ impl Inner {
     }
 }
 
-fn rows_of(changes: &[KeyChange], clear: bool) -> Changes {
+fn rows_of(changes: &mut [KeyChange], clear: bool) -> Changes {
     let mut rows = Changes { clear, ..Changes::default() };
+    rows.heads.reserve(changes.len());
     for change in changes {
-        rows.heads.insert(change.key.clone(), change.head.clone());
+        for element in change.elements.iter_mut() {
+            rows.elements.push(Element {
+                key: change.key.clone(),
+                suffix: element.suffix.clone(),
+                // Whether there is a value is still needed afterwards, the value is not.
+                value: element.value.as_mut().map(std::mem::take),
+            });
+        }
         if change.drop_elements {
             rows.drop_elements.push(change.key.clone());
         }
-        for element in &change.elements {
-            let name = (change.key.clone(), element.suffix.clone());
-            rows.elements.insert(name, element.value.clone());
-        }
+        rows.heads.push((change.key.clone(), change.head.as_mut().map(std::mem::take)));
     }
     rows
 }

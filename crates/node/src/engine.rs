@@ -18,7 +18,7 @@ use std::thread::JoinHandle;
 use thalweg_base::fs::RealFs;
 use thalweg_base::slot::SLOTS;
 use thalweg_log::{LocalLog, LocalLogSettings, Log, MemoryLog};
-use thalweg_machine::{Command, Lsn, Reply, ReplyBuilder, State, StreamReport};
+use thalweg_machine::{Lsn, Reply, ReplyBuilder, State, StreamReport};
 use thalweg_store::Store;
 
 /// A node. Clones share it; the last one to go closes it.
@@ -38,6 +38,7 @@ pub(crate) struct Inner {
     pub(crate) checkpoint_lsns: Mutex<Vec<Lsn>>,
     pub(crate) checkpoint_wanted: AtomicBool,
     pub(crate) checkpointing: Mutex<()>,
+    pub(crate) compaction_wanted: AtomicBool,
     pub(crate) stopping: AtomicBool,
     pub(crate) checkpoints: AtomicU64,
     pub(crate) expired: AtomicU64,
@@ -146,6 +147,7 @@ impl Engine {
             checkpoint_lsns: Mutex::new(recovered.checkpoint_lsns),
             checkpoint_wanted: AtomicBool::new(false),
             checkpointing: Mutex::new(()),
+            compaction_wanted: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             checkpoints: AtomicU64::new(0),
             expired: AtomicU64::new(0),
@@ -352,11 +354,6 @@ impl Engine {
             (sum ^ digest).wrapping_mul(0x9E37_79B9_7F4A_7C15)
         })
     }
-
-    /// Whether a command is one that the engine itself runs.
-    pub fn runs(command: &Command) -> bool {
-        !matches!(command.run, thalweg_machine::Run::Door(_))
-    }
 }
 
 fn start_threads(inner: &Arc<Inner>) -> Result<Vec<JoinHandle<()>>, EngineError> {
@@ -376,6 +373,7 @@ fn start_threads(inner: &Arc<Inner>) -> Result<Vec<JoinHandle<()>>, EngineError>
     start("timers", crate::maintenance::run_timers)?;
     if inner.store.is_some() {
         start("checkpoint", crate::maintenance::run_checkpoints)?;
+        start("compact", crate::maintenance::run_compaction)?;
         for _ in 0..2 {
             start("load", |inner| inner.loader.run(inner))?;
         }

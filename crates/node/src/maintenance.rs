@@ -98,3 +98,16 @@ pub(crate) fn run_checkpoints(inner: &Arc<Inner>) {
         last_us = clock.monotonic_us();
     }
 }
+
+/// The compaction thread's life: merges what checkpoints wrote, so that reads look in few places.
+pub(crate) fn run_compaction(inner: &Arc<Inner>) {
+    let Some(store) = &inner.store else { return };
+    while !inner.stopping.load(Ordering::Relaxed) {
+        std::thread::sleep(TICK);
+        if inner.compaction_wanted.swap(false, Ordering::AcqRel)
+            && let Err(error) = store.compact()
+        {
+            tracing::error!(%error, "the checkpoint store is not being merged; reads from it become slower");
+        }
+    }
+}

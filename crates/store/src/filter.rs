@@ -1,9 +1,9 @@
-//! A Bloom filter over a partition's keys that grows: each layer takes twice as many keys as the one before.
+//! A Bloom filter over a partition's keys that grows: each layer takes four times as many keys as the one before.
 
 use fastbloom::BloomFilter;
 use foldhash::fast::FixedState;
 
-const FIRST_LAYER_KEYS: usize = 4_096;
+const FIRST_LAYER_KEYS: usize = 16_384;
 const BITS_PER_KEY: usize = 10;
 
 pub(crate) struct KeyFilter {
@@ -28,7 +28,7 @@ impl KeyFilter {
             return;
         }
         if self.layers.last().is_none_or(|layer| layer.keys >= layer.keys_max) {
-            let keys_max = FIRST_LAYER_KEYS << self.layers.len().min(20);
+            let keys_max = FIRST_LAYER_KEYS << (2 * self.layers.len().min(10));
             let bits = BloomFilter::with_num_bits(keys_max * BITS_PER_KEY)
                 .hasher(FixedState::with_seed(0x7468_616C))
                 .expected_items(keys_max);

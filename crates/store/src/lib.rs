@@ -21,7 +21,6 @@ use lsm_tree::{
     AbstractTree, AnyTree, Cache, CompressionType, Config, Guard, SequenceNumberCounter,
 };
 use parking_lot::{Mutex, RwLock};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -65,20 +64,28 @@ pub struct Mark {
     pub keys: u64,
 }
 
-/// A key of a collection and the suffix of an element.
-pub type ElementName = (Vec<u8>, Vec<u8>);
-
-/// Changes to the store.
+/// Changes to the store. No key, and no element of a key, stands in it twice.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
-    /// Heads by key; `None` deletes.
-    pub heads: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    /// Elements by key and suffix; `None` deletes.
-    pub elements: BTreeMap<ElementName, Option<Vec<u8>>>,
+    /// Heads with their keys; `None` deletes.
+    pub heads: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// Elements with their keys and suffixes; no value deletes.
+    pub elements: Vec<Element>,
     /// Keys whose elements all go, except those in `elements`.
     pub drop_elements: Vec<Vec<u8>>,
     /// Everything goes, except what is in `heads` and `elements`.
     pub clear: bool,
+}
+
+/// A change of one element of a collection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Element {
+    /// The collection's key.
+    pub key: Vec<u8>,
+    /// What stands behind the key.
+    pub suffix: Vec<u8>,
+    /// `None` deletes.
+    pub value: Option<Vec<u8>>,
 }
 
 /// A key as found: its head, and if asked for its elements with their suffixes.
@@ -214,29 +221,27 @@ impl Store {
     /// Writes a partition's changes and its mark, all or nothing.
     pub fn write(&self, partition: u16, mark: Mark, changes: &Changes) -> Result<(), StoreError> {
         let _one_at_a_time = self.writing.lock();
-        let mut rows: BTreeMap<Vec<u8>, Option<&[u8]>> = BTreeMap::new();
-        let mut doomed = Vec::new();
-        if changes.clear {
-            doomed.push(tree_key(partition, HEAD, &[]));
-            doomed.push(tree_key(partition, ELEMENT, &[]));
-        }
-        doomed.extend(changes.drop_elements.iter().map(|key| element_prefix(partition, key)));
-        for prefix in doomed {
-            for item in self.tree.prefix(&prefix, NEWEST, None) {
-                let name = item.key().map_err(self.failed("read"))?;
-                rows.insert(name.to_vec(), None);
-            }
-        }
+        let mut rows: Vec<(Vec<u8>, Option<&[u8]>)> =
+            Vec::with_capacity(changes.heads.len() + changes.elements.len() + 1);
         for (key, head) in &changes.heads {
-            rows.insert(tree_key(partition, HEAD, &[key]), head.as_deref());
+            rows.push((tree_key(partition, HEAD, &[key]), head.as_deref()));
         }
-        for ((key, suffix), value) in &changes.elements {
-            let mut name = element_prefix(partition, key);
-            name.extend_from_slice(suffix);
-            rows.insert(name, value.as_deref());
+        for element in &changes.elements {
+            let mut name = element_prefix(partition, &element.key);
+            name.extend_from_slice(&element.suffix);
+            rows.push((name, element.value.as_deref()));
         }
         let mark = [mark.lsn.to_le_bytes(), mark.keys.to_le_bytes()].concat();
-        rows.insert(tree_key(partition, MARK, &[]), Some(&mark));
+        rows.push((tree_key(partition, MARK, &[]), Some(&mark)));
+        for prefix in doomed_prefixes(partition, changes) {
+            for item in self.tree.prefix(&prefix, NEWEST, None) {
+                let name = item.key().map_err(self.failed("read"))?;
+                rows.push((name.to_vec(), None));
+            }
+        }
+        // Stable: what is written stands before the deletion of what was there, and wins.
+        rows.sort_by(|(one, _), (other, _)| one.cmp(other));
+        rows.dedup_by(|(later, _), (earlier, _)| later == earlier);
         // The filter first: a key may be looked for as soon as it is in the tree.
         if let Some(filter) = self.filters.get(usize::from(partition)) {
             let mut filter = filter.write();
@@ -312,6 +317,17 @@ impl Store {
         let path = self.path.clone();
         move |source| StoreError::Tree { path: path.clone(), action, source }
     }
+}
+
+/// Where everything goes that is not written anew.
+fn doomed_prefixes(partition: u16, changes: &Changes) -> Vec<Vec<u8>> {
+    let mut doomed: Vec<_> =
+        changes.drop_elements.iter().map(|key| element_prefix(partition, key)).collect();
+    if changes.clear {
+        doomed.push(tree_key(partition, HEAD, &[]));
+        doomed.push(tree_key(partition, ELEMENT, &[]));
+    }
+    doomed
 }
 
 fn tree_key(partition: u16, tag: u8, parts: &[&[u8]]) -> Vec<u8> {

@@ -55,6 +55,8 @@ fn put_head(out: &mut Vec<u8>, kind: u8, value: usize) {
     out.extend_from_slice(b"\r\n");
 }
 
+const READ_BYTES: usize = 64 << 10;
+
 /// A connection.
 pub(crate) struct Client {
     stream: TcpStream,
@@ -97,76 +99,82 @@ impl Client {
         self.receive()?.ok()
     }
 
-    /// The next reply.
+    /// The next reply. Reads on where bytes are missing and never looks at a byte twice: replies may be megabytes.
     pub(crate) fn receive(&mut self) -> anyhow::Result<Reply> {
-        loop {
-            if let Some((reply, end)) = parse(&self.received, self.at)? {
-                self.at = end;
-                if self.at == self.received.len() {
-                    self.received.clear();
-                    self.at = 0;
+        if self.at == self.received.len() {
+            self.received.clear();
+            self.at = 0;
+        } else if self.at > READ_BYTES {
+            self.received.drain(..self.at);
+            self.at = 0;
+        }
+        self.parse()
+    }
+
+    fn parse(&mut self) -> anyhow::Result<Reply> {
+        let (start, end) = self.line()?;
+        let line = self.received.get(start..end).unwrap_or_default();
+        let Some((kind, rest)) = line.split_first() else { bail!("an empty reply") };
+        let number = || {
+            thalweg_machine::parse_i64(rest)
+                .with_context(|| format!("not a number: {}", String::from_utf8_lossy(rest)))
+        };
+        Ok(match kind {
+            b'+' => Reply::Text(rest.to_vec()),
+            b'-' => Reply::Error(String::from_utf8_lossy(rest).into_owned()),
+            b':' => Reply::Integer(number()?),
+            b'_' => Reply::Null,
+            b'$' => match usize::try_from(number()?) {
+                Ok(length) => Reply::Text(self.body(length)?),
+                Err(_) => Reply::Null,
+            },
+            b'*' => match usize::try_from(number()?) {
+                Ok(length) => {
+                    let mut elements = Vec::with_capacity(length.min(1_024));
+                    for _ in 0..length {
+                        elements.push(self.parse()?);
+                    }
+                    Reply::Array(elements)
                 }
-                return Ok(reply);
+                Err(_) => Reply::Null,
+            },
+            other => bail!("unexpected reply type '{}'", *other as char),
+        })
+    }
+
+    /// The next line, without its end.
+    fn line(&mut self) -> anyhow::Result<(usize, usize)> {
+        let start = self.at;
+        let mut looked = start;
+        loop {
+            let fresh = self.received.get(looked..).unwrap_or_default();
+            if let Some(found) = memchr::memchr(b'\n', fresh) {
+                self.at = looked + found + 1;
+                return Ok((start, (looked + found).saturating_sub(1).max(start)));
             }
+            looked = self.received.len();
             self.fill()?;
         }
     }
 
-    fn fill(&mut self) -> anyhow::Result<()> {
-        if self.at > 0 {
-            self.received.drain(..self.at);
-            self.at = 0;
+    fn body(&mut self, length: usize) -> anyhow::Result<Vec<u8>> {
+        let (start, end) = (self.at, self.at + length);
+        while self.received.len() < end + 2 {
+            self.fill()?;
         }
+        self.at = end + 2;
+        Ok(self.received.get(start..end).unwrap_or_default().to_vec())
+    }
+
+    fn fill(&mut self) -> anyhow::Result<()> {
         let start = self.received.len();
-        self.received.resize(start + (256 << 10), 0);
+        self.received.resize(start + READ_BYTES, 0);
         let spare = self.received.get_mut(start..).unwrap_or_default();
-        let count = self.stream.read(spare).context("receive")?;
-        self.received.truncate(start + count);
-        if count == 0 {
+        let outcome = self.stream.read(spare);
+        self.received.truncate(start + outcome.as_ref().copied().unwrap_or(0));
+        if outcome.context("receive")? == 0 {
             bail!("the node closed the connection");
         }
         Ok(())
     }
-}
-
-/// A whole reply at an offset, with the offset behind it; `None` where it is not complete.
-fn parse(bytes: &[u8], at: usize) -> anyhow::Result<Option<(Reply, usize)>> {
-    let Some(rest) = bytes.get(at..) else { return Ok(None) };
-    let Some(line_end) = rest.windows(2).position(|pair| pair == b"\r\n") else { return Ok(None) };
-    let kind = rest.first().copied().unwrap_or_default();
-    let line = rest.get(1..line_end).unwrap_or_default();
-    let after = at + line_end + 2;
-    let text = || String::from_utf8_lossy(line).into_owned();
-    let number =
-        || thalweg_machine::parse_i64(line).with_context(|| format!("not a number: {}", text()));
-    Ok(Some(match kind {
-        b'+' => (Reply::Text(line.to_vec()), after),
-        b'-' => (Reply::Error(text()), after),
-        b':' => (Reply::Integer(number()?), after),
-        b'_' => (Reply::Null, after),
-        b'$' => {
-            let Ok(length) = usize::try_from(number()?) else {
-                return Ok(Some((Reply::Null, after)));
-            };
-            let Some(body) = bytes.get(after..after + length) else { return Ok(None) };
-            if bytes.len() < after + length + 2 {
-                return Ok(None);
-            }
-            (Reply::Text(body.to_vec()), after + length + 2)
-        }
-        b'*' => {
-            let Ok(length) = usize::try_from(number()?) else {
-                return Ok(Some((Reply::Null, after)));
-            };
-            let mut elements = Vec::with_capacity(length.min(1_024));
-            let mut next = after;
-            for _ in 0..length {
-                let Some((element, end)) = parse(bytes, next)? else { return Ok(None) };
-                elements.push(element);
-                next = end;
-            }
-            (Reply::Array(elements), next)
-        }
-        other => bail!("unexpected reply type '{}'", other as char),
-    }))
 }

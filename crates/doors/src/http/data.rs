@@ -163,7 +163,7 @@ fn refused() -> Problem {
 }
 
 /// The bytes to store.
-fn value_of(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Problem> {
+pub(super) fn value_of(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Problem> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let is_json = kind.is_none_or(|kind| {
         let kind = kind.split(';').next().unwrap_or_default().trim();

@@ -63,6 +63,13 @@ pub async fn open(shared: Arc<Shared>, address: SocketAddr) -> Result<HttpDoor, 
     Ok(HttpDoor { address })
 }
 
+/// Reads bytes as every kind of body that the door takes. For fuzzing.
+#[doc(hidden)]
+pub fn fuzz_bodies(bytes: &[u8]) {
+    let _value = data::value_of(&axum::http::HeaderMap::new(), bytes);
+    let _records = streams::parse_lines(bytes);
+}
+
 fn router(door: Door) -> Router {
     let body_max_bytes = door.shared.settings().body_max_bytes;
     let guarded = Router::new()

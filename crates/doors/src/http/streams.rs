@@ -91,9 +91,9 @@ fn refuse_error(reply: &Reply) -> Result<(), Problem> {
     }
 }
 
-type Record = Vec<(Vec<u8>, Vec<u8>)>;
+pub(super) type Record = Vec<(Vec<u8>, Vec<u8>)>;
 
-fn parse_lines(body: &[u8]) -> Result<Vec<Record>, Problem> {
+pub(super) fn parse_lines(body: &[u8]) -> Result<Vec<Record>, Problem> {
     body.split(|&byte| byte == b'\n')
         .enumerate()
         .filter(|(_, line)| !line.iter().all(u8::is_ascii_whitespace))

@@ -25,6 +25,8 @@ pub(super) struct Connection {
     pub(super) closing: bool,
     /// Stands in the event loop's list of those that wait for the gate.
     pub(super) at_gate: bool,
+    /// The last time it came with many commands at once.
+    pub(super) bulk: bool,
     pub(super) wants_read: bool,
     pub(super) wants_write: bool,
     pub(super) active_us: u64,
@@ -124,6 +126,7 @@ impl Connection {
             ended: false,
             closing: false,
             at_gate: false,
+            bulk: false,
             wants_read: true,
             wants_write: false,
             active_us: 0,

@@ -8,10 +8,10 @@ use super::verbs::{self, Control};
 use crate::shared::{DoorSettings, Shared};
 use crate::stats::LoopStats;
 use parking_lot::Mutex;
-use rustix::event::{EventfdFlags, epoll, eventfd};
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::fd::OwnedFd;
 use smallvec::SmallVec;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -21,6 +21,11 @@ use thalweg_machine::{Answer, CommandError, find_command};
 use thalweg_node::{Executed, Health, Listener};
 
 const READ_BYTES: usize = 64 << 10;
+const EVENTS_AT_ONCE: usize = 1_024;
+/// Connections with long pipelines that are served before short questions are looked for again.
+const BULK_AT_ONCE: usize = 8;
+/// From so many commands at once on, a connection's work is bulk.
+const BULK_COMMANDS: u64 = 8;
 const WAKE_TOKEN: u64 = u64::MAX;
 /// How often idle connections are looked for.
 const SWEEP_US: u64 = 1_000_000;
@@ -119,7 +124,7 @@ impl EventLoop {
 
     /// The loop's life: until the doors are draining and the last connection is gone.
     pub(super) fn run(&mut self) {
-        let mut events: Vec<epoll::Event> = Vec::with_capacity(1_024);
+        let mut events: Vec<epoll::Event> = Vec::with_capacity(EVENTS_AT_ONCE);
         loop {
             let timeout = self.before_waiting();
             events.clear();
@@ -137,14 +142,7 @@ impl EventLoop {
                 self.settings_version = self.shared.settings_version();
                 self.settings = self.shared.settings();
             }
-            for event in &events {
-                let (data, flags) = (event.data, event.flags);
-                if data.u64() == WAKE_TOKEN {
-                    self.read_inbox();
-                } else {
-                    self.on_event(data.u64(), flags);
-                }
-            }
+            self.serve(&events);
             self.expire_deadlines();
             self.sweep();
             self.shared.engine.flush();
@@ -155,8 +153,60 @@ impl EventLoop {
         }
     }
 
+    /// Serves what is ready: first those who asked for little last time, then those with long pipelines, a few at a time,
+    /// so that a short question never waits for all the bulk work that happens to be ready with it.
+    fn serve(&mut self, events: &[epoll::Event]) {
+        let mut bulk: VecDeque<(u64, epoll::EventFlags)> = VecDeque::new();
+        self.serve_short(events, &mut bulk);
+        let mut fresh: Vec<epoll::Event> = Vec::new();
+        while !bulk.is_empty() {
+            for _ in 0..BULK_AT_ONCE {
+                if let Some((token, flags)) = bulk.pop_front() {
+                    self.on_event(token, flags);
+                }
+            }
+            self.shared.engine.flush();
+            if bulk.is_empty() {
+                return;
+            }
+            // Who has come meanwhile? Those already in the queue are reported again, and are left there.
+            fresh.reserve(EVENTS_AT_ONCE);
+            fresh.clear();
+            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+            let buffer = rustix::buffer::spare_capacity(&mut fresh);
+            // A failure will show when the loop waits again.
+            let _looked = epoll::wait(&self.epoll, buffer, Some(&now));
+            self.now_us = self.started.elapsed().as_micros() as u64;
+            self.serve_short(&fresh, &mut VecDeque::new());
+        }
+    }
+
+    /// Serves those with little to do; the others go into the queue.
+    fn serve_short(
+        &mut self,
+        events: &[epoll::Event],
+        bulk: &mut VecDeque<(u64, epoll::EventFlags)>,
+    ) {
+        for event in events {
+            let (data, flags) = (event.data, event.flags);
+            let token = data.u64();
+            if token == WAKE_TOKEN {
+                self.read_inbox();
+            } else if self.is_bulk(token) {
+                bulk.push_back((token, flags));
+            } else {
+                self.on_event(token, flags);
+            }
+        }
+    }
+
+    fn is_bulk(&self, token: u64) -> bool {
+        let slot = self.slots.get(token as u32 as usize);
+        slot.and_then(|slot| slot.connection.as_ref()).is_some_and(|connection| connection.bulk)
+    }
+
     /// Sends what the gate let through meanwhile; says how long there is nothing to do.
-    fn before_waiting(&mut self) -> Option<rustix::event::Timespec> {
+    fn before_waiting(&mut self) -> Option<Timespec> {
         if !self.at_gate.is_empty() {
             // Armed first, looked at second: a commit in between wakes us.
             self.listener.arm();
@@ -171,10 +221,7 @@ impl EventLoop {
             wait_us = wait_us.min(20_000);
         }
         let nanoseconds = (wait_us % 1_000_000) * 1_000;
-        Some(rustix::event::Timespec {
-            tv_sec: (wait_us / 1_000_000) as i64,
-            tv_nsec: nanoseconds as i64,
-        })
+        Some(Timespec { tv_sec: (wait_us / 1_000_000) as i64, tv_nsec: nanoseconds as i64 })
     }
 
     fn read_inbox(&mut self) {
@@ -382,6 +429,7 @@ impl EventLoop {
             parser.shrink();
         }
         connection.parser = parser;
+        connection.bulk = commands >= BULK_COMMANDS;
         self.stats.commands.fetch_add(commands, Ordering::Relaxed);
         self.note_output(connection, before, gate, commands);
         used

@@ -13,5 +13,5 @@ mod server;
 mod verbs;
 
 pub use encode::RespWriter;
-pub use parse::{FrameError, FrameLimits, Parser};
+pub use parse::{Found, FrameError, FrameLimits, Parser};
 pub use server::RespDoor;

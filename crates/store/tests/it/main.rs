@@ -1,7 +1,6 @@
 //! The store keeps what it was given, in whole partitions, over reopening.
 
-use std::collections::BTreeMap;
-use thalweg_store::{Changes, Mark, Store, StoreError};
+use thalweg_store::{Changes, Element, Mark, Store, StoreError};
 
 fn heads(pairs: &[(&str, Option<&str>)]) -> Changes {
     let heads = pairs
@@ -21,11 +20,13 @@ fn keeps_heads_elements_and_marks_over_reopening() {
     assert_eq!(store.mark(3).expect("mark"), Mark::default());
     assert!(!store.may_hold(3, b"a"));
     let mut changes = heads(&[("a", Some("1")), ("b", Some("2")), ("h", Some("H"))]);
-    changes.elements = BTreeMap::from([
-        ((b"h".to_vec(), b"fx".to_vec()), Some(b"X".to_vec())),
-        ((b"h".to_vec(), b"fy".to_vec()), Some(b"Y".to_vec())),
-        ((b"hh".to_vec(), b"f".to_vec()), Some(b"other key".to_vec())),
-    ]);
+    let element = |key: &str, suffix: &str, value: &str| Element {
+        key: key.as_bytes().to_vec(),
+        suffix: suffix.as_bytes().to_vec(),
+        value: Some(value.as_bytes().to_vec()),
+    };
+    changes.elements =
+        vec![element("h", "fx", "X"), element("h", "fy", "Y"), element("hh", "f", "other key")];
     store.write(3, Mark { lsn: 7, keys: 3 }, &changes).expect("write");
     drop(store);
     let store = Store::open(folder.path(), 8, 1 << 20).expect("open");
@@ -69,7 +70,7 @@ fn many_small_checkpoints_stay_readable() {
         for key in 0..50u64 {
             let value = (key + round) % 7;
             let head = (value != 0).then(|| round.to_le_bytes().to_vec());
-            changes.heads.insert(format!("key{key}").into_bytes(), head);
+            changes.heads.push((format!("key{key}").into_bytes(), head));
         }
         store.write(3, Mark { lsn: round, keys: 0 }, &changes).expect("write");
         store.compact().expect("compact");
