@@ -1,0 +1,242 @@
+//! Running what a connection has sent: parse, execute, render, command by command.
+
+use super::super::connection::{Connection, Replies, Stretch};
+use super::super::encode::RespWriter;
+use super::super::parse::{Found, FrameLimits, Parser};
+use super::super::verbs::{self, Control};
+use super::{EventLoop, READ_BYTES};
+use smallvec::SmallVec;
+use std::io::{ErrorKind, Read};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+use thalweg_machine::{Answer, CommandError, find_command};
+use thalweg_node::Executed;
+
+/// From so many commands at once on, a connection's work is bulk.
+const BULK_COMMANDS: u64 = 8;
+/// Fetching fewer keys than this ahead costs more than it saves.
+const PREFETCH_MIN_KEYS: usize = 4;
+/// How far ahead keys are fetched.
+pub(super) const PREFETCH_COMMANDS: usize = 32;
+
+impl EventLoop {
+    /// Reads once and runs what is complete. False: the connection is broken.
+    pub(super) fn read(&mut self, token: u64, connection: &mut Connection) -> bool {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let outcome = connection.stream.read(&mut scratch);
+        let alive = match outcome {
+            Ok(0) => {
+                connection.ended = true;
+                true
+            }
+            Ok(count) => {
+                self.stats.received_bytes.fetch_add(count as u64, Ordering::Relaxed);
+                connection.active_us = self.now_us;
+                let fresh = scratch.get(..count).unwrap_or_default();
+                if connection.input.is_empty() {
+                    let used = self.process(token, connection, fresh);
+                    connection.input.extend_from_slice(fresh.get(used..).unwrap_or_default());
+                } else {
+                    connection.input.extend_from_slice(fresh);
+                    self.process_input(token, connection);
+                }
+                true
+            }
+            Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+        };
+        self.scratch = scratch;
+        alive
+    }
+
+    /// Runs what is complete in the connection's own buffer.
+    pub(super) fn process_input(&mut self, token: u64, connection: &mut Connection) {
+        let mut input = std::mem::take(&mut connection.input);
+        let used = self.process(token, connection, &input);
+        if used == input.len() {
+            input.clear();
+            input.shrink_to(0);
+        } else {
+            input.drain(..used);
+        }
+        connection.input = input;
+    }
+
+    /// Runs complete commands; says how many bytes they were.
+    pub(super) fn process(
+        &mut self,
+        token: u64,
+        connection: &mut Connection,
+        bytes: &[u8],
+    ) -> usize {
+        let (mut used, mut commands, mut gate) = (0, 0u64, 0u64);
+        let before = connection.output.bytes.len();
+        let mut parser = std::mem::take(&mut connection.parser);
+        let mut fetched = 0;
+        while connection.is_ready()
+            && !connection.closing
+            && connection.output.unsent() <= self.settings.output_max_bytes
+        {
+            let rest = bytes.get(used..).unwrap_or_default();
+            let limits = connection.limits(&self.settings);
+            match parser.parse(rest, &limits) {
+                Ok(Found::Incomplete) => break,
+                Ok(Found::Nothing(count)) => used += count,
+                Ok(Found::Command(count)) => {
+                    let args: SmallVec<[&[u8]; 16]> = parser.args(rest).collect();
+                    let behind = rest.get(count..).unwrap_or_default();
+                    if used >= fetched && !behind.is_empty() {
+                        fetched = used + self.prefetch(rest, &limits);
+                    }
+                    gate = gate.max(self.run_command(token, connection, &args, behind));
+                    used += count;
+                    commands += 1;
+                }
+                Err(error) => {
+                    self.shared.stats.protocol_errors.fetch_add(1, Ordering::Relaxed);
+                    let error = CommandError::text(format!("Protocol error: {}", error.0));
+                    let resp3 = connection.peer.resp3;
+                    RespWriter::new(&mut connection.output.bytes, resp3).error(&error);
+                    connection.closing = true;
+                    used = bytes.len();
+                }
+            }
+        }
+        if parser.memory_bytes() > READ_BYTES {
+            parser.shrink();
+        }
+        connection.parser = parser;
+        connection.bulk = commands >= BULK_COMMANDS;
+        self.stats.commands.fetch_add(commands, Ordering::Relaxed);
+        self.note_output(connection, before, gate, commands);
+        used
+    }
+
+    /// Looks ahead at a pipeline and fetches the memory of its keys; says how far it looked.
+    pub(super) fn prefetch(&mut self, bytes: &[u8], limits: &FrameLimits) -> usize {
+        let mut parser = std::mem::take(&mut self.lookahead);
+        let mut keys: SmallVec<[&[u8]; PREFETCH_COMMANDS]> = SmallVec::new();
+        let mut at = 0;
+        while keys.len() < PREFETCH_COMMANDS {
+            let rest = bytes.get(at..).unwrap_or_default();
+            let Ok(Found::Command(count)) = parser.parse(rest, limits) else {
+                // The last one is not complete, or not a command: its turn will come.
+                parser = Parser::default();
+                at = bytes.len();
+                break;
+            };
+            // Nearly all commands have their key here; for others it costs a fetch in vain.
+            keys.extend(parser.first_argument(rest));
+            at += count;
+        }
+        self.lookahead = parser;
+        if keys.len() >= PREFETCH_MIN_KEYS {
+            self.shared.engine.prefetch(&keys);
+        }
+        at
+    }
+
+    /// Makes new output ready to leave, or lets it wait for the gate.
+    pub(super) fn note_output(
+        &mut self,
+        connection: &mut Connection,
+        before: usize,
+        gate: u64,
+        commands: u64,
+    ) {
+        let output = &mut connection.output;
+        let end = output.bytes.len();
+        if end == before {
+            return;
+        }
+        if output.gated.is_empty() && self.shared.engine.is_settled(gate) {
+            output.ready = end;
+            self.record(commands, self.now_us);
+        } else {
+            output.gated.push_back(Stretch { end, gate, commands, since_us: self.now_us });
+        }
+    }
+
+    pub(super) fn record(&self, commands: u64, since_us: u64) {
+        let now_us = self.started.elapsed().as_micros() as u64;
+        self.stats.record(now_us - since_us, commands);
+    }
+
+    /// Runs one command; gives the LSN that its reply depends on.
+    pub(super) fn run_command(
+        &mut self,
+        token: u64,
+        connection: &mut Connection,
+        args: &[&[u8]],
+        behind: &[u8],
+    ) -> u64 {
+        let mark = connection.output.bytes.len();
+        let timed = (behind.is_empty() || !is_quick(args)).then(Instant::now);
+        let mut gate = 0;
+        if !connection.peer.authenticated && !verbs::allowed_unauthenticated(args) {
+            let error = CommandError::coded("NOAUTH", "Authentication required.");
+            let resp3 = connection.peer.resp3;
+            RespWriter::new(&mut connection.output.bytes, resp3).error(&error);
+        } else {
+            let mut writer = RespWriter::new(&mut connection.output.bytes, connection.peer.resp3);
+            let engine = &self.shared.engine;
+            match engine.execute(&mut connection.session, args, self.now_ms, &mut writer) {
+                Executed::Done { gate: depends } => gate = depends,
+                Executed::Door { verb, .. } => {
+                    let mut control = Control {
+                        shared: &self.shared,
+                        session: &mut connection.session,
+                        peer: &mut connection.peer,
+                        out: &mut connection.output.bytes,
+                        now_ms: self.now_ms,
+                        close: false,
+                    };
+                    verbs::run(&mut control, verb, args);
+                    connection.closing |= control.close;
+                }
+                Executed::Needs(keys) => {
+                    connection.output.bytes.truncate(mark);
+                    let args = args.iter().map(|arg| arg.to_vec()).collect();
+                    self.load(token, connection, args, keys, behind);
+                }
+                Executed::Blocked { keys, timeout_ms, args } => {
+                    connection.output.bytes.truncate(mark);
+                    gate = self.block(token, connection, keys, timeout_ms, args, mark);
+                }
+            }
+        }
+        if let Some(started) = timed {
+            self.after_timed(connection, args, started);
+        }
+        self.apply_reply_mode(connection, mark);
+        gate
+    }
+
+    pub(super) fn after_timed(&self, connection: &Connection, args: &[&[u8]], started: Instant) {
+        let took_us = started.elapsed().as_micros() as u64;
+        if let Some(command) = args.first().and_then(|name| find_command(name)) {
+            *connection.peer.client.last_command.lock() = command.name;
+        }
+        connection.peer.client.last_ms.store(self.now_ms, Ordering::Relaxed);
+        if took_us >= self.settings.slow_us {
+            let client = &connection.peer.client;
+            let name = client.name.lock().clone();
+            let address = &client.address;
+            self.shared.slow_log.lock().add(self.now_ms, took_us, args, address, &name);
+        }
+    }
+
+    pub(super) fn apply_reply_mode(&self, connection: &mut Connection, mark: usize) {
+        match connection.peer.replies {
+            Replies::On => return,
+            Replies::Off => {}
+            Replies::SkipNext => connection.peer.replies = Replies::SkipThis,
+            Replies::SkipThis => connection.peer.replies = Replies::On,
+        }
+        connection.output.bytes.truncate(mark);
+    }
+}
+
+/// Commands that cannot be slow, however large the data: timing each would cost more than running it.
+fn is_quick(args: &[&[u8]]) -> bool {
+    args.len() <= 3 && args.first().is_some_and(|name| name.len() == 3 || name.len() == 4)
+}

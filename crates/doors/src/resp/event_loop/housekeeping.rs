@@ -1,0 +1,61 @@
+//! Closing connections: those that others want gone, idle ones, all of them at the end.
+
+use super::super::connection::State;
+use super::{EventLoop, SWEEP_US, token_of};
+use std::sync::atomic::Ordering;
+
+impl EventLoop {
+    /// Closes connections that others want gone.
+    pub(super) fn close_killed(&mut self) {
+        for index in 0..self.slots.len() {
+            let Some(slot) = self.slots.get(index) else { return };
+            let killed = slot
+                .connection
+                .as_ref()
+                .is_some_and(|connection| connection.peer.client.killed.load(Ordering::Relaxed));
+            let token = token_of(index, slot.generation);
+            if killed && let Some(connection) = self.take(token) {
+                self.close(token, connection);
+            }
+        }
+    }
+
+    /// Closes connections that have said nothing for too long.
+    pub(super) fn sweep(&mut self) {
+        let timeout_us = self.settings.idle_timeout_ms.saturating_mul(1_000);
+        if timeout_us == 0 || self.now_us < self.swept_us + SWEEP_US {
+            return;
+        }
+        self.swept_us = self.now_us;
+        for index in 0..self.slots.len() {
+            let Some(slot) = self.slots.get(index) else { return };
+            let token = token_of(index, slot.generation);
+            let idle = slot.connection.as_ref().is_some_and(|connection| {
+                connection.is_ready() && self.now_us - connection.active_us > timeout_us
+            });
+            if idle && let Some(connection) = self.take(token) {
+                self.close(token, connection);
+            }
+        }
+    }
+
+    /// Closes what has nothing to say any more; says whether everything is closed.
+    pub(super) fn drain(&mut self) -> bool {
+        self.pass_gate();
+        let mut open = 0;
+        for index in 0..self.slots.len() {
+            let Some(slot) = self.slots.get(index) else { continue };
+            let token = token_of(index, slot.generation);
+            let Some(connection) = self.take(token) else { continue };
+            let silent = connection.output.unsent() == 0
+                && !matches!(connection.state, State::Loading { .. });
+            if silent {
+                self.close(token, connection);
+            } else {
+                open += 1;
+                self.put_back(token, connection);
+            }
+        }
+        open == 0
+    }
+}

@@ -1,0 +1,153 @@
+//! Commands that wait: for keys from the store, or for a key to change.
+
+use super::super::connection::{Connection, State};
+use super::super::encode::RespWriter;
+use super::super::parse::{Found, Parser};
+use super::commands::PREFETCH_COMMANDS;
+use super::{EventLoop, Message};
+use smallvec::SmallVec;
+use std::sync::Arc;
+use thalweg_machine::Answer;
+use thalweg_node::Executed;
+
+impl EventLoop {
+    /// Fetches keys for a command, and for those behind it, then runs it again.
+    pub(super) fn load(
+        &mut self,
+        token: u64,
+        connection: &mut Connection,
+        args: Vec<Vec<u8>>,
+        mut keys: Vec<Vec<u8>>,
+        behind: &[u8],
+    ) {
+        self.find_cold_keys(connection, behind, &mut keys);
+        connection.state = State::Loading { args };
+        let inbox = self.inbox.clone();
+        let waiting = self.shared.engine.load(&keys, move || inbox.send(Message::Resume(token)));
+        if !waiting {
+            // They are there, or certainly not: go on as soon as this connection is back in its slot.
+            self.inbox.send(Message::Resume(token));
+        }
+    }
+
+    /// Cold keys of the commands behind, so that a pipeline waits for the store once and not once a command.
+    pub(super) fn find_cold_keys(
+        &self,
+        connection: &Connection,
+        behind: &[u8],
+        keys: &mut Vec<Vec<u8>>,
+    ) {
+        let (mut parser, mut at) = (Parser::default(), 0);
+        let limits = connection.limits(&self.settings);
+        for _ in 0..PREFETCH_COMMANDS {
+            let rest = behind.get(at..).unwrap_or_default();
+            match parser.parse(rest, &limits) {
+                Ok(Found::Command(count)) => {
+                    let args: SmallVec<[&[u8]; 16]> = parser.args(rest).collect();
+                    self.shared.engine.add_cold_keys(&args, keys);
+                    at += count;
+                }
+                Ok(Found::Nothing(count)) => at += count,
+                Ok(Found::Incomplete) | Err(_) => return,
+            }
+        }
+    }
+
+    /// Registers a blocked command, looks once more, and lets the connection wait. Gives the gate of a reply that was
+    /// there after all.
+    pub(super) fn block(
+        &mut self,
+        token: u64,
+        connection: &mut Connection,
+        keys: Vec<Vec<u8>>,
+        timeout_ms: u64,
+        args: Vec<Vec<u8>>,
+        mark: usize,
+    ) -> u64 {
+        let engine = self.shared.engine.clone();
+        let inbox = self.inbox.clone();
+        let waiter = engine.add_waiter(Arc::new(move || inbox.send(Message::Resume(token))));
+        let deadline_us = (timeout_ms > 0)
+            .then(|| self.started.elapsed().as_micros() as u64 + timeout_ms.saturating_mul(1_000));
+        if let Some(deadline_us) = deadline_us {
+            self.deadlines.insert((deadline_us, token));
+        }
+        connection.state = State::Blocked { args, keys, waiter, deadline_us };
+        self.retry_blocked(token, connection, mark)
+    }
+
+    /// Runs a blocked command again; gives the gate of its reply if there is one now.
+    pub(super) fn retry_blocked(
+        &mut self,
+        token: u64,
+        connection: &mut Connection,
+        mark: usize,
+    ) -> u64 {
+        let State::Blocked { args, keys, waiter, .. } = &connection.state else { return 0 };
+        // Registered first, looked at second: a change in between wakes us. A waiter is spent when it was woken.
+        self.shared.engine.wait_for(*waiter, keys);
+        let borrowed: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+        let mut writer = RespWriter::new(&mut connection.output.bytes, connection.peer.resp3);
+        let engine = &self.shared.engine;
+        match engine.execute(&mut connection.session, &borrowed, self.now_ms, &mut writer) {
+            Executed::Done { gate } => {
+                self.stop_blocking(token, connection);
+                gate
+            }
+            Executed::Needs(missing) => {
+                connection.output.bytes.truncate(mark);
+                let args = args.clone();
+                self.stop_blocking(token, connection);
+                self.load(token, connection, args, missing, &[]);
+                0
+            }
+            _ => {
+                connection.output.bytes.truncate(mark);
+                0
+            }
+        }
+    }
+
+    /// Goes on with a connection whose keys are there or have changed.
+    pub(super) fn resume(&mut self, token: u64) {
+        let Some(mut connection) = self.take(token) else { return };
+        let before = connection.output.bytes.len();
+        match std::mem::replace(&mut connection.state, State::Ready) {
+            State::Ready => {}
+            State::Loading { args } => {
+                let borrowed: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+                let gate = self.run_command(token, &mut connection, &borrowed, &[]);
+                self.note_output(&mut connection, before, gate, 1);
+            }
+            blocked @ State::Blocked { .. } => {
+                connection.state = blocked;
+                let gate = self.retry_blocked(token, &mut connection, before);
+                self.note_output(&mut connection, before, gate, 1);
+            }
+        }
+        if connection.is_ready() && !connection.input.is_empty() {
+            self.process_input(token, &mut connection);
+        }
+        self.send(token, connection);
+    }
+
+    /// Blocked commands whose time is over answer with nothing.
+    pub(super) fn expire_deadlines(&mut self) {
+        while let Some(&(deadline_us, token)) = self.deadlines.first() {
+            if deadline_us > self.started.elapsed().as_micros() as u64 {
+                return;
+            }
+            self.deadlines.remove(&(deadline_us, token));
+            let Some(mut connection) = self.take(token) else { continue };
+            self.stop_blocking(token, &mut connection);
+            let before = connection.output.bytes.len();
+            let resp3 = connection.peer.resp3;
+            RespWriter::new(&mut connection.output.bytes, resp3).null_array();
+            self.note_output(&mut connection, before, 0, 1);
+            if !connection.input.is_empty() {
+                self.process_input(token, &mut connection);
+            }
+            self.send(token, connection);
+        }
+    }
+}
