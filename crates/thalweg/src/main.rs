@@ -27,7 +27,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run a node
-    Serve(settings::ServeArgs),
+    Serve(Box<settings::ServeArgs>),
     /// Run the order system end to end and watch it
     Demo(demo::DemoArgs),
     /// Put a Redis-speaking server under load and measure it
