@@ -25,8 +25,8 @@ pub struct DoorSettings {
     pub arguments_max: usize,
     /// The longest inline command.
     pub inline_max_bytes: usize,
-    /// Replies that wait for a client that does not read. At this size the client is no longer read from; at twice
-    /// this size it is cut.
+    /// Replies that wait for a client that does not read. At this size the client is no longer read from; if it takes
+    /// nothing for 30 seconds then, it is closed.
     pub output_max_bytes: usize,
     /// A connection that says nothing for this long is closed; 0: never.
     pub idle_timeout_ms: u64,

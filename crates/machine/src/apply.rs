@@ -53,7 +53,7 @@ impl State {
     fn apply_put(&mut self, lsn: Lsn, key: &[u8], value: &[u8], expiry: PutExpiry) {
         let position = match self.table.find(key) {
             Some(position) => {
-                self.become_kind(position, Kind::String);
+                self.become_kind(position, Kind::String, lsn);
                 self.table.replace_value(position, value);
                 self.touch(position);
                 self.mark(position, lsn);
@@ -115,7 +115,7 @@ impl State {
     fn find_or_insert(&mut self, key: &[u8], kind: Kind, lsn: Lsn) -> Position {
         match self.table.find(key) {
             Some(position) => {
-                self.become_kind(position, kind);
+                self.become_kind(position, kind, lsn);
                 position
             }
             None => self.insert_new(key, b"", kind, lsn),
@@ -131,11 +131,11 @@ impl State {
             entry.set_stored_elements(tombstone.elements);
             self.residence.stored_hot += 1;
         }
-        self.attach_collection(position, kind);
+        self.attach_collection(position, kind, lsn);
         position
     }
 
-    fn become_kind(&mut self, position: Position, kind: Kind) {
+    fn become_kind(&mut self, position: Position, kind: Kind, lsn: Lsn) {
         let Some(entry) = self.table.entry_mut(position) else { return };
         let before = entry.kind();
         if before == kind {
@@ -147,19 +147,19 @@ impl State {
         } else {
             self.drop_collection(position);
         }
-        self.attach_collection(position, kind);
+        self.attach_collection(position, kind, lsn);
     }
 
-    pub(crate) fn attach_collection(&mut self, position: Position, kind: Kind) {
+    fn attach_collection(&mut self, position: Position, kind: Kind, lsn: Lsn) {
         match kind {
             Kind::String => {}
             Kind::Hash => {
-                let hash = self.new_hash();
+                let hash = self.new_hash(lsn);
                 self.collection_bytes += hash.bytes();
                 self.hashes.insert(position, hash);
             }
             Kind::Stream => {
-                let stream = Box::<StreamObject>::default();
+                let stream = Box::new(StreamObject::born(lsn));
                 self.collection_bytes += stream.bytes();
                 self.streams.insert(position, stream);
             }

@@ -94,13 +94,23 @@ pub(crate) type Verdict = Result<(), Stop>;
 
 /// Runs one command. The arguments begin with its name; their number has been checked against the table.
 pub fn execute(command: &Command, args: &[&[u8]], execution: &mut Execution<'_>) -> Outcome {
+    match cold_keys(command, args, execution) {
+        Some(needs) => Outcome::Needs(needs),
+        None => execute_fetched(command, args, execution),
+    }
+}
+
+/// Runs one command whose keys are known to be in memory, or nowhere: inside a transaction, where all keys were looked
+/// for before the first command and none can leave in between.
+pub fn execute_fetched(
+    command: &Command,
+    args: &[&[u8]],
+    execution: &mut Execution<'_>,
+) -> Outcome {
     let Run::Machine(verb) = command.run else {
         execution.answer.error(&CommandError::new("this command is not one of the machine's"));
         return Outcome::Done;
     };
-    if let Some(needs) = cold_keys(command, args, execution) {
-        return Outcome::Needs(needs);
-    }
     match (verb.0)(execution, args) {
         Ok(()) => Outcome::Done,
         Err(Stop::Error(error)) => {

@@ -35,7 +35,7 @@ pub use effect::{Effect, EffectBuffer, Effects, PutExpiry};
 pub use entry_access::{Condition, StringEntry, WriteOutcome};
 pub use error::CommandError;
 pub use eviction::PolicyName;
-pub use execution::{Execution, Outcome, States, execute};
+pub use execution::{Execution, Outcome, States, execute, execute_fetched};
 pub use glob::glob_matches;
 pub use number::{parse_i64, parse_u64, push_i64};
 pub use state::{

@@ -219,8 +219,8 @@ impl State {
         self.policy.touched(&mut self.table, position);
     }
 
-    pub(crate) fn new_hash(&self) -> HashObject {
-        HashObject::new(self.hash_seed)
+    pub(crate) fn new_hash(&self, born_lsn: Lsn) -> HashObject {
+        HashObject::new(self.hash_seed, born_lsn)
     }
 
     /// Begins to watch a key.
@@ -315,7 +315,11 @@ impl State {
             }
             let Some(position) = self.policy.victim(&mut self.table) else { return false };
             let Some(entry) = self.table.entry(position) else { continue };
-            if entry.is_dirty() || !entry.is_stored() || self.interest.is_watched(entry.key()) {
+            let must_stay = entry.is_dirty()
+                || !entry.is_stored()
+                || self.interest.is_watched(entry.key())
+                || self.residence.just_arrived(position);
+            if must_stay {
                 self.policy.spared(&mut self.table, position);
                 continue;
             }

@@ -6,6 +6,7 @@
 
 use crate::engine::Inner;
 use crate::error::EngineError;
+use foldhash::HashSet;
 use std::sync::atomic::Ordering;
 use thalweg_machine::KeyChange;
 use thalweg_store::{Changes, Element, Mark, Store};
@@ -26,31 +27,34 @@ impl Inner {
         }
         self.compaction_wanted.store(true, Ordering::Release);
         self.checkpoints.fetch_add(1, Ordering::Relaxed);
+        self.memory_spent.store(false, Ordering::Relaxed);
         let reached = self.checkpoint_lsns.lock().iter().copied().min().unwrap_or(0);
         Ok(self.lane.log.trim(reached)?)
     }
 
     fn checkpoint_partition(&self, store: &Store, number: usize) -> Result<(), EngineError> {
-        let (lsn, cleared_lsn, mut changes) = {
+        let (lsn, decided_lsn, cleared_lsn, mut changes) = {
             let partition = self.partitions.lock(number);
             let state = &partition.state;
             // With nothing in it a partition is as far as the log is.
             let lsn = self.lane.next_lsn(state.last_lsn()) - 1;
-            (lsn, state.cleared_lsn(), state.collect_deleted())
+            (lsn, state.last_lsn(), state.cleared_lsn(), state.collect_deleted())
         };
         let mut at = Some(0);
         while let Some(start) = at {
             let partition = self.partitions.lock(number);
             at = partition.state.collect_changed(start, STRETCH_SLOTS, &mut changes);
         }
+        keep_last(&mut changes);
+        // The store must never hold what a crash could take out of the log, nor say that it reaches further than the
+        // log does: an effect without a change, such as the deletion of a key that was never stored, counts as well.
+        let youngest = changes.iter().map(|change| change.lsn).max().unwrap_or(0);
+        self.lane.wait_logged(youngest.max(decided_lsn))?;
         if changes.is_empty() && cleared_lsn.is_none() {
             // Nothing to write: the mark in the store stays, and the log has nothing of this partition behind it.
             self.note_reached(number, lsn);
             return Ok(());
         }
-        // The store must never hold what a crash could take out of the log.
-        let youngest = changes.iter().map(|change| change.lsn).max().unwrap_or(0);
-        self.lane.wait_logged(youngest)?;
         let keys = self.partitions.lock(number).state.stored_after(cleared_lsn, &changes);
         let rows = rows_of(&mut changes, cleared_lsn.is_some());
         store.write(number as u16, Mark { lsn, keys }, &rows)?;
@@ -70,6 +74,14 @@ impl Inner {
             *reached = lsn;
         }
     }
+}
+
+/// A key that changed again while changes were collected stands there twice: only the last change is true.
+fn keep_last(changes: &mut Vec<KeyChange>) {
+    let mut seen: HashSet<Vec<u8>> = HashSet::default();
+    changes.reverse();
+    changes.retain(|change| seen.insert(change.key.clone()));
+    changes.reverse();
 }
 
 fn rows_of(changes: &mut [KeyChange], clear: bool) -> Changes {

@@ -39,6 +39,8 @@ pub(crate) struct Inner {
     pub(crate) checkpoint_wanted: AtomicBool,
     pub(crate) checkpointing: Mutex<()>,
     pub(crate) compaction_wanted: AtomicBool,
+    /// Waiting for memory was in vain since the last checkpoint.
+    pub(crate) memory_spent: AtomicBool,
     pub(crate) stopping: AtomicBool,
     pub(crate) checkpoints: AtomicU64,
     pub(crate) expired: AtomicU64,
@@ -148,6 +150,7 @@ impl Engine {
             checkpoint_wanted: AtomicBool::new(false),
             checkpointing: Mutex::new(()),
             compaction_wanted: AtomicBool::new(false),
+            memory_spent: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             checkpoints: AtomicU64::new(0),
             expired: AtomicU64::new(0),

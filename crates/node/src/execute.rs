@@ -116,7 +116,7 @@ impl Engine {
 }
 
 /// How long a write waits for a checkpoint to free memory before it is refused, in steps of 2 ms.
-const MEMORY_WAIT_ROUNDS: usize = 2_500;
+const MEMORY_WAIT_ROUNDS: usize = 1_000;
 
 fn grows(command: &Command) -> bool {
     command.flags.has(Flags::WRITE) && !command.flags.has(Flags::SHRINKS)
@@ -294,7 +294,8 @@ impl Inner {
 
     /// Slows a writer down to what the checkpoint can take. False: nothing can leave, the write must be refused.
     fn wait_for_memory(&self, number: usize) -> bool {
-        if self.store.is_none() {
+        // Once waiting was in vain, nobody waits again before a checkpoint has made entries clean.
+        if self.store.is_none() || self.memory_spent.load(Ordering::Relaxed) {
             return false;
         }
         for _ in 0..MEMORY_WAIT_ROUNDS {
@@ -309,6 +310,7 @@ impl Inner {
             }
             std::thread::sleep(std::time::Duration::from_millis(2));
         }
+        self.memory_spent.store(true, Ordering::Relaxed);
         false
     }
 

@@ -7,7 +7,7 @@ use crate::verbs::Access;
 use smallvec::SmallVec;
 use thalweg_machine::{
     Answer, Command, CommandError, EffectBuffer, Execution, Flags, Lsn, NodeVerb, Outcome, Run,
-    States, execute, find_command,
+    States, execute_fetched, find_command,
 };
 
 /// What one transaction may queue.
@@ -200,7 +200,7 @@ impl Engine {
                         changed: false,
                         answer,
                     };
-                    let outcome = execute(command, args, &mut execution);
+                    let outcome = execute_fetched(command, args, &mut execution);
                     gate = gate.max(execution.gate);
                     changed |= execution.changed;
                     // Inside a transaction nothing blocks: it is as if the time were over.

@@ -74,12 +74,21 @@ impl Access<'_, '_> {
         for step in 0..count {
             let number = (start + step) % count;
             let key = self.with(inner, number, |state| state.random_key(random, now_ms)).flatten();
-            if let Some(key) = key.or_else(|| stored_key(inner, number, random)) {
+            if let Some(key) = key.or_else(|| self.stored_key(inner, number, random)) {
                 answer.bulk(&key);
                 return;
             }
         }
         answer.null();
+    }
+
+    /// A key that only the store holds: where nothing is in memory.
+    fn stored_key(&mut self, inner: &Inner, number: usize, random: u64) -> Option<Vec<u8>> {
+        let keys = inner.store.as_ref()?.keys_after(number as u16, None, 64).ok()?;
+        let live: Vec<Vec<u8>> = self.with(inner, number, |state| {
+            keys.into_iter().filter(|key| state.is_cold(key)).collect()
+        })?;
+        live.get(random as usize % live.len().max(1)).cloned()
     }
 
     fn keys(
@@ -182,15 +191,6 @@ impl Access<'_, '_> {
         });
         Ok((live.unwrap_or_default(), next))
     }
-}
-
-/// A key that only the store holds: where nothing is in memory.
-fn stored_key(inner: &Inner, number: usize, random: u64) -> Option<Vec<u8>> {
-    let store = inner.store.as_ref()?;
-    let keys = store.keys_after(number as u16, None, 64).ok()?;
-    let state = &inner.partitions.lock(number).state;
-    let live: Vec<_> = keys.into_iter().filter(|key| state.is_cold(key)).collect();
-    live.get(random as usize % live.len().max(1)).cloned()
 }
 
 /// Where a walk through the keys is: partition (10 bits), in memory or in the store, and a position there.

@@ -74,6 +74,8 @@ pub(super) struct Output {
     /// How much of it has been sent, and how much may be.
     pub(super) sent: usize,
     pub(super) ready: usize,
+    /// When the client last took something.
+    pub(super) taken_us: u64,
     /// Stretches behind `ready` that wait for the gate.
     pub(super) gated: VecDeque<Stretch>,
 }

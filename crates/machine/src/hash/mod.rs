@@ -19,11 +19,13 @@ pub(crate) struct HashObject {
     pub(crate) removed: HashMap<Box<[u8]>, Lsn>,
     /// Nothing of this incarnation has been stored: whatever elements the store has belong to an earlier one.
     pub(crate) fresh: bool,
+    /// When this incarnation was made; 0 for one that was read from the store.
+    pub(crate) born_lsn: Lsn,
 }
 
 impl HashObject {
-    pub(crate) fn new(hash_seed: u64) -> Self {
-        Self { fields: Table::new(hash_seed), removed: HashMap::default(), fresh: true }
+    pub(crate) fn new(hash_seed: u64, born_lsn: Lsn) -> Self {
+        Self { fields: Table::new(hash_seed), removed: HashMap::default(), fresh: true, born_lsn }
     }
 
     pub(crate) fn get(&self, field: &[u8]) -> Option<&[u8]> {

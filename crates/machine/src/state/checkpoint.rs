@@ -176,16 +176,23 @@ impl State {
             self.residence.stored_hot += 1;
         }
         entry.set_stored_elements(change.has_elements);
-        let same = entry.lsn == change.lsn;
-        if same {
+        if entry.lsn == change.lsn {
             entry.set_dirty(false);
         }
-        if let Some(hash) = self.hashes.get_mut(&position) {
-            // Fields of an incarnation that came later have later LSNs.
-            hash_stored(hash, change.lsn);
+        // One that was made since is another incarnation: nothing of it is stored.
+        if let Some(hash) =
+            self.hashes.get_mut(&position).filter(|hash| hash.born_lsn <= change.lsn)
+        {
+            let before = hash.bytes();
+            hash_stored(hash, change);
+            self.collection_bytes = self.collection_bytes + hash.bytes() - before;
         }
-        if let Some(stream) = self.streams.get_mut(&position) {
-            stream_stored(stream, change, same);
+        if let Some(stream) =
+            self.streams.get_mut(&position).filter(|stream| stream.born_lsn <= change.lsn)
+        {
+            let before = stream.bytes();
+            stream_stored(stream, change);
+            self.collection_bytes = self.collection_bytes + stream.bytes() - before;
         }
     }
 
@@ -261,7 +268,7 @@ impl State {
             _ => return None,
         };
         let value = if kind == Kind::String { rest } else { b"" };
-        let mut hash = self.new_hash();
+        let mut hash = self.new_hash(0);
         let mut stream = Box::<StreamObject>::default();
         match kind {
             Kind::String => {}
@@ -274,6 +281,7 @@ impl State {
         entry.set_stored(true);
         entry.set_stored_elements(kind != Kind::String);
         self.residence.stored_hot += 1;
+        self.residence.note_arrival(position);
         match kind {
             Kind::String => {}
             Kind::Hash => {
@@ -307,21 +315,29 @@ fn collect_hash(hash: &HashObject, elements: &mut Vec<ElementChange>) {
     }
 }
 
-fn hash_stored(hash: &mut HashObject, lsn: Lsn) {
-    let positions: Vec<Position> = hash
-        .fields
-        .iter()
-        .filter(|(_, field)| field.is_dirty() && field.lsn <= lsn)
-        .map(|(position, _)| position)
-        .collect();
-    for position in positions {
-        if let Some(field) = hash.fields.entry_mut(position) {
-            field.set_dirty(false);
-            field.set_stored(true);
-            hash.fresh = false;
+fn hash_stored(hash: &mut HashObject, change: &KeyChange) {
+    hash.fresh = false;
+    for element in &change.elements {
+        let Some(field) = element.suffix.strip_prefix(b"f") else { continue };
+        let position = hash.fields.find(field);
+        match (&element.value, position.and_then(|position| hash.fields.entry_mut(position))) {
+            (Some(_), Some(entry)) => {
+                entry.set_stored(true);
+                if entry.lsn <= change.lsn {
+                    entry.set_dirty(false);
+                }
+            }
+            // Deleted since it was collected: now there is something to delete in the store.
+            (Some(_), None) => {
+                hash.removed.insert(field.into(), change.lsn);
+            }
+            // There again since, but no longer in the store.
+            (None, Some(entry)) => entry.set_stored(false),
+            (None, None) => {
+                hash.removed.remove(field);
+            }
         }
     }
-    hash.removed.retain(|_, removed_lsn| *removed_lsn > lsn);
 }
 
 fn install_hash(hash: &mut HashObject, lsn: Lsn, elements: &[(Vec<u8>, Vec<u8>)]) -> Option<()> {
@@ -356,12 +372,8 @@ fn collect_stream(stream: &StreamObject, elements: &mut Vec<ElementChange>) {
     }
 }
 
-/// Marks as stored what the change carried. `same` says that nothing happened to the stream since.
-fn stream_stored(stream: &mut StreamObject, change: &KeyChange, same: bool) {
-    if stream.fresh && !same && change.elements.iter().any(|e| !carries(stream, e)) {
-        // Another incarnation: it was deleted and made again in the meantime.
-        return;
-    }
+/// Marks as stored what the change carried.
+fn stream_stored(stream: &mut StreamObject, change: &KeyChange) {
     stream.fresh = false;
     for element in &change.elements {
         let Some((tag, name)) = element.suffix.split_first() else { continue };
@@ -392,19 +404,6 @@ fn stream_stored(stream: &mut StreamObject, change: &KeyChange, same: bool) {
         .filter_map(|element| StreamId::from_sortable(element.suffix.strip_prefix(b"r")?))
         .collect();
     stream.removed.retain(|id| !deleted.contains(id));
-}
-
-/// Whether a collected element can come from this incarnation of the stream.
-fn carries(stream: &StreamObject, element: &ElementChange) -> bool {
-    let Some((tag, name)) = element.suffix.split_first() else { return false };
-    match (tag, StreamId::from_sortable(name)) {
-        (b'r', Some(id)) => stream
-            .records
-            .get(id)
-            .zip(element.value.as_deref())
-            .is_some_and(|(now, then)| now == then),
-        _ => true,
-    }
 }
 
 fn install_stream(

@@ -4,10 +4,14 @@
 //! A stored key that was deleted leaves a tombstone here until the next checkpoint has told the store.
 
 use super::Lsn;
+use crate::table::Position;
 use foldhash::{HashMap, HashSet};
+use std::collections::VecDeque;
 
 /// How many keys are remembered as absent from the store.
 const ABSENT_MAX: usize = 4_096;
+/// How many of the entries that were fetched last stay in any case.
+const ARRIVALS_MAX: usize = 1_024;
 
 /// A stored key that was deleted.
 #[derive(Clone, Copy)]
@@ -30,9 +34,25 @@ pub(crate) struct Residence {
     /// All stored keys were deleted at this LSN and the store has not been told.
     pub(super) cleared_lsn: Option<Lsn>,
     pub(super) evicted: u64,
+    /// Entries that were fetched last. They stay for the command that asked for them, however small the budget: a key
+    /// larger than the budget would otherwise be fetched and dropped for ever.
+    arrivals: VecDeque<Position>,
 }
 
 impl Residence {
+    /// An entry was fetched.
+    pub(super) fn note_arrival(&mut self, position: Position) {
+        if self.arrivals.len() >= ARRIVALS_MAX {
+            self.arrivals.pop_front();
+        }
+        self.arrivals.push_back(position);
+    }
+
+    /// Whether an entry is among those that were fetched last.
+    pub(super) fn just_arrived(&self, position: Position) -> bool {
+        self.arrivals.contains(&position)
+    }
+
     /// The number of keys, given how many are in memory.
     pub(super) fn key_count(&self, hot: u64) -> u64 {
         hot + self.cold_count()

@@ -50,6 +50,8 @@ pub(crate) struct StreamObject {
     pub(crate) removed_groups: BTreeMap<Box<[u8]>, Lsn>,
     /// Nothing of this incarnation has been stored.
     pub(crate) fresh: bool,
+    /// When this incarnation was made; 0 for one that was read from the store.
+    pub(crate) born_lsn: Lsn,
     group_bytes: usize,
 }
 
@@ -67,12 +69,18 @@ impl Default for StreamObject {
             removed: Vec::new(),
             removed_groups: BTreeMap::new(),
             fresh: true,
+            born_lsn: 0,
             group_bytes: 0,
         }
     }
 }
 
 impl StreamObject {
+    /// An empty stream, made at this LSN.
+    pub(crate) fn born(lsn: Lsn) -> Self {
+        Self { born_lsn: lsn, ..Self::default() }
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         size_of::<Self>()
             + self.records.bytes()
@@ -87,12 +95,16 @@ impl StreamObject {
             // Replay over a checkpoint that already has it.
             return;
         }
+        self.last = id;
+        self.added += 1;
+        if self.records.last_id().is_some_and(|top| id <= top) {
+            // The same, where a replayed change of the counters had set them back.
+            return;
+        }
         let mut blob = Vec::with_capacity(idempotency.len() + fields.len() + 2);
         put_bytes(&mut blob, idempotency);
         blob.extend_from_slice(fields);
         self.records.push(id, &blob);
-        self.last = id;
-        self.added += 1;
         if !idempotency.is_empty() {
             self.idempotency.insert(idempotency_hash(idempotency), id);
         }

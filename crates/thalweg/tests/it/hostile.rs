@@ -177,3 +177,17 @@ fn without_the_password_nothing_is_said() {
     assert_eq!(stranger.call("GET a").expect("an answer"), "nil");
     assert_eq!(stranger.call("CONFIG GET requirepass").expect("an answer"), "[requirepass (set)]");
 }
+
+#[test]
+fn a_pipeline_with_more_replies_than_the_buffer_holds_is_answered_whole() {
+    let server = Server::start(std::path::Path::new("memory"), &["--output-max", "1MiB"]);
+    let mut connection = server.connect();
+    let value = "v".repeat(3 << 20);
+    let set = format!("*3\r\n$3\r\nSET\r\n$5\r\nlarge\r\n${}\r\n{value}\r\n", value.len());
+    connection.send(set.as_bytes()).expect("send");
+    assert_eq!(connection.reply().expect("an answer"), "OK");
+    connection.send(&b"*2\r\n$3\r\nGET\r\n$5\r\nlarge\r\n".repeat(40)).expect("send");
+    for _ in 0..40 {
+        assert_eq!(connection.reply().expect("an answer").len(), value.len());
+    }
+}

@@ -18,15 +18,7 @@ impl Server {
     /// A node on a data directory, on ports that the system picks.
     pub(crate) fn start(data: &Path, more: &[&str]) -> Self {
         let mut child = Command::new(PROGRAM)
-            .args([
-                "serve",
-                "--resp",
-                "127.0.0.1:0",
-                "--http",
-                "127.0.0.1:0",
-                "--log-segment",
-                "4MiB",
-            ])
+            .args(["serve", "--resp", "127.0.0.1:0", "--http", "127.0.0.1:0"])
             .arg("--data")
             .arg(data)
             .args(more)

@@ -4,6 +4,9 @@ use super::super::connection::State;
 use super::{EventLoop, SWEEP_US, token_of};
 use std::sync::atomic::Ordering;
 
+/// A client with a full output buffer that takes nothing for this long is closed.
+const DEAF_US: u64 = 30_000_000;
+
 impl EventLoop {
     /// Closes connections that others want gone.
     pub(super) fn close_killed(&mut self) {
@@ -20,10 +23,10 @@ impl EventLoop {
         }
     }
 
-    /// Closes connections that have said nothing for too long.
+    /// Closes connections that have said nothing for too long, and those that do not take their replies.
     pub(super) fn sweep(&mut self) {
         let timeout_us = self.settings.idle_timeout_ms.saturating_mul(1_000);
-        if timeout_us == 0 || self.now_us < self.swept_us + SWEEP_US {
+        if self.now_us < self.swept_us + SWEEP_US {
             return;
         }
         self.swept_us = self.now_us;
@@ -31,7 +34,13 @@ impl EventLoop {
             let Some(slot) = self.slots.get(index) else { return };
             let token = token_of(index, slot.generation);
             let idle = slot.connection.as_ref().is_some_and(|connection| {
-                connection.is_ready() && self.now_us - connection.active_us > timeout_us
+                let silent_us = self.now_us.saturating_sub(connection.active_us);
+                let deaf_us = self
+                    .now_us
+                    .saturating_sub(connection.output.taken_us.max(connection.active_us));
+                let full = connection.output.unsent() > self.settings.output_max_bytes;
+                (timeout_us > 0 && connection.is_ready() && silent_us > timeout_us)
+                    || (full && deaf_us > DEAF_US)
             });
             if idle && let Some(connection) = self.take(token) {
                 self.close(token, connection);

@@ -349,28 +349,20 @@ impl EventLoop {
             self.close(token, connection);
             return;
         }
-        // There may be room for more replies now.
-        let room = connection.output.unsent() <= self.settings.output_max_bytes;
-        if room
-            && connection.is_ready()
+        // What was held back for want of room may go on now, as long as it gets anywhere.
+        let mut left = usize::MAX;
+        while connection.input.len() < left
             && !connection.input.is_empty()
-            && connection.output.gated.is_empty()
+            && connection.output.unsent() <= self.settings.output_max_bytes
+            && connection.is_ready()
+            && !connection.closing
         {
+            left = connection.input.len();
             self.process_input(token, &mut connection);
             if !self.flush(&mut connection) {
                 self.close(token, connection);
                 return;
             }
-        }
-        if connection.output.unsent() > self.settings.output_max_bytes.saturating_mul(2) {
-            self.shared.stats.protocol_errors.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(
-                client = %connection.peer.client.address,
-                unsent_bytes = connection.output.unsent(),
-                "closed a client that does not read its replies"
-            );
-            self.close(token, connection);
-            return;
         }
         if !connection.output.gated.is_empty() && !connection.at_gate {
             connection.at_gate = true;
@@ -389,6 +381,7 @@ impl EventLoop {
                 Ok(0) => return false,
                 Ok(count) => {
                     output.sent += count;
+                    output.taken_us = self.now_us;
                     self.stats.sent_bytes.fetch_add(count as u64, Ordering::Relaxed);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
