@@ -41,6 +41,8 @@ pub(crate) struct Lane {
     settled: AtomicU64,
     /// Something was changed since the commit thread last looked.
     work: AtomicBool,
+    /// The commit thread sleeps until somebody wakes it.
+    idle: AtomicBool,
     taken: Mutex<Vec<Taken>>,
     /// Buffers to give back to partitions.
     spare: Mutex<Vec<EffectBuffer>>,
@@ -66,6 +68,7 @@ impl Lane {
             open_group: AtomicU64::new(group),
             settled: AtomicU64::new((group << POSITION_BITS) - 1),
             work: AtomicBool::new(false),
+            idle: AtomicBool::new(false),
             taken: Mutex::default(),
             spare: Mutex::default(),
             health: AtomicU8::new(Health::Ok as u8),
@@ -100,7 +103,7 @@ impl Lane {
         if !self.work.load(Ordering::Relaxed) {
             self.work.store(true, Ordering::SeqCst);
             if self.durability == Durability::None {
-                self.wake();
+                self.wake_if_idle();
             }
         }
     }
@@ -109,6 +112,13 @@ impl Lane {
     #[inline]
     pub(crate) fn flush(&self) {
         if self.durability != Durability::None && self.work.load(Ordering::Relaxed) {
+            self.wake_if_idle();
+        }
+    }
+
+    /// A thread that is awake finds the work by itself.
+    fn wake_if_idle(&self) {
+        if self.idle.load(Ordering::SeqCst) && self.idle.swap(false, Ordering::SeqCst) {
             self.wake();
         }
     }
@@ -211,20 +221,17 @@ impl Lane {
                 }
                 unsynced = true;
                 if self.durability == Durability::None && !self.stopping.load(Ordering::Acquire) {
-                    std::thread::park_timeout(LINGER);
+                    std::thread::sleep(LINGER);
                 }
             } else if self.stopping.load(Ordering::Acquire) {
                 self.finish(partitions, clock);
                 return;
             } else if unsynced && self.durability == Durability::Interval {
-                std::thread::park_timeout(Duration::from_millis(sync_interval_ms));
+                self.rest(Some(Duration::from_millis(sync_interval_ms)));
             } else {
                 self.look_for_room();
                 // A full disk is looked at now and then; otherwise there is nothing to do before somebody calls.
-                match self.health() {
-                    Health::Full => std::thread::park_timeout(FULL_RETRY),
-                    _ => std::thread::park(),
-                }
+                self.rest((self.health() == Health::Full).then_some(FULL_RETRY));
             }
             let due = clock.monotonic_us() >= last_sync_us + sync_interval_ms * 1_000;
             if unsynced && self.durability == Durability::Interval && due {
@@ -235,6 +242,19 @@ impl Lane {
                 }
             }
         }
+    }
+
+    /// Sleeps until there is work, or for so long.
+    fn rest(&self, limit: Option<Duration>) {
+        self.idle.store(true, Ordering::SeqCst);
+        // Said first, looked at second: whoever has work now either sees us idle or is seen here.
+        if !self.work.load(Ordering::SeqCst) && !self.stopping.load(Ordering::SeqCst) {
+            match limit {
+                Some(limit) => std::thread::park_timeout(limit),
+                None => std::thread::park(),
+            }
+        }
+        self.idle.store(false, Ordering::SeqCst);
     }
 
     /// Commits one group. False: the log has failed and the lane is closed.

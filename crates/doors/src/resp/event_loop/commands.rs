@@ -32,6 +32,7 @@ impl EventLoop {
             Ok(count) => {
                 self.stats.received_bytes.fetch_add(count as u64, Ordering::Relaxed);
                 connection.active_us = self.now_us;
+                connection.peer.client.last_ms.store(self.now_ms, Ordering::Relaxed);
                 let fresh = scratch.get(..count).unwrap_or_default();
                 if connection.input.is_empty() {
                     let used = self.process(token, connection, fresh);
@@ -170,7 +171,7 @@ impl EventLoop {
         behind: &[u8],
     ) -> u64 {
         let mark = connection.output.bytes.len();
-        let timed = (behind.is_empty() || !is_quick(args)).then(Instant::now);
+        let timed = (!is_quick(args)).then(Instant::now);
         let mut gate = 0;
         if !connection.peer.authenticated && !verbs::allowed_unauthenticated(args) {
             let error = CommandError::coded("NOAUTH", "Authentication required.");
@@ -216,7 +217,6 @@ impl EventLoop {
         if let Some(command) = args.first().and_then(|name| find_command(name)) {
             *connection.peer.client.last_command.lock() = command.name;
         }
-        connection.peer.client.last_ms.store(self.now_ms, Ordering::Relaxed);
         if took_us >= self.settings.slow_us {
             let client = &connection.peer.client;
             let name = client.name.lock().clone();
