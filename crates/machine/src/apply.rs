@@ -71,12 +71,13 @@ impl State {
     fn apply_delete(&mut self, lsn: Lsn, key: &[u8]) {
         self.vanished_lsn = lsn;
         let Some(position) = self.table.find(key) else { return };
-        if let Some(entry) = self.remove_entry(position)
-            && entry.is_stored()
-        {
+        let Some(entry) = self.remove_entry(position) else { return };
+        if entry.is_stored() {
             self.residence.stored_hot -= 1;
             let tombstone = Tombstone { lsn, elements: entry.has_stored_elements() };
             self.residence.bury(key, tombstone);
+        } else {
+            self.residence.note_gone(key);
         }
     }
 

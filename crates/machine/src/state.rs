@@ -266,8 +266,8 @@ pub struct ScanPage {
 impl State {
     /// Live keys in memory from a slab position on; looks at no more than `limit` slots.
     ///
-    /// Where part of the keys is not in memory, only those are returned that the checkpoint store does not hold: the
-    /// caller goes on with the store.
+    /// Only keys are returned that the checkpoint store does not hold: the caller goes on with the store. (Not only
+    /// where some keys are cold: a walk must find each key, however keys come and go from memory meanwhile.)
     pub fn scan(
         &self,
         start: u32,
@@ -276,7 +276,7 @@ impl State {
         type_name: Option<&[u8]>,
     ) -> ScanPage {
         let end = self.table.end().min(start.saturating_add(limit.max(1) as u32));
-        let all = !self.residence.has_cold();
+        let all = !self.residence.has_stored();
         let mut page = ScanPage::default();
         for (position, entry) in self.table.iter_from(start) {
             if position >= end {
@@ -335,6 +335,11 @@ impl State {
     /// Whether part of the keys is only in the checkpoint store.
     pub fn has_cold(&self) -> bool {
         self.residence.has_cold()
+    }
+
+    /// Whether a walk through all keys must go on in the checkpoint store.
+    pub fn has_stored(&self) -> bool {
+        self.residence.has_stored()
     }
 
     /// Whether a key that the store lists is live, as far as memory knows.

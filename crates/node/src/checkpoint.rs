@@ -8,7 +8,7 @@ use crate::engine::Inner;
 use crate::error::EngineError;
 use foldhash::HashSet;
 use std::sync::atomic::Ordering;
-use thalweg_machine::KeyChange;
+use thalweg_machine::{KeyChange, Lsn};
 use thalweg_store::{Changes, Element, Mark, Store};
 
 /// Slots of the slab that are looked at under one lock.
@@ -33,12 +33,25 @@ impl Inner {
     }
 
     fn checkpoint_partition(&self, store: &Store, number: usize) -> Result<(), EngineError> {
+        let outcome = self.store_partition(store, number);
+        let mut partition = self.partitions.lock(number);
+        match &outcome {
+            Ok(_) => partition.state.end_storing(),
+            Err(_) => partition.state.abandon_storing(),
+        }
+        drop(partition);
+        self.note_reached(number, outcome?);
+        Ok(())
+    }
+
+    /// Collects a partition's changes and gives them to the store; gives the LSN that this reaches.
+    fn store_partition(&self, store: &Store, number: usize) -> Result<Lsn, EngineError> {
         let (lsn, decided_lsn, cleared_lsn, mut changes) = {
-            let partition = self.partitions.lock(number);
-            let state = &partition.state;
+            let mut partition = self.partitions.lock(number);
+            let state = &mut partition.state;
             // With nothing in it a partition is as far as the log is.
             let lsn = self.lane.next_lsn(state.last_lsn()) - 1;
-            (lsn, state.last_lsn(), state.cleared_lsn(), state.collect_deleted())
+            (lsn, state.last_lsn(), state.begin_storing(), state.collect_deleted())
         };
         let mut at = Some(0);
         while let Some(start) = at {
@@ -52,8 +65,7 @@ impl Inner {
         self.lane.wait_logged(youngest.max(decided_lsn))?;
         if changes.is_empty() && cleared_lsn.is_none() {
             // Nothing to write: the mark in the store stays, and the log has nothing of this partition behind it.
-            self.note_reached(number, lsn);
-            return Ok(());
+            return Ok(lsn);
         }
         let keys = self.partitions.lock(number).state.stored_after(cleared_lsn, &changes);
         let rows = rows_of(&mut changes, cleared_lsn.is_some());
@@ -65,11 +77,10 @@ impl Inner {
             partition.state.stored(None, part);
             self.make_room(&mut partition.state);
         }
-        self.note_reached(number, lsn);
-        Ok(())
+        Ok(lsn)
     }
 
-    fn note_reached(&self, number: usize, lsn: u64) {
+    fn note_reached(&self, number: usize, lsn: Lsn) {
         if let Some(reached) = self.checkpoint_lsns.lock().get_mut(number) {
             *reached = lsn;
         }

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use thalweg_machine::Loaded;
+use thalweg_store::Store;
 
 /// Walks through the store's keys that are remembered at once.
 const SCANS_MAX: usize = 4_096;
@@ -115,24 +116,42 @@ impl Loader {
 }
 
 impl Inner {
-    /// Reads a key from the store into its partition.
+    /// Reads a key from the store into its partition, if it is not there.
     pub(crate) fn fetch(&self, key: &[u8]) {
         let Some(store) = &self.store else { return };
         let number = self.partitions.of(key);
-        let mut loaded = Loaded::default();
-        if store.may_hold(number as u16, key) {
-            self.loader.loads.fetch_add(1, Ordering::Relaxed);
-            match store.load(number as u16, key, Loaded::head_has_elements) {
-                Ok(found) => loaded = Loaded { head: found.head, elements: found.elements },
-                // Never a wrong answer: the node stops rather than say that a key is not there.
-                Err(error) => self.fail_closed(&error.to_string()),
+        loop {
+            let versions = {
+                let partition = self.partitions.lock(number);
+                if !partition.state.is_cold(key) {
+                    return;
+                }
+                partition.state.stored_versions()
+            };
+            let loaded = self.read_stored(store, number, key);
+            let mut partition = self.partitions.lock(number);
+            if partition.state.stored_versions() != versions {
+                // A checkpoint came in between: the key may have come, changed and gone again.
+                continue;
             }
+            if let Err(what) = partition.state.install(key, loaded) {
+                self.fail_closed(what);
+            }
+            self.make_room(&mut partition.state);
+            return;
         }
-        let mut partition = self.partitions.lock(number);
-        if let Err(what) = partition.state.install(key, loaded) {
-            self.fail_closed(what);
+    }
+
+    fn read_stored(&self, store: &Store, number: usize, key: &[u8]) -> Loaded {
+        if !store.may_hold(number as u16, key) {
+            return Loaded::default();
         }
-        self.make_room(&mut partition.state);
+        self.loader.loads.fetch_add(1, Ordering::Relaxed);
+        match store.load(number as u16, key, Loaded::head_has_elements) {
+            Ok(found) => Loaded { head: found.head, elements: found.elements },
+            // Never a wrong answer: the node stops rather than say that a key is not there.
+            Err(error) => self.fail_closed(&error.to_string()),
+        }
     }
 
     /// Damage on disk: a wrong answer would be worse than none.

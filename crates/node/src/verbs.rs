@@ -163,12 +163,12 @@ impl Access<'_, '_> {
         let number = usize::from(at.partition);
         if !at.in_store {
             let scanned = self.with(inner, number, |state| {
-                (state.scan(at.position, count, now_ms, type_name), state.has_cold())
+                (state.scan(at.position, count, now_ms, type_name), state.has_stored())
             });
-            let Some((page, has_cold)) = scanned else { return Ok((Vec::new(), None)) };
+            let Some((page, has_stored)) = scanned else { return Ok((Vec::new(), None)) };
             let next = match page.next {
                 Some(position) => Some(Cursor { position, ..at }),
-                None if has_cold => Some(Cursor { in_store: true, position: 0, ..at }),
+                None if has_stored => Some(Cursor { in_store: true, position: 0, ..at }),
                 None => next_partition,
             };
             return Ok((page.keys, next));

@@ -58,9 +58,21 @@ impl Loaded {
 }
 
 impl State {
-    /// Begins a collection: all keys of the store are to be deleted first if this gives an LSN.
-    pub fn cleared_lsn(&self) -> Option<Lsn> {
+    /// Begins a collection: all keys of the store are to be deleted first if this gives an LSN. To be ended by
+    /// [`State::end_storing`] or [`State::abandon_storing`].
+    pub fn begin_storing(&mut self) -> Option<Lsn> {
+        self.residence.storing = true;
         self.residence.cleared_lsn
+    }
+
+    /// [`State::stored`] was called with everything that was collected.
+    pub fn end_storing(&mut self) {
+        self.residence.end_storing();
+    }
+
+    /// The store did not take what was collected, or only perhaps.
+    pub fn abandon_storing(&mut self) {
+        self.residence.abandon_storing(self.last_lsn);
     }
 
     /// Deleted keys that the store still holds.
@@ -133,9 +145,10 @@ impl State {
         }
     }
 
-    /// The store has taken these changes; `cleared_lsn` is what [`State::cleared_lsn`] said before they were
-    /// collected. What changed in between stays marked.
+    /// The store has taken these changes; `cleared_lsn` is what [`State::begin_storing`] said. What changed in between
+    /// stays marked.
     pub fn stored(&mut self, cleared_lsn: Option<Lsn>, changes: &[KeyChange]) {
+        self.residence.stored_versions += 1;
         let cleared_since = self.residence.cleared_lsn != cleared_lsn;
         if cleared_lsn.is_some() && !cleared_since {
             self.residence.cleared_lsn = None;
@@ -229,6 +242,11 @@ impl State {
             }
         }
         stored
+    }
+
+    /// Changes whenever the store has taken something: what was read from it before may be out of date.
+    pub fn stored_versions(&self) -> u64 {
+        self.residence.stored_versions
     }
 
     /// A state whose keys are all in the store.
@@ -438,4 +456,55 @@ fn install_stream(
     stream.bound_idempotency();
     stream.stored_to = stream.last;
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::effect::{Effect, PutExpiry};
+    use crate::eviction::PolicyName;
+    use crate::state::StateLimits;
+
+    fn put<'a>(key: &'a [u8], value: &'a [u8]) -> Effect<'a> {
+        Effect::Put { key, value, expiry: PutExpiry::Never }
+    }
+
+    /// A state with one cold key, so that unknown keys are looked for in the store.
+    fn with_a_cold_key() -> State {
+        let mut state = State::new(7, PolicyName::S3Fifo, StateLimits::default());
+        state.set_stored_count(1);
+        state
+    }
+
+    /// The checkpoint writes a key that is gone by then: reading it back would make it live again.
+    #[test]
+    fn a_key_deleted_while_it_is_stored_does_not_come_back() {
+        let mut state = with_a_cold_key();
+        state.apply(1, &put(b"key", b"value"));
+        let cleared_lsn = state.begin_storing();
+        let mut changes = state.collect_deleted();
+        assert_eq!(state.collect_changed(0, 100, &mut changes), None);
+        assert_eq!(state.stored_after(cleared_lsn, &changes), 2);
+        state.apply(2, &Effect::Delete { key: b"key" });
+        assert!(!state.is_cold(b"key"), "the store holds it by now, but it is deleted");
+        state.stored(cleared_lsn, &changes);
+        state.end_storing();
+        assert!(!state.is_cold(b"key"));
+        assert_eq!(state.key_count(), 1);
+        let deleted = state.collect_deleted();
+        assert_eq!(deleted.len(), 1, "the store must be told: {deleted:?}");
+    }
+
+    /// Whether a store that failed has taken a key is unknown: it is told that the key is gone.
+    #[test]
+    fn a_key_deleted_while_the_store_fails_is_deleted_there_later() {
+        let mut state = with_a_cold_key();
+        state.apply(1, &put(b"key", b"value"));
+        let _nothing_cleared = state.begin_storing();
+        state.apply(2, &Effect::Delete { key: b"key" });
+        state.abandon_storing();
+        assert!(!state.is_cold(b"key"));
+        assert_eq!(state.key_count(), 1);
+        assert_eq!(state.collect_deleted().len(), 1);
+    }
 }

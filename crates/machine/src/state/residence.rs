@@ -34,6 +34,12 @@ pub(crate) struct Residence {
     /// All stored keys were deleted at this LSN and the store has not been told.
     pub(super) cleared_lsn: Option<Lsn>,
     pub(super) evicted: u64,
+    pub(super) stored_versions: u64,
+    /// A checkpoint has begun to collect this state and the store has not yet answered for all of it.
+    pub(super) storing: bool,
+    /// Keys that the store did not hold and that were deleted while storing: the checkpoint may be writing them, so
+    /// what the store then says of them is not to be believed.
+    gone_while_storing: HashSet<Box<[u8]>>,
     /// Entries that were fetched last. They stay for the command that asked for them, however small the budget: a key
     /// larger than the budget would otherwise be fetched and dropped for ever.
     arrivals: VecDeque<Position>,
@@ -70,9 +76,40 @@ impl Residence {
         self.cold_count() > 0
     }
 
+    /// Whether the store holds keys that are not all deleted.
+    pub(super) fn has_stored(&self) -> bool {
+        self.stored > 0 && self.cleared_lsn.is_none()
+    }
+
     /// Whether a key that is not in memory may be in the store.
     pub(super) fn may_be_cold(&self, key: &[u8]) -> bool {
-        self.cold_count() > 0 && !self.tombstones.contains_key(key) && !self.absent.contains(key)
+        self.cold_count() > 0
+            && !self.tombstones.contains_key(key)
+            && !self.absent.contains(key)
+            && !self.gone_while_storing.contains(key)
+    }
+
+    /// A key that the store does not hold was deleted.
+    pub(crate) fn note_gone(&mut self, key: &[u8]) {
+        if self.storing {
+            self.gone_while_storing.insert(key.into());
+        }
+    }
+
+    /// The store has answered for everything that was collected.
+    pub(super) fn end_storing(&mut self) {
+        self.storing = false;
+        self.gone_while_storing = HashSet::default();
+    }
+
+    /// The store failed; whether it took anything is unknown.
+    pub(super) fn abandon_storing(&mut self, lsn: Lsn) {
+        self.storing = false;
+        for key in std::mem::take(&mut self.gone_while_storing) {
+            if self.tombstones.insert(key, Tombstone { lsn, elements: true }).is_none() {
+                self.stored += 1;
+            }
+        }
     }
 
     /// A stored key was deleted.
@@ -90,7 +127,7 @@ impl Residence {
         self.tombstones.clear();
         self.absent.clear();
         self.stored_hot = 0;
-        if self.stored > 0 {
+        if self.stored > 0 || self.storing {
             self.cleared_lsn = Some(lsn);
         }
     }
@@ -104,6 +141,6 @@ impl Residence {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        (self.tombstones.len() + self.absent.len()) * 64
+        (self.tombstones.len() + self.absent.len() + self.gone_while_storing.len()) * 64
     }
 }

@@ -129,6 +129,22 @@ pub(crate) fn contents(engine: &Engine) -> Vec<(Vec<u8>, Vec<Reply>)> {
         .collect()
 }
 
+/// Compares what two nodes hold and names the keys that differ.
+pub(crate) fn assert_same_contents(
+    before: &[(Vec<u8>, Vec<Reply>)],
+    after: &[(Vec<u8>, Vec<Reply>)],
+    round: u64,
+) {
+    let missing: Vec<_> = before.iter().filter(|key| !after.contains(key)).collect();
+    let new: Vec<_> = after.iter().filter(|key| !before.contains(key)).collect();
+    assert!(
+        missing.is_empty() && new.is_empty() && before.len() == after.len(),
+        "round {round}: {} and {} keys; gone: {missing:?}; new: {new:?}",
+        before.len(),
+        after.len(),
+    );
+}
+
 /// A node on a log on a simulated disk, without a checkpoint store.
 pub(crate) fn on_disk(fs: &SimulatedFs) -> Result<Engine, thalweg_node::EngineError> {
     let settings = LocalLogSettings {
