@@ -6,7 +6,6 @@
 
 use crate::engine::Inner;
 use crate::error::EngineError;
-use foldhash::HashSet;
 use std::sync::atomic::Ordering;
 use thalweg_machine::{KeyChange, Lsn};
 use thalweg_store::{Changes, Element, Mark, Store};
@@ -68,8 +67,8 @@ impl Inner {
             return Ok(lsn);
         }
         let keys = self.partitions.lock(number).state.stored_after(cleared_lsn, &changes);
-        let rows = rows_of(&mut changes, cleared_lsn.is_some());
-        store.write(number as u16, Mark { lsn, keys }, &rows)?;
+        let mut rows = rows_of(&changes, cleared_lsn.is_some());
+        store.write(number as u16, Mark { lsn, keys }, &mut rows)?;
         self.partitions.lock(number).state.stored(cleared_lsn, &[]);
         for part in changes.chunks(STRETCH_SLOTS as usize) {
             // In parts, so that nobody waits long for the lock.
@@ -87,30 +86,30 @@ impl Inner {
     }
 }
 
-/// A key that changed again while changes were collected stands there twice: only the last change is true.
+/// A key that changed again while changes were collected stands there twice: only the last change is true. Leaves the
+/// changes in the order of their keys.
 fn keep_last(changes: &mut Vec<KeyChange>) {
-    let mut seen: HashSet<Vec<u8>> = HashSet::default();
     changes.reverse();
-    changes.retain(|change| seen.insert(change.key.clone()));
-    changes.reverse();
+    // Stable: of one key's changes the last is now the first.
+    changes.sort_by(|one, other| one.key.cmp(&other.key));
+    changes.dedup_by(|later, earlier| later.key == earlier.key);
 }
 
-fn rows_of(changes: &mut [KeyChange], clear: bool) -> Changes {
+fn rows_of(changes: &[KeyChange], clear: bool) -> Changes<'_> {
     let mut rows = Changes { clear, ..Changes::default() };
     rows.heads.reserve(changes.len());
     for change in changes {
-        for element in change.elements.iter_mut() {
+        for element in &change.elements {
             rows.elements.push(Element {
-                key: change.key.clone(),
-                suffix: element.suffix.clone(),
-                // Whether there is a value is still needed afterwards, the value is not.
-                value: element.value.as_mut().map(std::mem::take),
+                key: &change.key,
+                suffix: &element.suffix,
+                value: element.value.as_deref(),
             });
         }
         if change.drop_elements {
-            rows.drop_elements.push(change.key.clone());
+            rows.drop_elements.push(&change.key);
         }
-        rows.heads.push((change.key.clone(), change.head.as_mut().map(std::mem::take)));
+        rows.heads.push((&change.key, change.head.as_deref()));
     }
     rows
 }

@@ -29,6 +29,10 @@ const FORMAT_KEY: [u8; 3] = [0xFF, 0xFF, 0];
 const MARK: u8 = 0;
 const HEAD: u8 = 1;
 const ELEMENT: u8 = 2;
+/// Partition and tag.
+const PREFIX_BYTES: usize = 3;
+/// A table is flushed when it is done, and the log's next flush waits behind that: tables are small.
+const TABLE_BYTES: u64 = 8 << 20;
 /// Readers always want the newest version.
 const NEWEST: u64 = u64::MAX;
 
@@ -66,26 +70,26 @@ pub struct Mark {
 
 /// Changes to the store. No key, and no element of a key, stands in it twice.
 #[derive(Clone, Debug, Default)]
-pub struct Changes {
+pub struct Changes<'a> {
     /// Heads with their keys; `None` deletes.
-    pub heads: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub heads: Vec<(&'a [u8], Option<&'a [u8]>)>,
     /// Elements with their keys and suffixes; no value deletes.
-    pub elements: Vec<Element>,
+    pub elements: Vec<Element<'a>>,
     /// Keys whose elements all go, except those in `elements`.
-    pub drop_elements: Vec<Vec<u8>>,
+    pub drop_elements: Vec<&'a [u8]>,
     /// Everything goes, except what is in `heads` and `elements`.
     pub clear: bool,
 }
 
 /// A change of one element of a collection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Element {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Element<'a> {
     /// The collection's key.
-    pub key: Vec<u8>,
+    pub key: &'a [u8],
     /// What stands behind the key.
-    pub suffix: Vec<u8>,
+    pub suffix: &'a [u8],
     /// `None` deletes.
-    pub value: Option<Vec<u8>>,
+    pub value: Option<&'a [u8]>,
 }
 
 /// A key as found: its head, and if asked for its elements with their suffixes.
@@ -213,35 +217,23 @@ impl Store {
         let mut keys = Vec::new();
         for item in self.tree.range(start..end, NEWEST, None).take(limit) {
             let name = item.key().map_err(self.failed("read"))?;
-            keys.push(name.get(3..).unwrap_or_default().to_vec());
+            keys.push(name.get(PREFIX_BYTES..).unwrap_or_default().to_vec());
         }
         Ok(keys)
     }
 
-    /// Writes a partition's changes and its mark, all or nothing.
-    pub fn write(&self, partition: u16, mark: Mark, changes: &Changes) -> Result<(), StoreError> {
+    /// Writes a partition's changes and its mark, all or nothing. Heads in the order of their keys cost least.
+    pub fn write(
+        &self,
+        partition: u16,
+        mark: Mark,
+        changes: &mut Changes<'_>,
+    ) -> Result<(), StoreError> {
         let _one_at_a_time = self.writing.lock();
-        let mut rows: Vec<(Vec<u8>, Option<&[u8]>)> =
-            Vec::with_capacity(changes.heads.len() + changes.elements.len() + 1);
-        for (key, head) in &changes.heads {
-            rows.push((tree_key(partition, HEAD, &[key]), head.as_deref()));
-        }
-        for element in &changes.elements {
-            let mut name = element_prefix(partition, &element.key);
-            name.extend_from_slice(&element.suffix);
-            rows.push((name, element.value.as_deref()));
-        }
-        let mark = [mark.lsn.to_le_bytes(), mark.keys.to_le_bytes()].concat();
-        rows.push((tree_key(partition, MARK, &[]), Some(&mark)));
-        for prefix in doomed_prefixes(partition, changes) {
-            for item in self.tree.prefix(&prefix, NEWEST, None) {
-                let name = item.key().map_err(self.failed("read"))?;
-                rows.push((name.to_vec(), None));
-            }
-        }
-        // Stable: what is written stands before the deletion of what was there, and wins.
-        rows.sort_by(|(one, _), (other, _)| one.cmp(other));
-        rows.dedup_by(|(later, _), (earlier, _)| later == earlier);
+        changes.heads.sort_unstable_by_key(|&(key, _)| key);
+        let mut elements = self.element_rows(partition, changes)?;
+        let old_heads =
+            if changes.clear { self.names(&tree_key(partition, HEAD, &[]))? } else { Vec::new() };
         // The filter first: a key may be looked for as soon as it is in the tree.
         if let Some(filter) = self.filters.get(usize::from(partition)) {
             let mut filter = filter.write();
@@ -249,20 +241,69 @@ impl Store {
                 filter.insert(key);
             }
         }
+        let mark = [mark.lsn.to_le_bytes(), mark.keys.to_le_bytes()].concat();
         let mut ingestion = self.tree.ingestion().map_err(self.failed("begin"))?;
-        for (name, value) in rows {
-            match value {
-                Some(value) => ingestion.write(name, value),
-                None => ingestion.write_tombstone(name),
+        let mut write = |name: &[u8], value: Option<&[u8]>| match value {
+            Some(value) => ingestion.write(name, value),
+            None => ingestion.write_tombstone(name),
+        };
+        write(&tree_key(partition, MARK, &[]), Some(&mark)).map_err(self.failed("write"))?;
+        let mut old_heads = old_heads.iter().peekable();
+        let mut name = tree_key(partition, HEAD, &[]);
+        for &(key, head) in &changes.heads {
+            name.truncate(PREFIX_BYTES);
+            name.extend_from_slice(key);
+            while let Some(old) = old_heads.next_if(|old| **old < name) {
+                write(old, None).map_err(self.failed("write"))?;
             }
-            .map_err(self.failed("write"))?;
+            let _replaced = old_heads.next_if(|old| **old == name);
+            write(&name, head).map_err(self.failed("write"))?;
+        }
+        for old in old_heads {
+            write(old, None).map_err(self.failed("write"))?;
+        }
+        // Stable: what is written stands before the deletion of what was there, and wins.
+        elements.sort_by(|(one, _), (other, _)| one.cmp(other));
+        elements.dedup_by(|(later, _), (earlier, _)| later == earlier);
+        for (name, value) in elements {
+            write(&name, value).map_err(self.failed("write"))?;
         }
         ingestion.finish().map_err(self.failed("finish"))
     }
 
+    /// Elements that change, then those that go with their keys.
+    fn element_rows<'a>(
+        &self,
+        partition: u16,
+        changes: &Changes<'a>,
+    ) -> Result<Vec<(Vec<u8>, Option<&'a [u8]>)>, StoreError> {
+        let mut rows = Vec::with_capacity(changes.elements.len());
+        for element in &changes.elements {
+            let mut name = element_prefix(partition, element.key);
+            name.extend_from_slice(element.suffix);
+            rows.push((name, element.value));
+        }
+        let mut doomed: Vec<_> =
+            changes.drop_elements.iter().map(|key| element_prefix(partition, key)).collect();
+        if changes.clear {
+            doomed.push(tree_key(partition, ELEMENT, &[]));
+        }
+        for prefix in doomed {
+            rows.extend(self.names(&prefix)?.into_iter().map(|name| (name, None)));
+        }
+        Ok(rows)
+    }
+
+    /// What the tree holds that begins so.
+    fn names(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
+        let items = self.tree.prefix(prefix, NEWEST, None);
+        items.map(|item| Ok(item.key().map_err(self.failed("read"))?.to_vec())).collect()
+    }
+
     /// Merges tables until there is nothing to merge. For a background thread.
     pub fn compact(&self) -> Result<(), StoreError> {
-        let strategy = Arc::new(lsm_tree::compaction::Leveled::default());
+        let strategy = lsm_tree::compaction::Leveled::default().with_table_target_size(TABLE_BYTES);
+        let strategy = Arc::new(strategy);
         // One call does at most one step; an idle call is cheap.
         for _ in 0..8 {
             let before = self.tree.table_count();
@@ -319,19 +360,9 @@ impl Store {
     }
 }
 
-/// Where everything goes that is not written anew.
-fn doomed_prefixes(partition: u16, changes: &Changes) -> Vec<Vec<u8>> {
-    let mut doomed: Vec<_> =
-        changes.drop_elements.iter().map(|key| element_prefix(partition, key)).collect();
-    if changes.clear {
-        doomed.push(tree_key(partition, HEAD, &[]));
-        doomed.push(tree_key(partition, ELEMENT, &[]));
-    }
-    doomed
-}
-
 fn tree_key(partition: u16, tag: u8, parts: &[&[u8]]) -> Vec<u8> {
-    let mut key = Vec::with_capacity(3 + parts.iter().map(|part| part.len()).sum::<usize>());
+    let mut key =
+        Vec::with_capacity(PREFIX_BYTES + parts.iter().map(|part| part.len()).sum::<usize>());
     key.extend_from_slice(&partition.to_be_bytes());
     key.push(tag);
     for part in parts {

@@ -35,7 +35,7 @@ pub(crate) struct ServeArgs {
     /// Which entries leave memory first: `s3-fifo`, `lru`, `lfu`, `fifo` [default: s3-fifo]
     #[arg(long, env = "THALWEG_EVICTION")]
     pub(crate) eviction: Option<String>,
-    /// Event loops of the Redis door [default: one for each processor]
+    /// Event loops of the Redis door [default: the processors, less one for commits and checkpoints]
     #[arg(long, env = "THALWEG_THREADS")]
     pub(crate) threads: Option<usize>,
     /// Partitions; fixed when the data directory is created [default: 32]
@@ -170,7 +170,8 @@ impl ServeArgs {
             }
         }
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = self.threads.unwrap_or(processors).clamp(1, 256);
+        // A loop for every processor makes them fight with the commit thread: more CPU for each request, no more of them.
+        let threads = self.threads.unwrap_or(processors - 1).clamp(1, 256);
         Ok(Settings { engine, doors, resp, http, threads })
     }
 }

@@ -52,6 +52,7 @@ pub struct LocalLog {
     fs: Arc<dyn Fs>,
     settings: LocalLogSettings,
     writer: Mutex<Writer>,
+    trimming: Mutex<()>,
     poisoned: AtomicBool,
 }
 
@@ -87,7 +88,13 @@ impl LocalLog {
             bytes: Vec::new(),
             report,
         };
-        let log = Self { fs, settings, writer: Mutex::new(writer), poisoned: false.into() };
+        let log = Self {
+            fs,
+            settings,
+            writer: Mutex::new(writer),
+            trimming: Mutex::new(()),
+            poisoned: false.into(),
+        };
         let mut writer = log.writer.lock();
         log.ensure_reserve(&mut writer)?;
         if writer.segments.is_empty() {
@@ -178,6 +185,17 @@ impl LocalLog {
     }
 }
 
+impl LocalLog {
+    /// The oldest segment, if nothing in it is above an LSN. The current segment stays, however old: it is where the
+    /// next batch goes.
+    fn oldest_below(&self, lsn: Lsn) -> Option<u64> {
+        match self.writer.lock().segments.as_slice() {
+            [oldest, _, ..] if oldest.last_lsn < lsn => Some(oldest.number),
+            _ => None,
+        }
+    }
+}
+
 impl Log for LocalLog {
     fn append(&self, batches: &[Batch<'_>]) -> Result<(), LogError> {
         if self.poisoned.load(Ordering::Acquire) {
@@ -241,21 +259,15 @@ impl Log for LocalLog {
     }
 
     fn trim(&self, lsn: Lsn) -> Result<(), LogError> {
-        let mut writer = self.writer.lock();
-        // The current segment stays, however old: it is where the next batch goes.
-        let keep_from = writer
-            .segments
-            .iter()
-            .position(|segment| segment.last_lsn >= lsn)
-            .unwrap_or(writer.segments.len().saturating_sub(1))
-            .min(writer.segments.len().saturating_sub(1));
-        if keep_from == 0 {
-            return Ok(());
-        }
-        // Oldest first, so that a crash in the middle leaves no gap.
-        for segment in writer.segments.drain(..keep_from) {
-            let path = self.settings.directory.join(segment::file_name(segment.number));
+        let _one_at_a_time = self.trimming.lock();
+        // Removing a file takes a while: nobody who appends waits for it.
+        while let Some(number) = self.oldest_below(lsn) {
+            let path = self.settings.directory.join(segment::file_name(number));
+            // Oldest first, so that a crash in the middle leaves no gap.
             self.fs.remove(&path).map_err(io_error("remove segment", &path))?;
+            let removed = self.writer.lock().segments.remove(0);
+            // The last handle: closing it is what frees the space.
+            drop(removed);
         }
         let directory = &self.settings.directory;
         self.fs.sync_dir(directory).map_err(io_error("sync directory", directory))

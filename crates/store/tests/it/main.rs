@@ -2,10 +2,8 @@
 
 use thalweg_store::{Changes, Element, Mark, Store, StoreError};
 
-fn heads(pairs: &[(&str, Option<&str>)]) -> Changes {
-    let heads = pairs
-        .iter()
-        .map(|(key, head)| (key.as_bytes().to_vec(), head.map(|head| head.as_bytes().to_vec())));
+fn heads<'a>(pairs: &[(&'a str, Option<&'a str>)]) -> Changes<'a> {
+    let heads = pairs.iter().map(|(key, head)| (key.as_bytes(), head.map(str::as_bytes)));
     Changes { heads: heads.collect(), ..Changes::default() }
 }
 
@@ -20,14 +18,12 @@ fn keeps_heads_elements_and_marks_over_reopening() {
     assert_eq!(store.mark(3).expect("mark"), Mark::default());
     assert!(!store.may_hold(3, b"a"));
     let mut changes = heads(&[("a", Some("1")), ("b", Some("2")), ("h", Some("H"))]);
-    let element = |key: &str, suffix: &str, value: &str| Element {
-        key: key.as_bytes().to_vec(),
-        suffix: suffix.as_bytes().to_vec(),
-        value: Some(value.as_bytes().to_vec()),
-    };
+    fn element<'a>(key: &'a str, suffix: &'a str, value: &'a str) -> Element<'a> {
+        Element { key: key.as_bytes(), suffix: suffix.as_bytes(), value: Some(value.as_bytes()) }
+    }
     changes.elements =
         vec![element("h", "fx", "X"), element("h", "fy", "Y"), element("hh", "f", "other key")];
-    store.write(3, Mark { lsn: 7, keys: 3 }, &changes).expect("write");
+    store.write(3, Mark { lsn: 7, keys: 3 }, &mut changes).expect("write");
     drop(store);
     let store = Store::open(folder.path(), 8, 1 << 20).expect("open");
     assert_eq!(store.mark(3).expect("mark"), Mark { lsn: 7, keys: 3 });
@@ -41,14 +37,14 @@ fn keeps_heads_elements_and_marks_over_reopening() {
     assert_eq!(suffixes, [b"fx", b"fy"]);
     assert_eq!(store.keys_after(3, Some(b"a"), 10).expect("keys"), [b"b".to_vec(), b"h".to_vec()]);
 
-    store.write(3, Mark { lsn: 8, keys: 2 }, &heads(&[("a", None)])).expect("write");
+    store.write(3, Mark { lsn: 8, keys: 2 }, &mut heads(&[("a", None)])).expect("write");
     store.compact().expect("compact");
     assert_eq!(head(&store, "a"), None);
-    let drop = Changes { drop_elements: vec![b"h".to_vec()], ..heads(&[("h", Some("S"))]) };
-    store.write(3, Mark { lsn: 9, keys: 2 }, &drop).expect("write");
+    let mut drop = Changes { drop_elements: vec![b"h"], ..heads(&[("h", Some("S"))]) };
+    store.write(3, Mark { lsn: 9, keys: 2 }, &mut drop).expect("write");
     assert!(store.load(3, b"h", |_| true).expect("load").elements.is_empty());
-    let clear = Changes { clear: true, ..heads(&[("z", Some("9"))]) };
-    store.write(3, Mark { lsn: 10, keys: 1 }, &clear).expect("write");
+    let mut clear = Changes { clear: true, ..heads(&[("z", Some("9"))]) };
+    store.write(3, Mark { lsn: 10, keys: 1 }, &mut clear).expect("write");
     assert_eq!(store.keys_after(3, None, 10).expect("keys"), [b"z".to_vec()]);
 }
 
@@ -66,13 +62,13 @@ fn many_small_checkpoints_stay_readable() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::open(folder.path(), 4, 1 << 20).expect("open");
     for round in 0..60u64 {
-        let mut changes = Changes::default();
-        for key in 0..50u64 {
-            let value = (key + round) % 7;
-            let head = (value != 0).then(|| round.to_le_bytes().to_vec());
-            changes.heads.push((format!("key{key}").into_bytes(), head));
-        }
-        store.write(3, Mark { lsn: round, keys: 0 }, &changes).expect("write");
+        let keys: Vec<String> = (0..50).map(|key| format!("key{key}")).collect();
+        let value = round.to_le_bytes();
+        let heads = keys.iter().zip(0u64..).map(|(key, number)| {
+            (key.as_bytes(), ((number + round) % 7 != 0).then_some(value.as_slice()))
+        });
+        let mut changes = Changes { heads: heads.collect(), ..Changes::default() };
+        store.write(3, Mark { lsn: round, keys: 0 }, &mut changes).expect("write");
         store.compact().expect("compact");
     }
     for key in 0..50u64 {

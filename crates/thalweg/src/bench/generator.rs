@@ -173,7 +173,8 @@ impl Generator<'_> {
         let mut left = match self.load.rate {
             0 => u64::MAX,
             rate => {
-                let due = (u128::from(now_ns) * u128::from(rate) / 1_000_000_000) as u64;
+                // The first is due at once, so one more than whole intervals have passed.
+                let due = (u128::from(now_ns) * u128::from(rate) / 1_000_000_000) as u64 + 1;
                 due.saturating_sub(self.issued)
             }
         };

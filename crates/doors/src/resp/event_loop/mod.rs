@@ -1,5 +1,6 @@
 //! An event loop: a thread, its connections, and level-triggered epoll. One read and one send for each wake-up of a
-//! connection; commits are started once a turn.
+//! connection; commits are started once a turn. Replies of several connections leave together: a client that has many
+//! of them wakes up once, not once for each.
 
 mod commands;
 mod housekeeping;
@@ -24,6 +25,8 @@ const READ_BYTES: usize = 64 << 10;
 const EVENTS_AT_ONCE: usize = 1_024;
 /// Connections with long pipelines that are served before short questions are looked for again.
 const BULK_AT_ONCE: usize = 8;
+/// Connections with short questions that are served before their replies are sent.
+const SHORT_AT_ONCE: usize = 64;
 const WAKE_TOKEN: u64 = u64::MAX;
 /// How often idle connections are looked for.
 const SWEEP_US: u64 = 1_000_000;
@@ -68,6 +71,8 @@ pub(super) struct EventLoop {
     listener: Arc<Listener>,
     slots: Vec<Slot>,
     free: Vec<usize>,
+    /// Served since replies were last sent.
+    served: Vec<u64>,
     at_gate: Vec<u64>,
     /// When blocked connections give up.
     deadlines: BTreeSet<(u64, u64)>,
@@ -105,6 +110,7 @@ impl EventLoop {
             listener,
             slots: Vec::new(),
             free: Vec::new(),
+            served: Vec::new(),
             at_gate: Vec::new(),
             deadlines: BTreeSet::new(),
             scratch: vec![0; READ_BYTES],
@@ -159,6 +165,7 @@ impl EventLoop {
                     self.on_event(token, flags);
                 }
             }
+            self.send_served();
             self.shared.engine.flush();
             if bulk.is_empty() {
                 return;
@@ -191,7 +198,11 @@ impl EventLoop {
             } else {
                 self.on_event(token, flags);
             }
+            if self.served.len() >= SHORT_AT_ONCE {
+                self.send_served();
+            }
         }
+        self.send_served();
     }
 
     fn is_bulk(&self, token: u64) -> bool {
@@ -340,7 +351,21 @@ impl EventLoop {
         if flags.contains(epoll::EventFlags::RDHUP) {
             connection.ended = true;
         }
-        self.send(token, connection);
+        if let Some(slot) = self.slots.get_mut(token as u32 as usize) {
+            slot.connection = Some(connection);
+            self.served.push(token);
+        }
+    }
+
+    /// Sends what those have to say that were served.
+    fn send_served(&mut self) {
+        let mut served = std::mem::take(&mut self.served);
+        for token in served.drain(..) {
+            if let Some(connection) = self.take(token) {
+                self.send(token, connection);
+            }
+        }
+        self.served = served;
     }
 
     /// Sends what may leave; puts the connection back.
