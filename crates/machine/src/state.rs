@@ -363,6 +363,11 @@ impl State {
         self.residence.may_be_cold(key) && self.table.find(key).is_none()
     }
 
+    /// Says that one command is about to fetch so many keys: they stay until it has run.
+    pub fn expect_arrivals(&mut self, count: usize) {
+        self.residence.expect_arrivals(count);
+    }
+
     /// Entries that left memory so far.
     pub fn evicted_count(&self) -> u64 {
         self.residence.evicted

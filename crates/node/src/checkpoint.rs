@@ -26,7 +26,6 @@ impl Inner {
         }
         self.compaction_wanted.store(true, Ordering::Release);
         self.checkpoints.fetch_add(1, Ordering::Relaxed);
-        self.memory_spent.store(false, Ordering::Relaxed);
         let reached = self.checkpoint_lsns.lock().iter().copied().min().unwrap_or(0);
         Ok(self.lane.log.trim(reached)?)
     }
@@ -39,6 +38,8 @@ impl Inner {
             Err(_) => partition.state.abandon_storing(),
         }
         drop(partition);
+        self.weigh_store();
+        self.memory_queue.wake(Some(number));
         self.note_reached(number, outcome?);
         Ok(())
     }

@@ -4,6 +4,7 @@ use crate::error::EngineError;
 use crate::execute::Executed;
 use crate::lane::Lane;
 use crate::load::Loader;
+use crate::memory::MemoryQueue;
 use crate::metrics::{EngineReport, Health, PartitionReport};
 use crate::partition::Partitions;
 use crate::recovery;
@@ -39,8 +40,9 @@ pub(crate) struct Inner {
     pub(crate) checkpoint_wanted: AtomicBool,
     pub(crate) checkpointing: Mutex<()>,
     pub(crate) compaction_wanted: AtomicBool,
-    /// Waiting for memory was in vain since the last checkpoint.
-    pub(crate) memory_spent: AtomicBool,
+    pub(crate) memory_queue: MemoryQueue,
+    /// What the checkpoint store uses of the memory budget.
+    pub(crate) store_bytes: AtomicU64,
     pub(crate) stopping: AtomicBool,
     pub(crate) checkpoints: AtomicU64,
     pub(crate) expired: AtomicU64,
@@ -130,7 +132,7 @@ impl Engine {
         let store = match &settings.place {
             Place::Memory => None,
             Place::Directory(path) => {
-                let cache_bytes = (settings.memory_max_bytes / 16).clamp(8 << 20, 256 << 20);
+                let cache_bytes = (settings.memory_max_bytes / 16).clamp(8 << 20, 1 << 30);
                 Some(Arc::new(Store::open(&path.join("store"), count, cache_bytes)?))
             }
         };
@@ -150,7 +152,8 @@ impl Engine {
             checkpoint_wanted: AtomicBool::new(false),
             checkpointing: Mutex::new(()),
             compaction_wanted: AtomicBool::new(false),
-            memory_spent: AtomicBool::new(false),
+            memory_queue: MemoryQueue::default(),
+            store_bytes: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             checkpoints: AtomicU64::new(0),
             expired: AtomicU64::new(0),
@@ -159,6 +162,7 @@ impl Engine {
             settings,
             _directory_lock: directory_lock,
         });
+        inner.weigh_store();
         let threads = Mutex::new(start_threads(&inner)?);
         let closer = Arc::new(Closer { inner: inner.clone(), threads });
         Ok(Self { inner, _closer: closer })
@@ -199,7 +203,7 @@ impl Engine {
                 Executed::Done { gate } => return Ok((reply.finish(), gate)),
                 Executed::Blocked { .. } => return Ok((Reply::Null, 0)),
                 Executed::Door { .. } => return Err(EngineError::NeedsConnection),
-                Executed::Needs(keys) => self.load_blocking(&keys)?,
+                Executed::Needs(wanted) => self.provide_blocking(&wanted)?,
             }
         }
     }

@@ -1,6 +1,8 @@
 //! Typed access to string entries with their versions, for the HTTP door and embedded use.
 
 use crate::engine::Engine;
+use crate::execute::{Executed, OUT_OF_MEMORY};
+use crate::memory::Wanted;
 use thalweg_machine::{
     CommandError, Condition, Execution, Lsn, ReplyBuilder, States, StringEntry, WriteOutcome,
 };
@@ -9,8 +11,8 @@ use thalweg_machine::{
 pub enum Entered<T> {
     /// The outcome; nobody may be told before this LSN is settled.
     Done(T, Lsn),
-    /// Nothing was done: load the key ([`Engine::load`]) and try again.
-    Needs,
+    /// Nothing was done: wait for this ([`Engine::provide`]) and try again.
+    Needs(Wanted),
 }
 
 impl Engine {
@@ -30,8 +32,12 @@ impl Engine {
         if let Some(error) = self.refuses_writes() {
             return Entered::Done(Err(error), 0);
         }
-        if !self.inner.has_memory(self.inner.partitions.of(key)) {
-            return Entered::Done(Err(crate::execute::OUT_OF_MEMORY), 0);
+        let mut refusal = ReplyBuilder::default();
+        let number = self.inner.partitions.of(key);
+        match self.inner.out_of_room_in(&[number], &mut refusal) {
+            Some(Executed::Needs(wanted)) => return Entered::Needs(wanted),
+            Some(_) => return Entered::Done(Err(OUT_OF_MEMORY), 0),
+            None => {}
         }
         self.enter(key, |execution| execution.put_string(key, value, expires_at_ms, condition))
     }
@@ -52,7 +58,7 @@ impl Engine {
         let inner = &self.inner;
         let mut guard = inner.partitions.lock(inner.partitions.of(key));
         if guard.state.is_cold(key) {
-            return Entered::Needs;
+            return Entered::Needs(Wanted::Keys(vec![key.to_vec()]));
         }
         let partition = &mut *guard;
         let mut nobody = ReplyBuilder::default();

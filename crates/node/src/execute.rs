@@ -1,6 +1,7 @@
 //! Running a request to completion on the thread that brings it.
 
 use crate::engine::{Engine, Inner};
+use crate::memory::Wanted;
 use crate::metrics::Health;
 use crate::partition::Partition;
 use crate::session::Session;
@@ -19,8 +20,8 @@ pub enum Executed {
         /// The LSN.
         gate: Lsn,
     },
-    /// Nothing was done: load these keys ([`Engine::load`]) and run the request again.
-    Needs(Vec<Vec<u8>>),
+    /// Nothing was done: wait for this ([`Engine::provide`]) and run the request again.
+    Needs(Wanted),
     /// Nothing was done: run this request when one of these keys has changed.
     Blocked {
         /// The keys.
@@ -115,9 +116,6 @@ impl Engine {
     }
 }
 
-/// How long a write waits for a checkpoint to free memory before it is refused, in steps of 2 ms.
-const MEMORY_WAIT_ROUNDS: usize = 1_000;
-
 fn grows(command: &Command) -> bool {
     command.flags.has(Flags::WRITE) && !command.flags.has(Flags::SHRINKS)
 }
@@ -175,15 +173,12 @@ impl Inner {
         answer: &mut dyn Answer,
     ) -> Executed {
         let mut guard = self.lock_with_room(number);
-        if grows(command) && guard.state.memory_bytes() > self.memory_limit() {
-            drop(guard);
-            if !self.wait_for_memory(number) {
-                answer.error(&OUT_OF_MEMORY);
-                return Executed::Done { gate: 0 };
-            }
-            guard = self.lock_with_room(number);
-        }
         let partition = &mut *guard;
+        if grows(command)
+            && let Some(executed) = self.out_of_room(number, partition, answer)
+        {
+            return executed;
+        }
         let lsn = self.lane.next_lsn(partition.state.last_lsn());
         let mut execution = Execution {
             states: States::One(&mut partition.state),
@@ -217,9 +212,10 @@ impl Inner {
         now_ms: u64,
         answer: &mut dyn Answer,
     ) -> Executed {
-        if grows(command) && !numbers.iter().all(|&number| self.has_memory(number)) {
-            answer.error(&OUT_OF_MEMORY);
-            return Executed::Done { gate: 0 };
+        if grows(command)
+            && let Some(executed) = self.out_of_room_in(numbers, answer)
+        {
+            return executed;
         }
         let mut locked = Locked::new(self, numbers);
         let mut effects = EffectBuffer::default();
@@ -271,53 +267,6 @@ impl Inner {
         partition.state.take_woken()
     }
 
-    /// Keeps a partition within its share of the memory budget as far as clean entries allow.
-    pub(crate) fn make_room(&self, state: &mut State) {
-        let share = self.memory_share();
-        if state.memory_bytes() > share
-            && !state.evict(share, 16)
-            && !self.checkpoint_wanted.load(Ordering::Relaxed)
-        {
-            self.checkpoint_wanted.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// What a partition may use while a checkpoint makes entries clean so that they can leave.
-    fn memory_limit(&self) -> usize {
-        self.memory_share() / 4 * 5 + (1 << 20)
-    }
-
-    pub(crate) fn has_memory(&self, number: usize) -> bool {
-        self.partitions.lock(number).state.memory_bytes() <= self.memory_limit()
-            || self.wait_for_memory(number)
-    }
-
-    /// Slows a writer down to what the checkpoint can take. False: nothing can leave, the write must be refused.
-    fn wait_for_memory(&self, number: usize) -> bool {
-        // Once waiting was in vain, nobody waits again before a checkpoint has made entries clean.
-        if self.store.is_none() || self.memory_spent.load(Ordering::Relaxed) {
-            return false;
-        }
-        for _ in 0..MEMORY_WAIT_ROUNDS {
-            self.checkpoint_wanted.store(true, Ordering::Relaxed);
-            let state = &mut self.partitions.lock(number).state;
-            state.evict(self.memory_share(), 1_024);
-            if state.memory_bytes() <= self.memory_limit() {
-                return true;
-            }
-            if self.stopping.load(Ordering::Relaxed) {
-                return false;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(2));
-        }
-        self.memory_spent.store(true, Ordering::Relaxed);
-        false
-    }
-
-    pub(crate) fn memory_share(&self) -> usize {
-        (self.settings.memory_max_bytes / self.partitions.count() as u64) as usize
-    }
-
     pub(crate) fn next_random(&self) -> u64 {
         // A counter put through a mixer: no two threads get the same.
         let mut value = self.random.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
@@ -330,7 +279,7 @@ impl Inner {
 fn finish(outcome: Outcome, gate: Lsn) -> Executed {
     match outcome {
         Outcome::Done => Executed::Done { gate },
-        Outcome::Needs(keys) => Executed::Needs(keys),
+        Outcome::Needs(keys) => Executed::Needs(Wanted::Keys(keys)),
         Outcome::Blocks { keys, timeout_ms, args } => Executed::Blocked { keys, timeout_ms, args },
     }
 }

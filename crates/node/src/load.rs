@@ -1,7 +1,6 @@
 //! Fetching keys from the checkpoint store: off the event loops, each key once however many ask.
 
 use crate::engine::{Engine, Inner};
-use crate::error::EngineError;
 use foldhash::HashMap;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
@@ -13,7 +12,7 @@ use thalweg_store::Store;
 /// Walks through the store's keys that are remembered at once.
 const SCANS_MAX: usize = 4_096;
 
-type Done = Box<dyn FnOnce() + Send>;
+pub(crate) type Done = Box<dyn FnOnce() + Send>;
 
 /// Called when the last of several keys is there.
 struct Group {
@@ -154,6 +153,19 @@ impl Inner {
         }
     }
 
+    /// All of these must be in memory at once, whatever the budget.
+    fn expect_arrivals(&self, keys: &[Vec<u8>]) {
+        let mut counts = vec![0; self.partitions.count()];
+        for key in keys {
+            if let Some(count) = counts.get_mut(self.partitions.of(key)) {
+                *count += 1;
+            }
+        }
+        for (number, count) in counts.into_iter().enumerate().filter(|&(_, count)| count > 64) {
+            self.partitions.lock(number).state.expect_arrivals(count);
+        }
+    }
+
     /// Damage on disk: a wrong answer would be worse than none.
     fn fail_closed(&self, what: &str) -> ! {
         tracing::error!("{what}; restore the data directory from a backup");
@@ -180,13 +192,14 @@ impl Inner {
 
 impl Engine {
     /// Fetches keys, then calls `done` from another thread. False: they are there already, and `done` was not called.
-    pub fn load(&self, keys: &[Vec<u8>], done: impl FnOnce() + Send + 'static) -> bool {
+    pub(crate) fn load(&self, keys: &[Vec<u8>], done: impl FnOnce() + Send + 'static) -> bool {
         let mut keys = self.inner.note_absent_keys(keys);
         keys.sort_unstable();
         keys.dedup();
         if keys.is_empty() {
             return false;
         }
+        self.inner.expect_arrivals(&keys);
         let group = Arc::new(Group {
             left: AtomicUsize::new(keys.len()),
             done: Mutex::new(Some(Box::new(done))),
@@ -195,18 +208,6 @@ impl Engine {
             self.inner.loader.board(key, group.clone());
         }
         true
-    }
-
-    pub(crate) fn load_blocking(&self, keys: &[Vec<u8>]) -> Result<(), EngineError> {
-        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-        let waiting = self.load(keys, move || {
-            // The other side only goes away with the call.
-            let _receiver_waits = sender.send(());
-        });
-        if waiting {
-            receiver.recv().map_err(|_| EngineError::ShuttingDown)?;
-        }
-        Ok(())
     }
 }
 

@@ -25,8 +25,11 @@ pub(crate) fn run_timers(inner: &Arc<Inner>) {
         if any {
             inner.lane.flush();
         }
+        // Whose patience is over must hear of it.
+        inner.memory_queue.wake(None);
         std::thread::sleep(TICK);
     }
+    inner.memory_queue.wake(None);
 }
 
 impl Inner {

@@ -66,7 +66,7 @@ pub struct EngineSettings {
     pub durability: Durability,
     /// How often to sync at durability `interval`.
     pub sync_interval_ms: u64,
-    /// The memory budget for entries; the rest of the keys is on disk only.
+    /// The memory budget for entries and the checkpoint store's filters and cache; the rest is on disk only.
     pub memory_max_bytes: u64,
     /// Which entries leave memory first.
     pub eviction: PolicyName,

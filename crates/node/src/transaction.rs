@@ -1,7 +1,8 @@
 //! MULTI, EXEC, DISCARD, WATCH: several commands as one batch.
 
 use crate::engine::Engine;
-use crate::execute::{Executed, Locked, OUT_OF_MEMORY};
+use crate::execute::{Executed, Locked};
+use crate::memory::Wanted;
 use crate::session::{Queue, Session, Watched};
 use crate::verbs::Access;
 use smallvec::SmallVec;
@@ -128,7 +129,7 @@ impl Engine {
         }
         let executed = self.run_queue(session, &queue, now_ms, answer);
         match executed {
-            // To be run again once the keys are there.
+            // To be run again once that is there.
             Executed::Needs(_) => session.queue = Some(queue),
             _ => self.unwatch_all(session),
         }
@@ -159,10 +160,9 @@ impl Engine {
             return Executed::Done { gate: 0 };
         }
         if commands.iter().any(|(command, _)| command.flags.has(Flags::WRITE))
-            && !numbers.iter().all(|&number| inner.has_memory(number))
+            && let Some(executed) = inner.out_of_room_in(&numbers, answer)
         {
-            answer.error(&OUT_OF_MEMORY);
-            return Executed::Done { gate: 0 };
+            return executed;
         }
         let mut locked = Locked::new(inner, &numbers);
         let route = locked.route(inner);
@@ -177,7 +177,7 @@ impl Engine {
         }
         let needs = cold_keys(&locked, &route, &commands);
         if !needs.is_empty() {
-            return Executed::Needs(needs);
+            return Executed::Needs(Wanted::Keys(needs));
         }
         let lsn = locked.next_lsn(inner);
         let mut effects = EffectBuffer::default();

@@ -16,7 +16,7 @@
 mod filter;
 
 use filter::KeyFilter;
-use lsm_tree::config::{BlockSizePolicy, CompressionPolicy};
+use lsm_tree::config::{BlockSizePolicy, CompressionPolicy, PinningPolicy};
 use lsm_tree::{
     AbstractTree, AnyTree, Cache, CompressionType, Config, Guard, SequenceNumberCounter,
 };
@@ -101,11 +101,15 @@ pub struct Found {
     pub elements: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
+/// A name in the tree and its value; `None` deletes.
+type Row<'a> = (Vec<u8>, Option<&'a [u8]>);
+
 /// The checkpoint store of a node.
 pub struct Store {
     path: PathBuf,
     tree: AnyTree,
     filters: Vec<RwLock<KeyFilter>>,
+    cache_bytes: u64,
     /// One ingestion at a time.
     writing: Mutex<()>,
 }
@@ -118,6 +122,9 @@ impl Store {
             .use_cache(Arc::new(Cache::with_capacity_bytes(cache_bytes)))
             .data_block_size_policy(BlockSizePolicy::all(4_096))
             .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
+            // A table's filter is as large as many data blocks: fetching it for each read would cost the most.
+            .filter_block_pinning_policy(PinningPolicy::all(true))
+            .index_block_pinning_policy(PinningPolicy::all(true))
             .open()
             .map_err(|source| StoreError::Tree { path: path.to_owned(), action: "open", source })?;
         let next = tree.get_highest_persisted_seqno().map_or(1, |highest| highest + 1);
@@ -125,7 +132,8 @@ impl Store {
         visible.set(next);
         let fresh = tree.get_highest_persisted_seqno().is_none();
         let filters = (0..partitions).map(|_| RwLock::new(KeyFilter::new(fresh))).collect();
-        let store = Self { path: path.to_owned(), tree, filters, writing: Mutex::new(()) };
+        let writing = Mutex::new(());
+        let store = Self { path: path.to_owned(), tree, filters, cache_bytes, writing };
         store.check_format(partitions)?;
         Ok(store)
     }
@@ -276,7 +284,7 @@ impl Store {
         &self,
         partition: u16,
         changes: &Changes<'a>,
-    ) -> Result<Vec<(Vec<u8>, Option<&'a [u8]>)>, StoreError> {
+    ) -> Result<Vec<Row<'a>>, StoreError> {
         let mut rows = Vec::with_capacity(changes.elements.len());
         for element in &changes.elements {
             let mut name = element_prefix(partition, element.key);
@@ -344,9 +352,11 @@ impl Store {
         self.tree.disk_space()
     }
 
-    /// Bytes of memory for filters.
-    pub fn filter_bytes(&self) -> usize {
-        self.filters.iter().map(|filter| filter.read().bytes()).sum()
+    /// Bytes of memory: filters, indexes, and what the cache of blocks may take.
+    pub fn memory_bytes(&self) -> u64 {
+        let filters: usize = self.filters.iter().map(|filter| filter.read().bytes()).sum();
+        let pinned = self.tree.pinned_filter_size() + self.tree.pinned_block_index_size();
+        (filters + pinned) as u64 + self.cache_bytes
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

@@ -29,7 +29,7 @@ pub(crate) struct ServeArgs {
     /// How often to sync at durability `interval` [default: 1s]
     #[arg(long, env = "THALWEG_SYNC_INTERVAL")]
     pub(crate) sync_interval: Option<String>,
-    /// Memory for entries; other keys are on disk only [default: 6/10 of the machine's]
+    /// Memory for entries, filters and caches; other keys are on disk only [default: 6/10 of the machine's]
     #[arg(long, env = "THALWEG_MEMORY_MAX")]
     pub(crate) memory_max: Option<String>,
     /// Which entries leave memory first: `s3-fifo`, `lru`, `lfu`, `fifo` [default: s3-fifo]

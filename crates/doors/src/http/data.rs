@@ -29,7 +29,7 @@ pub(super) async fn get(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let engine = &door.shared.engine;
-    let found = door.gate.enter(key.as_bytes(), || engine.read_entry(key.as_bytes())).await??;
+    let found = door.gate.enter(|| engine.read_entry(key.as_bytes())).await??;
     let entry = found.ok_or_else(|| missing(&key))?;
     let not_changed = match condition_of(&headers)? {
         Condition::NotVersion(versions) => versions.contains(&entry.version),
@@ -118,9 +118,7 @@ async fn write(
     };
     let outcome = door
         .gate
-        .enter(key.as_bytes(), || {
-            engine.put_entry(key.as_bytes(), &value, expires_at_ms, &condition)
-        })
+        .enter(|| engine.put_entry(key.as_bytes(), &value, expires_at_ms, &condition))
         .await??;
     let (status, version) = match outcome {
         WriteOutcome::Created(version) => (StatusCode::CREATED, version),
@@ -140,10 +138,7 @@ pub(super) async fn delete(
 ) -> Result<StatusCode, Problem> {
     let condition = condition_of(&headers)?;
     let engine = &door.shared.engine;
-    let outcome = door
-        .gate
-        .enter(key.as_bytes(), || engine.delete_entry(key.as_bytes(), &condition))
-        .await??;
+    let outcome = door.gate.enter(|| engine.delete_entry(key.as_bytes(), &condition)).await??;
     match outcome {
         WriteOutcome::Created(_) | WriteOutcome::Changed(_) => Ok(StatusCode::NO_CONTENT),
         WriteOutcome::Missing => Err(missing(&key)),

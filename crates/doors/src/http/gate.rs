@@ -1,9 +1,9 @@
-//! Waiting for the gate, and for keys from the store, without holding a thread.
+//! Waiting for the gate, for keys from the store and for memory, without holding a thread.
 
 use std::sync::Arc;
 use std::time::Duration;
 use thalweg_machine::Reply;
-use thalweg_node::{Engine, EngineError, Entered, Executed, Health, Listener, Session};
+use thalweg_node::{Engine, EngineError, Entered, Executed, Health, Listener, Session, Wanted};
 use tokio::sync::{Notify, oneshot};
 
 pub(crate) struct Gate {
@@ -40,9 +40,10 @@ impl Gate {
         }
     }
 
-    pub(crate) async fn load(&self, keys: &[Vec<u8>]) {
+    /// Waits until a request can be run again.
+    async fn provide(&self, wanted: &Wanted) {
         let (sender, receiver) = oneshot::channel();
-        let waiting = self.engine.load(keys, move || {
+        let waiting = self.engine.provide(wanted, move || {
             // The request may have been given up.
             let _nobody_waits = sender.send(());
         });
@@ -52,10 +53,9 @@ impl Gate {
         }
     }
 
-    /// Accesses one key, fetching it first where that is needed, and waits for the gate.
+    /// Accesses one key, getting first what that takes, and waits for the gate.
     pub(crate) async fn enter<T>(
         &self,
-        key: &[u8],
         mut work: impl FnMut() -> Entered<T>,
     ) -> Result<T, EngineError> {
         loop {
@@ -64,7 +64,7 @@ impl Gate {
                     self.settled(gate).await?;
                     return Ok(outcome);
                 }
-                Entered::Needs => self.load(&[key.to_vec()]).await,
+                Entered::Needs(wanted) => self.provide(&wanted).await,
             }
         }
     }
@@ -82,8 +82,8 @@ impl Gate {
                 Executed::Done { gate } => gate,
                 Executed::Blocked { .. } => return Ok(Reply::Null),
                 Executed::Door { .. } => return Err(EngineError::NeedsConnection),
-                Executed::Needs(keys) => {
-                    self.load(&keys).await;
+                Executed::Needs(wanted) => {
+                    self.provide(&wanted).await;
                     continue;
                 }
             };

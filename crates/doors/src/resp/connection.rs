@@ -54,7 +54,7 @@ pub(super) enum Replies {
 /// What a connection is doing.
 pub(super) enum State {
     Ready,
-    /// A command waits for keys from the store.
+    /// A command waits for keys from the store, or for memory.
     Loading {
         args: Vec<Vec<u8>>,
     },

@@ -10,8 +10,8 @@ use std::collections::VecDeque;
 
 /// How many keys are remembered as absent from the store.
 const ABSENT_MAX: usize = 4_096;
-/// How many of the entries that were fetched last stay in any case.
-const ARRIVALS_MAX: usize = 1_024;
+/// How many of the entries that were fetched last stay in any case. More where a single command wants more.
+const ARRIVALS_MIN: usize = 1_024;
 
 /// A stored key that was deleted.
 #[derive(Clone, Copy)]
@@ -43,15 +43,22 @@ pub(crate) struct Residence {
     /// Entries that were fetched last. They stay for the command that asked for them, however small the budget: a key
     /// larger than the budget would otherwise be fetched and dropped for ever.
     arrivals: VecDeque<Position>,
+    /// What the largest command that waits has asked for, since the last checkpoint.
+    expected_arrivals: usize,
 }
 
 impl Residence {
     /// An entry was fetched.
     pub(super) fn note_arrival(&mut self, position: Position) {
-        if self.arrivals.len() >= ARRIVALS_MAX {
+        while self.arrivals.len() >= self.expected_arrivals.max(ARRIVALS_MIN) {
             self.arrivals.pop_front();
         }
         self.arrivals.push_back(position);
+    }
+
+    /// A command will fetch so many keys and then want them all at once.
+    pub(super) fn expect_arrivals(&mut self, count: usize) {
+        self.expected_arrivals = self.expected_arrivals.max(count.saturating_mul(2));
     }
 
     /// Whether an entry is among those that were fetched last.
@@ -100,6 +107,7 @@ impl Residence {
     pub(super) fn end_storing(&mut self) {
         self.storing = false;
         self.gone_while_storing = HashSet::default();
+        self.expected_arrivals = 0;
     }
 
     /// The store failed; whether it took anything is unknown.

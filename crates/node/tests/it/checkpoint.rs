@@ -139,6 +139,29 @@ fn a_key_larger_than_the_budget_is_fetched_and_used() {
     }
 }
 
+/// One command names more cold keys than the budget holds: they are all there when it runs.
+#[test]
+fn a_command_on_more_cold_keys_than_the_budget_holds_is_answered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = || EngineSettings {
+        partitions: 1,
+        memory_max_bytes: 1 << 20,
+        ..small(folder.path(), PolicyName::S3Fifo)
+    };
+    let engine = Engine::open(settings()).expect("open");
+    let value = "v".repeat(400);
+    for number in 0..6_000 {
+        call(&engine, &format!("SET key{number} {value}"));
+    }
+    engine.checkpoint().expect("checkpoint");
+    drop(engine);
+    let engine = Engine::open(settings()).expect("open again");
+    let names: Vec<String> = (0..6_000).map(|number| format!("key{number}")).collect();
+    let reply = call(&engine, &format!("MGET {}", names.join(" ")));
+    assert_eq!(reply.elements().len(), 6_000);
+    assert!(reply.elements().iter().all(|element| *element == bulk(&value)));
+}
+
 /// Deletions, re-creations and overwrites that race with checkpoints: what a reopened node has is what was there.
 #[test]
 fn keys_that_come_and_go_during_checkpoints_are_right_afterwards() {

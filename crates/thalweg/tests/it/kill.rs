@@ -5,6 +5,7 @@
 
 use crate::server::{Connection, Server};
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -17,26 +18,36 @@ struct Ledger {
     sent: u64,
 }
 
+/// Small checkpoints and segments, so that kills hit those, too.
+const SMALL: [&str; 8] = [
+    "--checkpoint-log",
+    "1MiB",
+    "--log-segment",
+    "1MiB",
+    "--partitions",
+    "8",
+    "--memory-max",
+    "16MiB",
+];
+
 #[test]
 fn nothing_acknowledged_is_lost_and_nothing_appears_twice() {
-    let kills: u64 =
-        std::env::var("THALWEG_TEST_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(200);
     let folder = tempfile::tempdir().expect("a folder");
+    survive(folder.path(), times("THALWEG_TEST_KILLS", 200), Server::kill);
+}
+
+/// How often something is done: what a variable of the environment says, or a number.
+pub(crate) fn times(variable: &str, unless_told: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|times| times.parse().ok()).unwrap_or(unless_told)
+}
+
+/// Starts a node again and again, lets writers write for a moment, ends it in a cruel way, and looks whether all is
+/// there.
+pub(crate) fn survive(data: &Path, rounds: u64, mut end: impl FnMut(&mut Server)) {
     let mut ledgers = vec![Ledger::default(); WRITERS];
     let mut random = 0x2545_F491_4F6C_DD1Du64;
-    for round in 0..kills {
-        // Small checkpoints and segments, so that kills hit those, too.
-        let more = [
-            "--checkpoint-log",
-            "1MiB",
-            "--log-segment",
-            "1MiB",
-            "--partitions",
-            "8",
-            "--memory-max",
-            "16MiB",
-        ];
-        let mut server = Server::start(folder.path(), &more);
+    for round in 0..rounds {
+        let mut server = Server::start(data, &SMALL);
         check(&server, &ledgers, round);
         let stop = AtomicBool::new(false);
         let (address, stop) = (server.resp, &stop);
@@ -52,15 +63,15 @@ fn nothing_acknowledged_is_lost_and_nothing_appears_twice() {
             random ^= random >> 7;
             random ^= random << 17;
             std::thread::sleep(Duration::from_millis(20 + random % 120));
-            server.kill();
+            end(&mut server);
             stop.store(true, Ordering::SeqCst);
             writers.into_iter().map(|writer| writer.join().expect("a writer")).collect()
         });
     }
-    let server = Server::start(folder.path(), &["--partitions", "8"]);
-    check(&server, &ledgers, kills);
+    let server = Server::start(data, &SMALL);
+    check(&server, &ledgers, rounds);
     let total: u64 = ledgers.iter().map(|ledger| ledger.acknowledged).sum();
-    assert!(total > kills * 10, "only {total} writes were acknowledged");
+    assert!(total > rounds * 10, "only {total} writes were acknowledged");
 }
 
 /// Writes in pipelines until the node is gone: number n is a counter step, a key, a record and a field, as one.
@@ -99,6 +110,10 @@ fn write(
             match connection.reply() {
                 Ok(reply) if reply.starts_with(&format!("[{number} OK ")) => {
                     ledger.acknowledged = number
+                }
+                // Its disk is gone.
+                Ok(reply) if reply.starts_with("-MISCONF") || reply.starts_with("-EXECABORT") => {
+                    return ledger;
                 }
                 Ok(reply) => panic!("writer {writer}, number {number}: {reply}"),
                 Err(_) => return ledger,

@@ -6,6 +6,7 @@ mod docs;
 mod hostile;
 mod http;
 mod kill;
+mod power;
 mod serve;
 mod server;
 mod tidy;

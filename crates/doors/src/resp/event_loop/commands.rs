@@ -194,10 +194,10 @@ impl EventLoop {
                     verbs::run(&mut control, verb, args);
                     connection.closing |= control.close;
                 }
-                Executed::Needs(keys) => {
+                Executed::Needs(wanted) => {
                     connection.output.bytes.truncate(mark);
                     let args = args.iter().map(|arg| arg.to_vec()).collect();
-                    self.load(token, connection, args, keys, behind);
+                    self.provide(token, connection, args, wanted, behind);
                 }
                 Executed::Blocked { keys, timeout_ms, args } => {
                     connection.output.bytes.truncate(mark);

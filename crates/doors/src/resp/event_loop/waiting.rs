@@ -1,4 +1,4 @@
-//! Commands that wait: for keys from the store, or for a key to change.
+//! Commands that wait: for keys from the store, for memory, or for a key to change.
 
 use super::super::connection::{Connection, State};
 use super::super::encode::RespWriter;
@@ -8,22 +8,25 @@ use super::{EventLoop, Message};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use thalweg_machine::Answer;
-use thalweg_node::Executed;
+use thalweg_node::{Executed, Wanted};
 
 impl EventLoop {
-    /// Fetches keys for a command, and for those behind it, then runs it again.
-    pub(super) fn load(
+    /// Gets what a command wants, and keys for those behind it, then runs it again.
+    pub(super) fn provide(
         &mut self,
         token: u64,
         connection: &mut Connection,
         args: Vec<Vec<u8>>,
-        mut keys: Vec<Vec<u8>>,
+        mut wanted: Wanted,
         behind: &[u8],
     ) {
-        self.find_cold_keys(connection, behind, &mut keys);
+        if let Wanted::Keys(keys) = &mut wanted {
+            self.find_cold_keys(connection, behind, keys);
+        }
         connection.state = State::Loading { args };
         let inbox = self.inbox.clone();
-        let waiting = self.shared.engine.load(&keys, move || inbox.send(Message::Resume(token)));
+        let waiting =
+            self.shared.engine.provide(&wanted, move || inbox.send(Message::Resume(token)));
         if !waiting {
             // They are there, or certainly not: go on as soon as this connection is back in its slot.
             self.inbox.send(Message::Resume(token));
@@ -94,11 +97,11 @@ impl EventLoop {
                 self.stop_blocking(token, connection);
                 gate
             }
-            Executed::Needs(missing) => {
+            Executed::Needs(wanted) => {
                 connection.output.bytes.truncate(mark);
                 let args = args.clone();
                 self.stop_blocking(token, connection);
-                self.load(token, connection, args, missing, &[]);
+                self.provide(token, connection, args, wanted, &[]);
                 0
             }
             _ => {

@@ -1,0 +1,158 @@
+//! The memory budget: clean entries leave when it is spent, and writes wait for a checkpoint to make some clean.
+
+use crate::engine::{Engine, Inner};
+use crate::error::EngineError;
+use crate::execute::{Executed, OUT_OF_MEMORY};
+use crate::load::Done;
+use crate::partition::Partition;
+use parking_lot::Mutex;
+use std::sync::atomic::Ordering;
+use thalweg_machine::{Answer, State};
+
+/// Clean entries that a write may have to push out of a partition that is far over its share.
+const EVICT_MAX: usize = 1_024;
+/// A partition that has been over its limit for so long refuses writes at once: nothing more can leave it.
+const PATIENCE_US: u64 = 10_000_000;
+
+/// What a request cannot be run without.
+pub enum Wanted {
+    /// These keys, which only the checkpoint store holds.
+    Keys(Vec<Vec<u8>>),
+    /// Memory in this partition.
+    Memory(usize),
+}
+
+/// Whether a partition can take a write that makes it larger.
+enum Room {
+    Enough,
+    Later,
+    Never,
+}
+
+/// Requests that wait for memory, with their partitions.
+#[derive(Default)]
+pub(crate) struct MemoryQueue(Mutex<Vec<(usize, Done)>>);
+
+impl MemoryQueue {
+    /// Lets those run again that wait for a partition; all of them if none is named.
+    pub(crate) fn wake(&self, number: Option<usize>) {
+        let mut waiting = self.0.lock();
+        if waiting.is_empty() {
+            return;
+        }
+        let woken: Vec<_> = waiting
+            .extract_if(.., |(waits_for, _)| number.is_none_or(|number| number == *waits_for))
+            .collect();
+        drop(waiting);
+        for (_, done) in woken {
+            done();
+        }
+    }
+}
+
+impl Inner {
+    /// Notes how much memory the store uses; the rest of the budget is for entries.
+    pub(crate) fn weigh_store(&self) {
+        let bytes = self.store.as_ref().map_or(0, |store| store.memory_bytes());
+        self.store_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What a partition's entries may use: half of the budget at least, for with a small one the store alone fills it.
+    fn memory_limit(&self) -> usize {
+        let budget = self.settings.memory_max_bytes;
+        let store_bytes = self.store_bytes.load(Ordering::Relaxed).min(budget / 2);
+        ((budget - store_bytes) / self.partitions.count() as u64) as usize
+    }
+
+    /// What a partition keeps when it can choose: what is left is for writes while a checkpoint makes entries clean.
+    fn memory_share(&self) -> usize {
+        let limit = self.memory_limit();
+        if self.store.is_some() { limit / 5 * 4 } else { limit }
+    }
+
+    /// Keeps a partition within its share of the memory budget as far as clean entries allow.
+    pub(crate) fn make_room(&self, state: &mut State) {
+        let share = self.memory_share();
+        if state.memory_bytes() > share
+            && !state.evict(share, 16)
+            && !self.checkpoint_wanted.load(Ordering::Relaxed)
+        {
+            self.checkpoint_wanted.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn room(&self, partition: &mut Partition) -> Room {
+        let limit = self.memory_limit();
+        if partition.state.memory_bytes() <= limit {
+            partition.pressed_since_us = None;
+            return Room::Enough;
+        }
+        partition.state.evict(self.memory_share(), EVICT_MAX);
+        if partition.state.memory_bytes() <= limit {
+            partition.pressed_since_us = None;
+            return Room::Enough;
+        }
+        if self.store.is_none() || self.stopping.load(Ordering::Relaxed) {
+            return Room::Never;
+        }
+        self.checkpoint_wanted.store(true, Ordering::Relaxed);
+        let now_us = self.settings.clock.monotonic_us();
+        let since_us = *partition.pressed_since_us.get_or_insert(now_us);
+        if now_us.saturating_sub(since_us) > PATIENCE_US { Room::Never } else { Room::Later }
+    }
+
+    /// How a write ends that a partition has no room for; `None` where it has.
+    #[inline]
+    pub(crate) fn out_of_room(
+        &self,
+        number: usize,
+        partition: &mut Partition,
+        answer: &mut dyn Answer,
+    ) -> Option<Executed> {
+        match self.room(partition) {
+            Room::Enough => None,
+            Room::Later => Some(Executed::Needs(Wanted::Memory(number))),
+            Room::Never => {
+                answer.error(&OUT_OF_MEMORY);
+                Some(Executed::Done { gate: 0 })
+            }
+        }
+    }
+
+    /// The same for a write to several partitions.
+    pub(crate) fn out_of_room_in(
+        &self,
+        numbers: &[usize],
+        answer: &mut dyn Answer,
+    ) -> Option<Executed> {
+        numbers
+            .iter()
+            .find_map(|&number| self.out_of_room(number, &mut self.partitions.lock(number), answer))
+    }
+}
+
+impl Engine {
+    /// Gets what a request wants, then calls `done` from another thread. False: it is there already, and `done` was not
+    /// called.
+    pub fn provide(&self, wanted: &Wanted, done: impl FnOnce() + Send + 'static) -> bool {
+        match wanted {
+            Wanted::Keys(keys) => self.load(keys, done),
+            Wanted::Memory(number) => {
+                self.inner.memory_queue.0.lock().push((*number, Box::new(done)));
+                true
+            }
+        }
+    }
+
+    pub(crate) fn provide_blocking(&self, wanted: &Wanted) -> Result<(), EngineError> {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        let waiting = self.provide(wanted, move || {
+            // The other side only goes away with the call.
+            let _receiver_waits = sender.send(());
+        });
+        if waiting {
+            receiver.recv().map_err(|_| EngineError::ShuttingDown)?;
+        }
+        Ok(())
+    }
+}
