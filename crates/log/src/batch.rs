@@ -31,7 +31,7 @@ const MAGIC: [u8; 4] = *b"TWB1";
 /// The partition number of a batch whose effects belong to several partitions.
 pub const MANY_PARTITIONS: u16 = u16::MAX;
 /// No batch is larger; a larger declared length is damage.
-pub(crate) const PAYLOAD_MAX_BYTES: usize = 1 << 30;
+pub(crate) const PAYLOAD_MAX_BYTES: usize = 0x7E00_0000;
 
 /// The unit that is appended to a log: effects of one partition, or of several that must happen together.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -183,6 +183,8 @@ fn apply_to_stream(stream: &mut StreamObject, lsn: Lsn, effect: &Effect<'_>) {
         }
         Effect::StreamDelete { id, .. } => {
             stream.delete(id);
+            // Also where a younger checkpoint does not have the record any more and its counters were replayed.
+            stream.max_deleted = stream.max_deleted.max(id);
         }
         Effect::StreamTrim { below, .. } => stream.trim(below),
         Effect::StreamCounters { last, added, max_deleted, .. } => {

@@ -313,12 +313,13 @@ impl State {
             if self.memory_bytes() <= budget_bytes {
                 return true;
             }
+            let far_over_budget = self.memory_bytes() / 2 > budget_bytes;
             let Some(position) = self.policy.victim(&mut self.table) else { return false };
             let Some(entry) = self.table.entry(position) else { continue };
             let must_stay = entry.is_dirty()
                 || !entry.is_stored()
                 || self.interest.is_watched(entry.key())
-                || self.residence.just_arrived(position);
+                || self.residence.just_arrived(position, far_over_budget);
             if must_stay {
                 self.policy.spared(&mut self.table, position);
                 continue;
@@ -360,7 +361,10 @@ impl State {
 
     /// Whether a key must be fetched before a command that names it can run.
     pub fn is_cold(&self, key: &[u8]) -> bool {
-        self.residence.may_be_cold(key) && self.table.find(key).is_none()
+        // Longer keys cannot exist, and the store does not take their names.
+        key.len() <= self.limits.key_max_bytes
+            && self.residence.may_be_cold(key)
+            && self.table.find(key).is_none()
     }
 
     /// Says that one command is about to fetch so many keys: they stay until it has run.

@@ -7,7 +7,7 @@
 use crate::engine::Inner;
 use crate::error::EngineError;
 use std::sync::atomic::Ordering;
-use thalweg_machine::{KeyChange, Lsn};
+use thalweg_machine::{KeyChange, Loaded, Lsn};
 use thalweg_store::{Changes, Element, Mark, Store};
 
 /// Slots of the slab that are looked at under one lock.
@@ -68,14 +68,20 @@ impl Inner {
             return Ok(lsn);
         }
         let keys = self.partitions.lock(number).state.stored_after(cleared_lsn, &changes);
+        let has_expiry =
+            |change: &KeyChange| change.head.as_deref().and_then(Loaded::head_expiry_ms).is_some();
+        let any_expires = changes.iter().any(has_expiry);
         let mut rows = rows_of(&changes, cleared_lsn.is_some());
         store.write(number as u16, Mark { lsn, keys }, &mut rows)?;
+        if let Some(expiries) = self.stored_expiries.get(number).filter(|_| any_expires) {
+            expiries.store(true, Ordering::Release);
+        }
         self.partitions.lock(number).state.stored(cleared_lsn, &[]);
         for part in changes.chunks(STRETCH_SLOTS as usize) {
             // In parts, so that nobody waits long for the lock.
             let mut partition = self.partitions.lock(number);
             partition.state.stored(None, part);
-            self.make_room(&mut partition.state);
+            self.make_room(&mut partition);
         }
         Ok(lsn)
     }

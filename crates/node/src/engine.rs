@@ -13,6 +13,7 @@ use crate::settings::{EngineSettings, Place};
 use crate::waiters::{WaiterId, Waiters};
 use parking_lot::Mutex;
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -41,7 +42,10 @@ pub(crate) struct Inner {
     pub(crate) checkpointing: Mutex<()>,
     pub(crate) compaction_wanted: AtomicBool,
     pub(crate) memory_queue: MemoryQueue,
-    /// What the checkpoint store uses of the memory budget.
+    /// Per partition, whether keys in the store may expire.
+    pub(crate) stored_expiries: Box<[AtomicBool]>,
+    /// What entries use of the memory budget, and what the checkpoint store does.
+    pub(crate) entries_bytes: AtomicU64,
     pub(crate) store_bytes: AtomicU64,
     pub(crate) stopping: AtomicBool,
     pub(crate) checkpoints: AtomicU64,
@@ -153,6 +157,8 @@ impl Engine {
             checkpointing: Mutex::new(()),
             compaction_wanted: AtomicBool::new(false),
             memory_queue: MemoryQueue::default(),
+            stored_expiries: crate::cold_expiry::unknown(count),
+            entries_bytes: AtomicU64::new(0),
             store_bytes: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             checkpoints: AtomicU64::new(0),
@@ -163,6 +169,7 @@ impl Engine {
             _directory_lock: directory_lock,
         });
         inner.weigh_store();
+        inner.weigh_entries();
         let threads = Mutex::new(start_threads(&inner)?);
         let closer = Arc::new(Closer { inner: inner.clone(), threads });
         Ok(Self { inner, _closer: closer })
@@ -369,7 +376,15 @@ fn start_threads(inner: &Arc<Inner>) -> Result<Vec<JoinHandle<()>>, EngineError>
         let inner = inner.clone();
         std::thread::Builder::new()
             .name(format!("thalweg-{name}"))
-            .spawn(move || work(&inner))
+            .spawn(move || {
+                // Without one of its threads a node would hang, or run out of log: it ends instead.
+                if catch_unwind(AssertUnwindSafe(|| work(&inner))).is_err() {
+                    tracing::error!(
+                        "a thread of the node failed; restart it, and report the message above"
+                    );
+                    std::process::abort();
+                }
+            })
             .map(|thread| threads.push(thread))
             .map_err(|source| EngineError::Io { action: format!("start thread {name}"), source })
     };

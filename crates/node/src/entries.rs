@@ -56,7 +56,7 @@ impl Engine {
 
     fn enter<T>(&self, key: &[u8], work: impl FnOnce(&mut Execution<'_>) -> T) -> Entered<T> {
         let inner = &self.inner;
-        let mut guard = inner.partitions.lock(inner.partitions.of(key));
+        let mut guard = inner.lock_with_room(inner.partitions.of(key));
         if guard.state.is_cold(key) {
             return Entered::Needs(Wanted::Keys(vec![key.to_vec()]));
         }

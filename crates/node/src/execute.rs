@@ -8,6 +8,7 @@ use crate::session::Session;
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use thalweg_machine::{
     Answer, Command, CommandError, DoorVerb, EffectBuffer, Execution, Flags, KeySpec, Lsn, Outcome,
     Run, State, States, execute, find_command,
@@ -116,6 +117,9 @@ impl Engine {
     }
 }
 
+/// How long a writer waits before it looks again whether the log has caught up.
+const LOG_PAUSE: Duration = Duration::from_micros(200);
+
 fn grows(command: &Command) -> bool {
     command.flags.has(Flags::WRITE) && !command.flags.has(Flags::SHRINKS)
 }
@@ -217,6 +221,7 @@ impl Inner {
         {
             return executed;
         }
+        self.wait_for_log(numbers);
         let mut locked = Locked::new(self, numbers);
         let mut effects = EffectBuffer::default();
         let lsn = locked.next_lsn(self);
@@ -242,7 +247,7 @@ impl Inner {
     }
 
     /// Locks a partition that can take more effects. Where the log cannot keep up, writers wait here.
-    fn lock_with_room(&self, number: usize) -> MutexGuard<'_, Partition> {
+    pub(crate) fn lock_with_room(&self, number: usize) -> MutexGuard<'_, Partition> {
         loop {
             let partition = self.partitions.lock(number);
             if partition.pending.bytes().len() < self.settings.pending_max_bytes
@@ -252,7 +257,19 @@ impl Inner {
             }
             drop(partition);
             self.lane.wake();
-            std::thread::sleep(std::time::Duration::from_micros(200));
+            std::thread::sleep(LOG_PAUSE);
+        }
+    }
+
+    /// The same for several partitions, before they are locked.
+    pub(crate) fn wait_for_log(&self, numbers: &[usize]) {
+        let most = self.settings.pending_max_bytes;
+        while self.lane.taken_bytes() >= most * 4 && self.lane.health() == Health::Ok {
+            self.lane.wake();
+            std::thread::sleep(LOG_PAUSE);
+        }
+        for &number in numbers {
+            drop(self.lock_with_room(number));
         }
     }
 
@@ -263,7 +280,7 @@ impl Inner {
             return Vec::new();
         }
         partition.writes += 1;
-        self.make_room(&mut partition.state);
+        self.make_room(partition);
         partition.state.take_woken()
     }
 

@@ -20,7 +20,7 @@ use crate::metrics::Health;
 use crate::partition::Partitions;
 use crate::settings::Durability;
 use parking_lot::{Condvar, Mutex};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 use std::time::Duration;
@@ -44,6 +44,8 @@ pub(crate) struct Lane {
     /// The commit thread sleeps until somebody wakes it.
     idle: AtomicBool,
     taken: Mutex<Vec<Taken>>,
+    /// Bytes of effects in `taken`.
+    taken_bytes: AtomicUsize,
     /// Buffers to give back to partitions.
     spare: Mutex<Vec<EffectBuffer>>,
     health: AtomicU8,
@@ -70,6 +72,7 @@ impl Lane {
             work: AtomicBool::new(false),
             idle: AtomicBool::new(false),
             taken: Mutex::default(),
+            taken_bytes: AtomicUsize::new(0),
             spare: Mutex::default(),
             health: AtomicU8::new(Health::Ok as u8),
             commit_thread: OnceLock::new(),
@@ -156,15 +159,23 @@ impl Lane {
         transaction: EffectBuffer,
     ) {
         let mut taken = self.taken.lock();
+        let mut bytes = transaction.bytes().len();
         for (partition, pending) in parts {
             if !pending.is_empty() {
                 let effects = std::mem::replace(pending, self.spare_buffer());
+                bytes += effects.bytes().len();
                 taken.push(Taken { partition, effects });
             }
         }
         taken.push(Taken { partition: MANY_PARTITIONS, effects: transaction });
+        self.taken_bytes.fetch_add(bytes, Ordering::Relaxed);
         drop(taken);
         self.note_work();
+    }
+
+    /// Bytes of effects that transactions have put in line for the log.
+    pub(crate) fn taken_bytes(&self) -> usize {
+        self.taken_bytes.load(Ordering::Relaxed)
     }
 
     fn spare_buffer(&self) -> EffectBuffer {
@@ -267,7 +278,11 @@ impl Lane {
                 self.taken.lock().push(Taken { partition: number as u16, effects });
             }
         }
-        let taken = std::mem::take(&mut *self.taken.lock());
+        let taken = {
+            let mut taken = self.taken.lock();
+            self.taken_bytes.store(0, Ordering::Relaxed);
+            std::mem::take(&mut *taken)
+        };
         if !taken.is_empty() && !self.append(&taken, clock.now_ms()) {
             return false;
         }

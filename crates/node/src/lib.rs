@@ -18,6 +18,7 @@
 //! the gate.
 
 mod checkpoint;
+mod cold_expiry;
 mod engine;
 mod entries;
 mod error;

@@ -136,7 +136,7 @@ impl Inner {
             if let Err(what) = partition.state.install(key, loaded) {
                 self.fail_closed(what);
             }
-            self.make_room(&mut partition.state);
+            self.make_room_for_reading(&mut partition);
             return;
         }
     }
@@ -178,11 +178,13 @@ impl Inner {
         let mut left = Vec::new();
         for key in keys {
             let number = self.partitions.of(key);
+            // Asked under the lock: otherwise the key could come, be stored and be evicted in between.
+            let mut partition = self.partitions.lock(number);
             if store.may_hold(number as u16, key) {
+                drop(partition);
                 left.push(key.clone());
                 continue;
             }
-            let mut partition = self.partitions.lock(number);
             // Nothing was read, so nothing can fail to decode.
             let _never_fails = partition.state.install(key, Loaded::default());
         }

@@ -1,5 +1,6 @@
 //! What a node does by itself: expiring keys, checkpoints, filters.
 
+use crate::cold_expiry::ColdExpiry;
 use crate::engine::Inner;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -102,11 +103,14 @@ pub(crate) fn run_checkpoints(inner: &Arc<Inner>) {
     }
 }
 
-/// The compaction thread's life: merges what checkpoints wrote, so that reads look in few places.
+/// The compaction thread's life: merges what checkpoints wrote, so that reads look in few places, and looks for keys
+/// that expired there.
 pub(crate) fn run_compaction(inner: &Arc<Inner>) {
     let Some(store) = &inner.store else { return };
+    let mut cold_expiry = ColdExpiry::default();
     while !inner.stopping.load(Ordering::Relaxed) {
         std::thread::sleep(TICK);
+        cold_expiry.step(inner, store);
         if inner.compaction_wanted.swap(false, Ordering::AcqRel)
             && let Err(error) = store.compact()
         {

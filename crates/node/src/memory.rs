@@ -1,4 +1,5 @@
-//! The memory budget: clean entries leave when it is spent, and writes wait for a checkpoint to make some clean.
+//! The memory budget: clean entries leave when it is spent, and writes wait for a checkpoint to make some clean. It is
+//! one budget for all partitions; where it is spent, those give way that use more than their share.
 
 use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
@@ -7,10 +8,12 @@ use crate::load::Done;
 use crate::partition::Partition;
 use parking_lot::Mutex;
 use std::sync::atomic::Ordering;
-use thalweg_machine::{Answer, State};
+use thalweg_machine::Answer;
 
 /// Clean entries that a write may have to push out of a partition that is far over its share.
 const EVICT_MAX: usize = 1_024;
+/// A partition's memory is counted in the total in steps, so that cores do not fight over the counter.
+const COUNTED_STEP_BYTES: usize = 16 << 10;
 /// A partition that has been over its limit for so long refuses writes at once: nothing more can leave it.
 const PATIENCE_US: u64 = 10_000_000;
 
@@ -51,44 +54,81 @@ impl MemoryQueue {
 }
 
 impl Inner {
+    /// Counts what recovery brought.
+    pub(crate) fn weigh_entries(&self) {
+        for number in 0..self.partitions.count() {
+            self.account(&mut self.partitions.lock(number));
+        }
+    }
+
     /// Notes how much memory the store uses; the rest of the budget is for entries.
     pub(crate) fn weigh_store(&self) {
         let bytes = self.store.as_ref().map_or(0, |store| store.memory_bytes());
         self.store_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// What a partition's entries may use: half of the budget at least, for with a small one the store alone fills it.
-    fn memory_limit(&self) -> usize {
+    /// What all entries may use: half of the budget at least, for with a small one the store alone fills it.
+    fn entries_max_bytes(&self) -> u64 {
         let budget = self.settings.memory_max_bytes;
-        let store_bytes = self.store_bytes.load(Ordering::Relaxed).min(budget / 2);
-        ((budget - store_bytes) / self.partitions.count() as u64) as usize
+        budget - self.store_bytes.load(Ordering::Relaxed).min(budget / 2)
     }
 
-    /// What a partition keeps when it can choose: what is left is for writes while a checkpoint makes entries clean.
-    fn memory_share(&self) -> usize {
-        let limit = self.memory_limit();
-        if self.store.is_some() { limit / 5 * 4 } else { limit }
+    /// What entries keep when they can choose: what is left is for writes while a checkpoint makes entries clean.
+    fn entries_kept_bytes(&self) -> u64 {
+        let most = self.entries_max_bytes();
+        if self.store.is_some() { most / 5 * 4 } else { most }
     }
 
-    /// Keeps a partition within its share of the memory budget as far as clean entries allow.
-    pub(crate) fn make_room(&self, state: &mut State) {
-        let share = self.memory_share();
-        if state.memory_bytes() > share
-            && !state.evict(share, 16)
+    /// Counts a partition's memory in the total, unless it has hardly changed.
+    fn account(&self, partition: &mut Partition) {
+        let bytes = partition.state.memory_bytes();
+        let counted = partition.counted_bytes;
+        if bytes.abs_diff(counted) >= COUNTED_STEP_BYTES {
+            // Wraps where memory has shrunk, and the sum is right again.
+            let change = (bytes as u64).wrapping_sub(counted as u64);
+            self.entries_bytes.fetch_add(change, Ordering::Relaxed);
+            partition.counted_bytes = bytes;
+        }
+    }
+
+    /// Pushes entries out of a partition that uses more than its share of a limit, where all together do.
+    fn push_out(&self, partition: &mut Partition, limit: u64, count: usize) -> bool {
+        self.account(partition);
+        let share = (limit / self.partitions.count() as u64) as usize;
+        let fits = partition.state.memory_bytes() <= share
+            || self.entries_bytes.load(Ordering::Relaxed) <= limit
+            || partition.state.evict(share, count);
+        self.account(partition);
+        fits
+    }
+
+    /// Keeps the node within its memory budget as far as clean entries allow.
+    pub(crate) fn make_room(&self, partition: &mut Partition) {
+        if !self.push_out(partition, self.entries_kept_bytes(), 16)
             && !self.checkpoint_wanted.load(Ordering::Relaxed)
         {
             self.checkpoint_wanted.store(true, Ordering::Relaxed);
         }
     }
 
+    /// The same after a key was fetched: reading alone need not leave room for writes.
+    pub(crate) fn make_room_for_reading(&self, partition: &mut Partition) {
+        self.push_out(partition, self.entries_max_bytes() / 20 * 19, 16);
+    }
+
     fn room(&self, partition: &mut Partition) -> Room {
-        let limit = self.memory_limit();
-        if partition.state.memory_bytes() <= limit {
+        let limit = self.entries_max_bytes();
+        let share = (limit / self.partitions.count() as u64) as usize;
+        let is_over = |partition: &Partition| {
+            partition.state.memory_bytes() > share
+                && self.entries_bytes.load(Ordering::Relaxed) > limit
+        };
+        if !is_over(partition) {
             partition.pressed_since_us = None;
             return Room::Enough;
         }
-        partition.state.evict(self.memory_share(), EVICT_MAX);
-        if partition.state.memory_bytes() <= limit {
+        self.push_out(partition, self.entries_kept_bytes(), EVICT_MAX);
+        if !is_over(partition) {
             partition.pressed_since_us = None;
             return Room::Enough;
         }

@@ -9,6 +9,8 @@ pub(crate) struct Partition {
     pub(crate) state: State,
     /// Effects that the commit thread has not taken yet.
     pub(crate) pending: EffectBuffer,
+    /// Bytes of memory as they were last counted in the node's total.
+    pub(crate) counted_bytes: usize,
     /// Since when writes have found no memory here.
     pub(crate) pressed_since_us: Option<u64>,
     pub(crate) writes: u64,
@@ -31,6 +33,7 @@ impl Partitions {
         let mut partition = |number| Partition {
             state: make(number),
             pending: EffectBuffer::default(),
+            counted_bytes: 0,
             pressed_since_us: None,
             writes: 0,
             reads: 0,

@@ -164,6 +164,7 @@ impl Engine {
         {
             return executed;
         }
+        inner.wait_for_log(&numbers);
         let mut locked = Locked::new(inner, &numbers);
         let route = locked.route(inner);
         let changed_since = session.watched.iter().any(|watched| {

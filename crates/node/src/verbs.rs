@@ -5,7 +5,7 @@ use crate::execute::{Executed, Locked};
 use crate::session::Session;
 use crate::transaction::last_lsn;
 use thalweg_machine::{
-    Answer, CommandError, Lsn, NodeVerb, State, glob_matches, parse_u64, push_i64,
+    Answer, CommandError, Loaded, Lsn, NodeVerb, State, glob_matches, parse_u64, push_i64,
 };
 
 /// How a verb gets at the partitions: one lock at a time, or all of them held by a transaction.
@@ -176,18 +176,28 @@ impl Access<'_, '_> {
         let Some(store) = &inner.store else { return Ok((Vec::new(), next_partition)) };
         let count = count.max(64);
         let after = inner.loader.scan_position(at.position);
-        let keys = store
-            .keys_after(at.partition, after.as_deref(), count)
+        // Whether a version in the store has expired counts only where it is the newest.
+        let mut keys: Vec<(Vec<u8>, bool)> = Vec::new();
+        let mut visit = |key: &[u8], head: &[u8]| {
+            let expired = Loaded::head_expiry_ms(head).is_some_and(|at_ms| at_ms <= now_ms);
+            keys.push((key.to_vec(), expired));
+        };
+        store
+            .walk(at.partition, after.as_deref(), count, &mut visit)
             .map_err(|error| CommandError::text(error.to_string()))?;
         let next = match keys.last() {
-            Some(last) if keys.len() == count => {
+            Some((last, _)) if keys.len() == count => {
                 Some(Cursor { position: inner.loader.remember_scan(last), ..at })
             }
             _ => next_partition,
         };
         let live = self.with(inner, number, |state| {
-            let wanted = |key: &Vec<u8>| state.has_stored_key(key, now_ms, type_name);
-            keys.into_iter().filter(wanted).collect()
+            let wanted = |(key, expired): (Vec<u8>, bool)| {
+                let live = state.has_stored_key(&key, now_ms, type_name)
+                    && !(expired && state.is_cold(&key));
+                live.then_some(key)
+            };
+            keys.into_iter().filter_map(wanted).collect()
         });
         Ok((live.unwrap_or_default(), next))
     }

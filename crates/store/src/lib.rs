@@ -216,18 +216,32 @@ impl Store {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut keys = Vec::new();
+        self.walk(partition, after, limit, &mut |key, _| keys.push(key.to_vec()))?;
+        Ok(keys)
+    }
+
+    /// Gives keys of a partition after a given one, with their heads, in order; says how many.
+    pub fn walk(
+        &self,
+        partition: u16,
+        after: Option<&[u8]>,
+        limit: usize,
+        visit: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<usize, StoreError> {
         let start = match after {
             // The first key that is greater.
             Some(key) => tree_key(partition, HEAD, &[key, &[0]]),
             None => tree_key(partition, HEAD, &[]),
         };
         let end = tree_key(partition, HEAD + 1, &[]);
-        let mut keys = Vec::new();
+        let mut count = 0;
         for item in self.tree.range(start..end, NEWEST, None).take(limit) {
-            let name = item.key().map_err(self.failed("read"))?;
-            keys.push(name.get(PREFIX_BYTES..).unwrap_or_default().to_vec());
+            let (name, head) = item.into_inner().map_err(self.failed("read"))?;
+            visit(name.get(PREFIX_BYTES..).unwrap_or_default(), &head);
+            count += 1;
         }
-        Ok(keys)
+        Ok(count)
     }
 
     /// Writes a partition's changes and its mark, all or nothing. Heads in the order of their keys cost least.

@@ -27,7 +27,7 @@
 mod recovery;
 mod segment;
 
-use crate::batch::{Batch, Encoder};
+use crate::batch::{Batch, Encoder, PAYLOAD_MAX_BYTES};
 use crate::{Log, LogError, LogReport, Lsn};
 use parking_lot::Mutex;
 use segment::{Segment, SegmentHeader};
@@ -200,6 +200,10 @@ impl Log for LocalLog {
     fn append(&self, batches: &[Batch<'_>]) -> Result<(), LogError> {
         if self.poisoned.load(Ordering::Acquire) {
             return Err(LogError::Poisoned);
+        }
+        if batches.iter().any(|batch| batch.payload.len() > PAYLOAD_MAX_BYTES) {
+            // It could not be read back.
+            return Err(self.poison(std::io::Error::other("a batch is larger than the log takes")));
         }
         let mut guard = self.writer.lock();
         let writer = &mut *guard;

@@ -64,6 +64,12 @@ pub(super) fn recover(fs: &dyn Fs, directory: &Path) -> Result<Recovered, LogErr
             // A damaged batch in any but the last begun segment shows up here too: the next one's base position is
             // beyond this end.
             refuse_if_acknowledged(&segment, &path, found.position, &what)?;
+            if let Some(&next) = numbers.get(index + 1)
+                && is_begun(fs, directory, next)?
+            {
+                // Segments are made durable before the next one is begun.
+                return Err(LogError::Damaged { file: path, offset: segment.end, what });
+            }
             found.torn_bytes = cut(&segment, &path)?;
             tracing::warn!(
                 file = %path.display(), offset = segment.end, bytes = found.torn_bytes, reason = %what,
@@ -91,6 +97,13 @@ pub(super) fn replay_segment(
         }
         _ => Ok(()),
     }
+}
+
+/// Whether a segment has a header, so that the one before was complete.
+fn is_begun(fs: &dyn Fs, directory: &Path, number: u64) -> Result<bool, LogError> {
+    let path = directory.join(file_name(number));
+    let file = fs.open(&path).map_err(io_error("open", &path))?;
+    Ok(read_header(file.as_ref(), &path, true)?.is_some())
 }
 
 fn read_header(

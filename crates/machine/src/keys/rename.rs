@@ -7,6 +7,9 @@ use crate::execution::{Execution, Verdict};
 use crate::stream::{StreamId, fields_of, idempotency_of};
 use crate::table::Kind;
 
+/// A value's new name is written with the whole value, and what is written at once has a limit.
+const COPY_MAX_BYTES: usize = 768 << 20;
+
 /// RENAME key newkey
 pub(crate) fn rename(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
     let &[_, from, to] = args else { return Err(CommandError::SYNTAX.into()) };
@@ -47,7 +50,7 @@ pub(crate) fn copy(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
     let possible = cx.find(from).is_some() && (replace || cx.find(to).is_none());
     if possible {
         cx.check_sizes(to, 0)?;
-        copy_value(cx, from, to);
+        copy_value(cx, from, to)?;
     }
     cx.answer.integer(possible.into());
     Ok(())
@@ -56,16 +59,19 @@ pub(crate) fn copy(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
 fn move_value(cx: &mut Execution<'_>, from: &[u8], to: &[u8]) -> Result<(), CommandError> {
     cx.check_sizes(to, 0)?;
     if from != to {
-        copy_value(cx, from, to);
+        copy_value(cx, from, to)?;
         cx.emit(&Effect::Delete { key: from });
     }
     Ok(())
 }
 
-fn copy_value(cx: &mut Execution<'_>, from: &[u8], to: &[u8]) {
-    let Some(position) = cx.find(from) else { return };
+fn copy_value(cx: &mut Execution<'_>, from: &[u8], to: &[u8]) -> Result<(), CommandError> {
+    let Some(position) = cx.find(from) else { return Ok(()) };
     let state = cx.states.of(from);
-    let Some(entry) = state.entry(position) else { return };
+    let Some(entry) = state.entry(position) else { return Ok(()) };
+    if state.key_bytes(position) + cx.effects.bytes().len() > COPY_MAX_BYTES {
+        return Err(CommandError::new("the value is too large to be written in one piece"));
+    }
     let (kind, value) = (entry.kind(), entry.value().to_vec());
     let at_ms = state.expiry_ms(position);
     if cx.find(to).is_some() && kind != Kind::String {
@@ -75,7 +81,7 @@ fn copy_value(cx: &mut Execution<'_>, from: &[u8], to: &[u8]) {
         Kind::String => {
             let expiry = at_ms.map_or(PutExpiry::Never, PutExpiry::At);
             cx.emit(&Effect::Put { key: to, value: &value, expiry });
-            return;
+            return Ok(());
         }
         Kind::Hash => copy_hash(cx, from, position, to),
         Kind::Stream => copy_stream(cx, from, position, to),
@@ -83,6 +89,7 @@ fn copy_value(cx: &mut Execution<'_>, from: &[u8], to: &[u8]) {
     if let Some(at_ms) = at_ms {
         cx.emit(&Effect::Expire { key: to, at_ms });
     }
+    Ok(())
 }
 
 fn copy_hash(cx: &mut Execution<'_>, from: &[u8], position: u32, to: &[u8]) {

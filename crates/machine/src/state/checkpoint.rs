@@ -55,6 +55,12 @@ impl Loaded {
     pub fn head_has_elements(head: &[u8]) -> bool {
         head.first() != Some(&0)
     }
+
+    /// When a key with this head expires.
+    pub fn head_expiry_ms(head: &[u8]) -> Option<u64> {
+        let at_ms = u64::from_le_bytes(head.get(9..17)?.try_into().ok()?);
+        (at_ms > 0).then_some(at_ms)
+    }
 }
 
 impl State {
@@ -72,7 +78,23 @@ impl State {
 
     /// The store did not take what was collected, or only perhaps.
     pub fn abandon_storing(&mut self) {
-        self.residence.abandon_storing(self.last_lsn);
+        for key in self.residence.abandon_storing() {
+            match self.table.find(&key).and_then(|position| self.table.entry_mut(position)) {
+                // There again: the next checkpoint writes it anew, over whatever the store has.
+                Some(entry) if !entry.is_stored() => {
+                    entry.set_stored(true);
+                    entry.set_stored_elements(true);
+                    self.residence.stored += 1;
+                    self.residence.stored_hot += 1;
+                }
+                Some(_) => {}
+                None if self.residence.tombstones.contains_key(&key) => {}
+                None => {
+                    self.residence.stored += 1;
+                    self.residence.bury(&key, Tombstone { lsn: self.last_lsn, elements: true });
+                }
+            }
+        }
     }
 
     /// Deleted keys that the store still holds.
@@ -506,5 +528,24 @@ mod tests {
         assert!(!state.is_cold(b"key"));
         assert_eq!(state.key_count(), 1);
         assert_eq!(state.collect_deleted().len(), 1);
+    }
+
+    #[test]
+    fn a_key_that_came_back_while_the_store_failed_stays() {
+        let mut state = with_a_cold_key();
+        state.apply(1, &put(b"key", b"value"));
+        let _nothing_cleared = state.begin_storing();
+        state.apply(2, &Effect::Delete { key: b"key" });
+        state.apply(3, &put(b"key", b"again"));
+        state.abandon_storing();
+        for _ in 0..2 {
+            let cleared_lsn = state.begin_storing();
+            let mut changes = state.collect_deleted();
+            state.collect_changed(0, 100, &mut changes);
+            assert!(changes.iter().all(|change| change.head.is_some()), "{changes:?}");
+            state.stored(cleared_lsn, &changes);
+            state.end_storing();
+        }
+        assert_eq!(state.key_count(), 2);
     }
 }

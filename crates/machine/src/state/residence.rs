@@ -12,6 +12,8 @@ use std::collections::VecDeque;
 const ABSENT_MAX: usize = 4_096;
 /// How many of the entries that were fetched last stay in any case. More where a single command wants more.
 const ARRIVALS_MIN: usize = 1_024;
+/// And how many of them however large they are.
+const ARRIVALS_KEPT: usize = 16;
 
 /// A stored key that was deleted.
 #[derive(Clone, Copy)]
@@ -43,6 +45,8 @@ pub(crate) struct Residence {
     /// Entries that were fetched last. They stay for the command that asked for them, however small the budget: a key
     /// larger than the budget would otherwise be fetched and dropped for ever.
     arrivals: VecDeque<Position>,
+    /// How many of them were there at the last checkpoint.
+    old_arrivals: usize,
     /// What the largest command that waits has asked for, since the last checkpoint.
     expected_arrivals: usize,
 }
@@ -52,6 +56,7 @@ impl Residence {
     pub(super) fn note_arrival(&mut self, position: Position) {
         while self.arrivals.len() >= self.expected_arrivals.max(ARRIVALS_MIN) {
             self.arrivals.pop_front();
+            self.old_arrivals = self.old_arrivals.saturating_sub(1);
         }
         self.arrivals.push_back(position);
     }
@@ -61,8 +66,12 @@ impl Residence {
         self.expected_arrivals = self.expected_arrivals.max(count.saturating_mul(2));
     }
 
-    /// Whether an entry is among those that were fetched last.
-    pub(super) fn just_arrived(&self, position: Position) -> bool {
+    /// Whether an entry is among those that were fetched last. Far over the budget, only the very last ones count, or
+    /// those of a command that wants many.
+    pub(super) fn just_arrived(&self, position: Position, far_over_budget: bool) -> bool {
+        if far_over_budget && self.expected_arrivals == 0 {
+            return self.arrivals.iter().rev().take(ARRIVALS_KEPT).any(|&other| other == position);
+        }
         self.arrivals.contains(&position)
     }
 
@@ -107,17 +116,16 @@ impl Residence {
     pub(super) fn end_storing(&mut self) {
         self.storing = false;
         self.gone_while_storing = HashSet::default();
+        // Whoever asked for those that were there at the checkpoint before has had them by now, or asks again.
         self.expected_arrivals = 0;
+        self.arrivals.drain(..self.old_arrivals.min(self.arrivals.len()));
+        self.old_arrivals = self.arrivals.len();
     }
 
-    /// The store failed; whether it took anything is unknown.
-    pub(super) fn abandon_storing(&mut self, lsn: Lsn) {
+    /// The store failed; whether it took anything is unknown. Gives the keys that it may hold unknown to us.
+    pub(super) fn abandon_storing(&mut self) -> HashSet<Box<[u8]>> {
         self.storing = false;
-        for key in std::mem::take(&mut self.gone_while_storing) {
-            if self.tombstones.insert(key, Tombstone { lsn, elements: true }).is_none() {
-                self.stored += 1;
-            }
-        }
+        std::mem::take(&mut self.gone_while_storing)
     }
 
     /// A stored key was deleted.

@@ -137,7 +137,8 @@ pub(crate) fn xsetid(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
     if !rest.is_empty() {
         return Err(CommandError::SYNTAX.into());
     }
-    if stream.records.last_id().is_some_and(|top| last < top) {
+    // Redis lets the last ID go back to the top record. Ours never goes back: IDs are also how far the store is.
+    if last < stream.last {
         return Err(CommandError::new(
             "The ID specified in XSETID is smaller than the target stream top item",
         )

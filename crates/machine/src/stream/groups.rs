@@ -115,7 +115,10 @@ fn create(
     options: &[&[u8]],
 ) -> Verdict {
     let (make, read) = parse_options(options)?;
-    cx.check_sizes(key, group.len())?;
+    cx.check_sizes(key, 0)?;
+    if group.len() > cx.states.of(key).limits.field_max_bytes {
+        return Err(CommandError::new("the name of the consumer group is too long").into());
+    }
     match cx.find_stream(key)? {
         None if !make => return Err(MISSING_KEY.into()),
         Some(stream) if stream.groups.contains_key(group) => {

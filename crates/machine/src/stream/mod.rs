@@ -93,19 +93,26 @@ impl StreamObject {
     pub(crate) fn append(&mut self, id: StreamId, idempotency: &[u8], fields: &[u8]) {
         if id <= self.last && self.added > 0 {
             // Replay over a checkpoint that already has it.
+            self.remember(id, idempotency);
             return;
         }
         self.last = id;
         self.added += 1;
         if self.records.last_id().is_some_and(|top| id <= top) {
             // The same, where a replayed change of the counters had set them back.
+            self.remember(id, idempotency);
             return;
         }
         let mut blob = Vec::with_capacity(idempotency.len() + fields.len() + 2);
         put_bytes(&mut blob, idempotency);
         blob.extend_from_slice(fields);
         self.records.push(id, &blob);
-        if !idempotency.is_empty() {
+        self.remember(id, idempotency);
+    }
+
+    /// Puts a record's idempotency key into the window, if the record is there.
+    fn remember(&mut self, id: StreamId, idempotency: &[u8]) {
+        if !idempotency.is_empty() && self.records.get(id).is_some() {
             self.idempotency.insert(idempotency_hash(idempotency), id);
         }
     }
@@ -130,7 +137,9 @@ impl StreamObject {
     pub(crate) fn trim(&mut self, below: StreamId) {
         while let Some(first) = self.records.first_id().filter(|&first| first < below) {
             let max_deleted = self.max_deleted;
-            self.delete(first);
+            if !self.delete(first) {
+                return;
+            }
             // Trimming is not deleting: the counter is for holes in the middle.
             self.max_deleted = max_deleted;
         }

@@ -2,6 +2,7 @@
 
 use crate::support::{bulk, call};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use thalweg_machine::{PolicyName, Reply};
 use thalweg_node::{Durability, Engine, EngineSettings};
 
@@ -137,6 +138,31 @@ fn a_key_larger_than_the_budget_is_fetched_and_used() {
         assert_eq!(call(&engine, &format!("HGET large f{number}")), bulk(&value));
         call(&engine, &format!("SET other{number} {value}"));
     }
+}
+
+/// Nobody asks for these keys again: they must go all the same.
+#[test]
+fn keys_that_expire_on_disk_are_deleted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = Engine::open(small(folder.path(), PolicyName::S3Fifo)).expect("open");
+    for number in 0..100 {
+        call(&engine, &format!("SET key{number} v PX 200"));
+        call(&engine, &format!("SET lasting{number} v"));
+    }
+    engine.checkpoint().expect("checkpoint");
+    drop(engine);
+    std::thread::sleep(Duration::from_millis(250));
+    let engine = Engine::open(small(folder.path(), PolicyName::S3Fifo)).expect("open again");
+    assert_eq!(call(&engine, "KEYS key*").elements().len(), 0);
+    let patience = std::time::Instant::now() + Duration::from_secs(20);
+    while call(&engine, "DBSIZE") != Reply::Integer(100) {
+        assert!(std::time::Instant::now() < patience, "{:?} keys", call(&engine, "DBSIZE"));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    engine.checkpoint().expect("checkpoint");
+    drop(engine);
+    let engine = Engine::open(small(folder.path(), PolicyName::S3Fifo)).expect("open a third time");
+    assert_eq!(call(&engine, "DBSIZE"), Reply::Integer(100));
 }
 
 /// One command names more cold keys than the budget holds: they are all there when it runs.

@@ -3,6 +3,7 @@
 use crate::server::{Connection, Server};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// What is left of a connection: everything the node says until it closes.
@@ -189,5 +190,45 @@ fn a_pipeline_with_more_replies_than_the_buffer_holds_is_answered_whole() {
     connection.send(&b"*2\r\n$3\r\nGET\r\n$5\r\nlarge\r\n".repeat(40)).expect("send");
     for _ in 0..40 {
         assert_eq!(connection.reply().expect("an answer").len(), value.len());
+    }
+}
+
+/// Replies that are not wanted stay away also where the command had to wait, and the next ones are in step.
+#[test]
+fn unwanted_replies_of_waiting_commands_stay_away() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = Server::start(folder.path(), &["--checkpoint-log", "1MiB"]);
+    let mut connection = server.connect();
+    assert_eq!(connection.call("SET cold 41").expect("set"), "OK");
+    // Enough for a checkpoint; after the restart all keys are cold.
+    let value = "v".repeat(100_000);
+    for number in 0..40 {
+        assert_eq!(connection.call(&format!("SET large{number} {value}")).expect("set"), "OK");
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    drop(connection);
+    assert_eq!(server.terminate(), Some(0));
+    let server = Server::start(folder.path(), &[]);
+    let mut connection = server.connect();
+    connection
+        .send(b"CLIENT REPLY SKIP\r\nINCR cold\r\nGET cold\r\nCLIENT REPLY SKIP\r\n")
+        .expect("send");
+    connection.send(b"XREAD BLOCK 50 STREAMS nothing $\r\nECHO next\r\n").expect("send");
+    assert_eq!(connection.reply().expect("a reply"), "42");
+    assert_eq!(connection.reply().expect("a reply"), "next");
+}
+
+/// A client that has closed its side after sending still gets every reply, however slowly it reads.
+#[test]
+fn a_client_that_has_closed_its_side_is_answered_whole() {
+    let server = Server::start(Path::new("memory"), &["--output-max", "1MiB"]);
+    let mut connection = server.connect();
+    let value = "v".repeat(10_000);
+    assert_eq!(connection.call(&format!("SET large {value}")).expect("set"), "OK");
+    let commands = "GET large\r\n".repeat(20_000);
+    connection.send(commands.as_bytes()).expect("send");
+    connection.stream.shutdown(std::net::Shutdown::Write).expect("close our side");
+    for number in 0..20_000 {
+        assert_eq!(connection.reply().expect("a reply").len(), 10_000, "reply {number}");
     }
 }

@@ -208,7 +208,9 @@ impl EventLoop {
         if let Some(started) = timed {
             self.after_timed(connection, args, started);
         }
-        self.apply_reply_mode(connection, mark);
+        if connection.is_ready() {
+            self.apply_reply_mode(connection, mark);
+        }
         gate
     }
 

@@ -299,8 +299,9 @@ impl EventLoop {
         let mut flags = epoll::EventFlags::empty();
         if wants_read {
             flags |= epoll::EventFlags::IN;
-        } else if !connection.ended {
-            // Nothing is read, but a client that goes away must be noticed.
+        } else if !connection.ended && matches!(connection.state, State::Blocked { .. }) {
+            // Nothing is read, but a client that goes away must be noticed. (Not elsewhere: one that has closed only its
+            // side still gets the replies to what it has sent.)
             flags |= epoll::EventFlags::RDHUP;
         }
         if wants_write {

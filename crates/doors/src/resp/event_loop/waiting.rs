@@ -125,6 +125,9 @@ impl EventLoop {
             blocked @ State::Blocked { .. } => {
                 connection.state = blocked;
                 let gate = self.retry_blocked(token, &mut connection, before);
+                if connection.is_ready() {
+                    self.apply_reply_mode(&mut connection, before);
+                }
                 self.note_output(&mut connection, before, gate, 1);
             }
         }
@@ -146,6 +149,7 @@ impl EventLoop {
             let before = connection.output.bytes.len();
             let resp3 = connection.peer.resp3;
             RespWriter::new(&mut connection.output.bytes, resp3).null_array();
+            self.apply_reply_mode(&mut connection, before);
             self.note_output(&mut connection, before, 0, 1);
             if !connection.input.is_empty() {
                 self.process_input(token, &mut connection);
