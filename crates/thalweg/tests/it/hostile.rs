@@ -201,8 +201,9 @@ fn unwanted_replies_of_waiting_commands_stay_away() {
     let mut connection = server.connect();
     assert_eq!(connection.call("SET cold 41").expect("set"), "OK");
     // Enough for a checkpoint; after the restart all keys are cold.
-    let value = "v".repeat(100_000);
-    for number in 0..40 {
+    let mixed = |number: u64| number.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (number << 31);
+    let value: String = (0..3_000).map(|number| format!("{:016x}", mixed(number))).collect();
+    for number in 0..60 {
         assert_eq!(connection.call(&format!("SET large{number} {value}")).expect("set"), "OK");
     }
     std::thread::sleep(Duration::from_millis(500));

@@ -33,7 +33,8 @@ const SMALL: [&str; 8] = [
 #[test]
 fn nothing_acknowledged_is_lost_and_nothing_appears_twice() {
     let folder = tempfile::tempdir().expect("a folder");
-    survive(folder.path(), times("THALWEG_TEST_KILLS", 200), Server::kill);
+    let kill = |server: &mut Server, _dead: &AtomicBool| server.kill();
+    survive(folder.path(), times("THALWEG_TEST_KILLS", 200), kill);
 }
 
 /// How often something is done: what a variable of the environment says, or a number.
@@ -42,29 +43,28 @@ pub(crate) fn times(variable: &str, unless_told: u64) -> u64 {
 }
 
 /// Starts a node again and again, lets writers write for a moment, ends it in a cruel way, and looks whether all is
-/// there.
-pub(crate) fn survive(data: &Path, rounds: u64, mut end: impl FnMut(&mut Server)) {
+/// there. `end` may say that the node is dead before it is: what is acknowledged later does not count.
+pub(crate) fn survive(data: &Path, rounds: u64, mut end: impl FnMut(&mut Server, &AtomicBool)) {
     let mut ledgers = vec![Ledger::default(); WRITERS];
     let mut random = 0x2545_F491_4F6C_DD1Du64;
     for round in 0..rounds {
         let mut server = Server::start(data, &SMALL);
         check(&server, &ledgers, round);
-        let stop = AtomicBool::new(false);
-        let (address, stop) = (server.resp, &stop);
+        let dead = AtomicBool::new(false);
+        let (address, dead) = (server.resp, &dead);
         ledgers = std::thread::scope(|scope| {
             let writers: Vec<_> = ledgers
                 .drain(..)
                 .enumerate()
                 .map(|(writer, ledger)| {
-                    scope.spawn(move || write(Connection::open(address), writer, ledger, stop))
+                    scope.spawn(move || write(Connection::open(address), writer, ledger, dead))
                 })
                 .collect();
             random ^= random << 13;
             random ^= random >> 7;
             random ^= random << 17;
             std::thread::sleep(Duration::from_millis(20 + random % 120));
-            end(&mut server);
-            stop.store(true, Ordering::SeqCst);
+            end(&mut server, dead);
             writers.into_iter().map(|writer| writer.join().expect("a writer")).collect()
         });
     }
@@ -79,14 +79,14 @@ fn write(
     mut connection: Connection,
     writer: usize,
     mut ledger: Ledger,
-    stop: &AtomicBool,
+    dead: &AtomicBool,
 ) -> Ledger {
     // Where the node is: it may have taken what it never acknowledged.
     let Ok(counter) = connection.call(&format!("GET counter:{writer}")) else { return ledger };
     let mut next = counter.parse().unwrap_or(0u64) + 1;
     ledger.acknowledged = next - 1;
     ledger.sent = ledger.acknowledged;
-    while !stop.load(Ordering::SeqCst) {
+    loop {
         let batch = 8;
         let mut bytes = Vec::new();
         for number in next..next + batch {
@@ -108,6 +108,7 @@ fn write(
                 }
             }
             match connection.reply() {
+                Ok(_) if dead.load(Ordering::SeqCst) => return ledger,
                 Ok(reply) if reply.starts_with(&format!("[{number} OK ")) => {
                     ledger.acknowledged = number
                 }
@@ -121,7 +122,6 @@ fn write(
         }
         next += batch;
     }
-    ledger
 }
 
 fn check(server: &Server, ledgers: &[Ledger], round: u64) {
