@@ -20,6 +20,10 @@ pub(crate) fn open(fs: &SimulatedFs) -> Result<LocalLog, LogError> {
     LocalLog::open(Arc::new(fs.clone()), settings())
 }
 
+pub(crate) fn open_with(fs: &SimulatedFs, segment_bytes: u64) -> Result<LocalLog, LogError> {
+    LocalLog::open(Arc::new(fs.clone()), LocalLogSettings { segment_bytes, ..settings() })
+}
+
 /// A payload that says which LSN it belongs to and has a length of its own.
 pub(crate) fn payload(lsn: u64) -> Vec<u8> {
     let length = 40 + (lsn.wrapping_mul(2_654_435_761) % 900) as usize;
