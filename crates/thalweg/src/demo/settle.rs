@@ -6,7 +6,7 @@ use crate::client::{Client, Reply, put_command};
 use anyhow::{Context, bail};
 use foldhash::HashMap;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Records of a lane that are settled as one.
 const BATCH: &[u8] = b"4096";
@@ -26,7 +26,7 @@ struct Settler {
 
 /// Settles until every order is settled.
 pub(super) fn run(board: &Board, orders: u64) -> anyhow::Result<()> {
-    let mut settler = connect(board)?;
+    let mut settler = connect_patiently(board)?;
     let mut steps = 0u64;
     loop {
         match settler.step() {
@@ -46,8 +46,7 @@ pub(super) fn run(board: &Board, orders: u64) -> anyhow::Result<()> {
                     return Err(error);
                 }
                 board.reconnects.fetch_add(1, Ordering::Relaxed);
-                settler = connect(board)?;
-                board.settled.store(settler.committed()?, Ordering::SeqCst);
+                settler = connect_patiently(board)?;
             }
         }
     }
@@ -57,10 +56,24 @@ fn settled_all(board: &Board, orders: u64) -> bool {
     board.producers_done.load(Ordering::SeqCst) && board.settled.load(Ordering::SeqCst) >= orders
 }
 
+/// Connects as soon as there is a node that answers: one that is being killed may still take a connection.
+fn connect_patiently(board: &Board) -> anyhow::Result<Settler> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match connect(board) {
+            Ok(settler) => return Ok(settler),
+            Err(error) if Instant::now() > deadline => return Err(error),
+            Err(_) => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}
+
 /// Connects, and takes over from what was committed.
 fn connect(board: &Board) -> anyhow::Result<Settler> {
     let address = *board.resp.read();
-    let mut client = Client::connect_patiently(address, PATIENCE)?;
+    let mut client = Client::connect(address)?;
+    let count = client.call(&[b"GET", b"settler:count"])?.text().parse().unwrap_or(0);
+    board.settled.store(count, Ordering::SeqCst);
     let mut offsets = vec!["0-0".to_owned(); LANES];
     let found = client.call(&[b"HGETALL", b"settler:offsets"])?;
     for pair in found.elements().chunks(2) {
@@ -83,11 +96,6 @@ fn connect(board: &Board) -> anyhow::Result<Settler> {
 }
 
 impl Settler {
-    /// How many orders are settled, as the node has it.
-    fn committed(&mut self) -> anyhow::Result<u64> {
-        Ok(self.client.call(&[b"GET", b"settler:count"])?.text().parse().unwrap_or(0))
-    }
-
     /// Reads what is new and settles it; gives how many orders that were.
     fn step(&mut self) -> anyhow::Result<u64> {
         let keys: Vec<String> = (0..LANES).map(lane_key).collect();
