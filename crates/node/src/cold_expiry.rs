@@ -48,7 +48,9 @@ impl ColdExpiry {
             Ok(count) if count == STEP_HEADS => last,
             Ok(_) => None,
             Err(error) => {
-                tracing::error!(%error, "expired keys on disk are not being looked for");
+                tracing::error!(%error, "expired keys on disk could not be looked for");
+                // Unknown is not none: the next walk tries again.
+                self.found_any = true;
                 None
             }
         };

@@ -2,6 +2,7 @@
 
 use super::parse::{FrameLimits, Parser};
 use crate::shared::{Client, DoorSettings};
+use rustix::event::epoll;
 use std::collections::VecDeque;
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -27,8 +28,8 @@ pub(super) struct Connection {
     pub(super) at_gate: bool,
     /// The last time it came with many commands at once.
     pub(super) bulk: bool,
-    pub(super) wants_read: bool,
-    pub(super) wants_write: bool,
+    /// What epoll was told to look for.
+    pub(super) watched: epoll::EventFlags,
     pub(super) active_us: u64,
 }
 
@@ -129,8 +130,7 @@ impl Connection {
             closing: false,
             at_gate: false,
             bulk: false,
-            wants_read: true,
-            wants_write: false,
+            watched: epoll::EventFlags::IN,
             active_us: 0,
         }
     }

@@ -193,13 +193,12 @@ fn a_pipeline_with_more_replies_than_the_buffer_holds_is_answered_whole() {
     }
 }
 
-/// Replies that are not wanted stay away also where the command had to wait, and the next ones are in step.
-#[test]
-fn unwanted_replies_of_waiting_commands_stay_away() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut server = Server::start(folder.path(), &["--checkpoint-log", "1MiB"]);
+/// A node whose keys are all on disk only: `cold` is 41, and `stream` has a record.
+fn with_cold_keys(folder: &Path) -> Server {
+    let mut server = Server::start(folder, &["--checkpoint-log", "1MiB"]);
     let mut connection = server.connect();
     assert_eq!(connection.call("SET cold 41").expect("set"), "OK");
+    assert_eq!(connection.call("XADD stream 1-1 n 1").expect("xadd"), "1-1");
     // Enough for a checkpoint; after the restart all keys are cold.
     let mixed = |number: u64| number.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (number << 31);
     let value: String = (0..3_000).map(|number| format!("{:016x}", mixed(number))).collect();
@@ -209,7 +208,38 @@ fn unwanted_replies_of_waiting_commands_stay_away() {
     std::thread::sleep(Duration::from_millis(500));
     drop(connection);
     assert_eq!(server.terminate(), Some(0));
-    let server = Server::start(folder.path(), &[]);
+    Server::start(folder, &[])
+}
+
+/// Its command waited for a key first, and then for a record: the connection must not stay for ever.
+#[test]
+fn a_client_that_leaves_while_its_command_waits_is_noticed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = with_cold_keys(folder.path());
+    let mut leaving = server.connect();
+    leaving.send(b"XREAD BLOCK 0 STREAMS stream $\r\n").expect("send");
+    let mut connection = server.connect();
+    let mut wait_for = |line: &str| {
+        let patience = Instant::now() + Duration::from_secs(10);
+        loop {
+            let info = connection.call("INFO clients").expect("info");
+            if info.contains(line) {
+                return;
+            }
+            assert!(Instant::now() < patience, "no {line} in {info}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    wait_for("blocked_clients:1");
+    drop(leaving);
+    wait_for("connected_clients:1\r\n");
+}
+
+/// Replies that are not wanted stay away also where the command had to wait, and the next ones are in step.
+#[test]
+fn unwanted_replies_of_waiting_commands_stay_away() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = with_cold_keys(folder.path());
     let mut connection = server.connect();
     connection
         .send(b"CLIENT REPLY SKIP\r\nINCR cold\r\nGET cold\r\nCLIENT REPLY SKIP\r\n")

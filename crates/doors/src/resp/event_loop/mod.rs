@@ -291,11 +291,6 @@ impl EventLoop {
         let wants_read =
             connection.is_ready() && !connection.ended && !connection.closing && !throttled;
         let wants_write = connection.output.sent < connection.output.ready;
-        if (wants_read, wants_write) == (connection.wants_read, connection.wants_write) {
-            return;
-        }
-        connection.wants_read = wants_read;
-        connection.wants_write = wants_write;
         let mut flags = epoll::EventFlags::empty();
         if wants_read {
             flags |= epoll::EventFlags::IN;
@@ -307,6 +302,10 @@ impl EventLoop {
         if wants_write {
             flags |= epoll::EventFlags::OUT;
         }
+        if flags == connection.watched {
+            return;
+        }
+        connection.watched = flags;
         let data = epoll::EventData::new_u64(token);
         if let Err(error) = epoll::modify(&self.epoll, &connection.stream, data, flags) {
             tracing::warn!(%error, "a connection could not be watched");
