@@ -6,7 +6,9 @@ pub mod http;
 pub mod resp;
 mod shared;
 mod slowlog;
+mod sql;
 mod stats;
 
 pub use shared::{DoorError, DoorSettings, Shared};
+pub use sql::{BulkAppended, SqlAnswer, SqlFault, SqlService};
 pub use stats::{Snapshot, TrafficStats};

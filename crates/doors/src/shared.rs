@@ -1,12 +1,13 @@
 //! What all doors of a node share: settings, clients, figures.
 
 use crate::slowlog::SlowLog;
+use crate::sql::SqlService;
 use crate::stats::TrafficStats;
 use foldhash::HashMap;
 use parking_lot::{Mutex, RwLock};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use thalweg_node::Engine;
 
@@ -97,6 +98,8 @@ pub struct Shared {
     /// No new connections; those that are there end when their replies are out.
     pub(crate) draining: AtomicBool,
     pub(crate) resp_address: RwLock<Option<SocketAddr>>,
+    /// Who answers SQL, once there is somebody.
+    pub(crate) sql: OnceLock<Arc<dyn SqlService>>,
 }
 
 /// A connected client, as others see it.
@@ -134,6 +137,7 @@ impl Shared {
             run_id,
             draining: AtomicBool::new(false),
             resp_address: RwLock::new(None),
+            sql: OnceLock::new(),
         })
     }
 
@@ -151,6 +155,21 @@ impl Shared {
         change(Arc::make_mut(&mut settings));
         self.slow_log.lock().resize(settings.slow_log_max);
         self.settings_version.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Says who answers SQL. The first one stays.
+    pub fn set_sql(&self, service: Arc<dyn SqlService>) {
+        self.sql.get_or_init(|| service);
+    }
+
+    /// The connections of the RESP door: number, address, since when (milliseconds since 1970), name.
+    pub fn client_rows(&self) -> Vec<(u64, String, u64, String)> {
+        let clients = self.clients.lock();
+        let rows = clients.values().map(|client| {
+            let name = String::from_utf8_lossy(&client.name.lock()).into_owned();
+            (client.id, client.address.clone(), client.since_ms, name)
+        });
+        rows.collect()
     }
 
     /// Stops taking connections; those that are there end when their replies are out.

@@ -4,6 +4,7 @@ use crate::effect::{Effect, PutExpiry};
 use crate::error::CommandError;
 use crate::execution::Execution;
 use crate::state::Lsn;
+use crate::stream::{StreamId, fields_of};
 use crate::table::Kind;
 
 /// A string as it is now.
@@ -70,6 +71,38 @@ impl Execution<'_> {
             version: entry.lsn,
             expires_at_ms,
         }))
+    }
+
+    /// Visits a stream's records above an ID, with their packed fields, until the visitor has had enough. Gives the
+    /// stream's last ID ever, or nothing where there is no such stream.
+    pub fn visit_records(
+        &mut self,
+        key: &[u8],
+        after: StreamId,
+        visit: &mut dyn FnMut(StreamId, &[u8]) -> bool,
+    ) -> Result<Option<StreamId>, CommandError> {
+        let Some(stream) = self.find_stream(key)? else { return Ok(None) };
+        if let Some(start) = after.next() {
+            for (id, blob) in stream.records.iter_from(start) {
+                if !visit(id, fields_of(blob)) {
+                    break;
+                }
+            }
+        }
+        Ok(Some(stream.last))
+    }
+
+    /// Visits all fields of a hash. Gives false where there is no such key.
+    pub fn visit_fields(
+        &mut self,
+        key: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<bool, CommandError> {
+        let Some(hash) = self.find_hash(key)? else { return Ok(false) };
+        for (field, value) in hash.iter() {
+            visit(field, value);
+        }
+        Ok(true)
     }
 
     /// Writes a string if a condition holds.

@@ -54,7 +54,11 @@ impl Engine {
         self.enter(key, |execution| Ok(execution.delete_key(key, condition)))
     }
 
-    fn enter<T>(&self, key: &[u8], work: impl FnOnce(&mut Execution<'_>) -> T) -> Entered<T> {
+    pub(crate) fn enter<T>(
+        &self,
+        key: &[u8],
+        work: impl FnOnce(&mut Execution<'_>) -> T,
+    ) -> Entered<T> {
         let inner = &self.inner;
         let mut guard = inner.lock_with_room(inner.partitions.of(key));
         if guard.state.is_cold(key) {

@@ -19,6 +19,7 @@
 
 mod checkpoint;
 mod cold_expiry;
+mod collections;
 mod engine;
 mod entries;
 mod error;
@@ -36,6 +37,7 @@ mod transaction;
 mod verbs;
 mod waiters;
 
+pub use collections::{Packed, RecordBlock};
 pub use engine::{Engine, Listener};
 pub use entries::Entered;
 pub use error::EngineError;

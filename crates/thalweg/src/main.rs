@@ -6,6 +6,7 @@ mod demo;
 mod random;
 mod serve;
 mod settings;
+mod sql;
 
 use clap::{Parser, Subcommand};
 

@@ -1,12 +1,15 @@
 //! `thalweg serve`: a node with its doors, until a signal ends it.
 
 use crate::settings::ServeArgs;
+use crate::sql::Service;
 use anyhow::Context;
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 use thalweg_doors::Shared;
 use thalweg_doors::resp::RespDoor;
 use thalweg_node::{Engine, Health};
+use thalweg_query::{Database, PgDoor, PgSettings};
 
 /// How long connections have to take their last replies.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
@@ -22,6 +25,28 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
         tracing::info!(recovery_ms, "recovered");
     }
     let shared = Shared::new(engine.clone(), settings.doors);
+    let sql_runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(settings.sql.threads.max(2))
+        .thread_name("thalweg-sql")
+        .enable_all()
+        .build()
+        .context("start the threads for SQL")?;
+    let sources = crate::sql::sources(&shared, args.describe());
+    let handle = sql_runtime.handle().clone();
+    let database =
+        Database::open(engine.clone(), settings.sql, sources, handle).context("open SQL")?;
+    shared.set_sql(Arc::new(Service(database.clone())));
+    let postgres = match settings.postgres {
+        Some(address) => {
+            let pg = PgSettings {
+                address,
+                password: shared.settings().password.clone(),
+                connections_max: shared.settings().connections_max,
+            };
+            Some(sql_runtime.block_on(PgDoor::open(database.clone(), pg))?)
+        }
+        None => None,
+    };
     let resp = RespDoor::open(shared.clone(), settings.resp, settings.threads)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -35,12 +60,17 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
         }
         None => None,
     };
+    if let Some(postgres) = &postgres {
+        announce("postgres", &format!("{}", postgres.address()));
+    }
     announce("resp", &format!("{}", resp.address()));
     if let Some(http) = &http {
         announce("http", &format!("http://{}/", http.address()));
     }
     let outcome = runtime.block_on(wait_for_end(&engine));
     resp.close(DRAIN_PATIENCE);
+    database.close();
+    sql_runtime.shutdown_timeout(Duration::from_secs(1));
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
 }

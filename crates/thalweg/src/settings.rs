@@ -3,15 +3,16 @@
 
 use anyhow::{Context, bail};
 use clap::Args;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use thalweg_base::units::{parse_bytes, parse_duration_ms};
 use thalweg_doors::DoorSettings;
 use thalweg_node::{Durability, EngineSettings, Place};
+use thalweg_query::SqlSettings;
 
 /// Settings as given; what is missing comes from the file, then from the defaults.
-#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[derive(Args, Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct ServeArgs {
     /// Directory for the data, or `memory` to keep nothing [default: ./thalweg-data]
@@ -23,6 +24,9 @@ pub(crate) struct ServeArgs {
     /// Address of the HTTP door and the dashboard; `off` for none [default: 127.0.0.1:7380]
     #[arg(long, env = "THALWEG_HTTP")]
     pub(crate) http: Option<String>,
+    /// Address of the Postgres door; `off` for none [default: 127.0.0.1:7432]
+    #[arg(long, env = "THALWEG_POSTGRES")]
+    pub(crate) postgres: Option<String>,
     /// When a reply may leave: `sync` (after fdatasync), `interval` (after write), `none` [default: sync]
     #[arg(long, env = "THALWEG_DURABILITY")]
     pub(crate) durability: Option<String>,
@@ -32,6 +36,12 @@ pub(crate) struct ServeArgs {
     /// Memory for entries, filters and caches; other keys are on disk only [default: 6/10 of the machine's]
     #[arg(long, env = "THALWEG_MEMORY_MAX")]
     pub(crate) memory_max: Option<String>,
+    /// Memory for SQL queries, all of them together [default: a fifth of --memory-max]
+    #[arg(long, env = "THALWEG_SQL_MEMORY_MAX")]
+    pub(crate) sql_memory_max: Option<String>,
+    /// How often a materialized view writes its checkpoint [default: 5s]
+    #[arg(long, env = "THALWEG_VIEW_CHECKPOINT")]
+    pub(crate) view_checkpoint: Option<String>,
     /// Which entries leave memory first: `s3-fifo`, `lru`, `lfu`, `fifo` [default: s3-fifo]
     #[arg(long, env = "THALWEG_EVICTION")]
     pub(crate) eviction: Option<String>,
@@ -80,6 +90,8 @@ pub(crate) struct Settings {
     pub(crate) doors: DoorSettings,
     pub(crate) resp: SocketAddr,
     pub(crate) http: Option<SocketAddr>,
+    pub(crate) postgres: Option<SocketAddr>,
+    pub(crate) sql: SqlSettings,
     pub(crate) threads: usize,
 }
 
@@ -93,15 +105,37 @@ impl ServeArgs {
         given.check()
     }
 
+    /// Every setting: its name, its value or default, and what it does. For `sys.settings`.
+    pub(crate) fn describe(&self) -> Vec<[String; 3]> {
+        let values = serde_json::to_value(self).unwrap_or_default();
+        let command = Self::augment_args(clap::Command::new("serve"));
+        let describe = |argument: &clap::Arg| {
+            let name = argument.get_long()?.to_owned();
+            let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+            let (help, default) = help.split_once(" [default: ").unwrap_or((&help, ""));
+            let value = match values.get(&name) {
+                Some(serde_json::Value::String(_)) if name == "password" => "(set)".to_owned(),
+                Some(serde_json::Value::String(text)) => text.clone(),
+                Some(serde_json::Value::Number(number)) => number.to_string(),
+                _ => default.trim_end_matches(']').to_owned(),
+            };
+            Some([name, value, help.to_owned()])
+        };
+        command.get_arguments().filter_map(describe).collect()
+    }
+
     /// These settings; where they say nothing, the other ones.
     fn over(self, file: Self) -> Self {
         Self {
             data: self.data.or(file.data),
             resp: self.resp.or(file.resp),
             http: self.http.or(file.http),
+            postgres: self.postgres.or(file.postgres),
             durability: self.durability.or(file.durability),
             sync_interval: self.sync_interval.or(file.sync_interval),
             memory_max: self.memory_max.or(file.memory_max),
+            sql_memory_max: self.sql_memory_max.or(file.sql_memory_max),
+            view_checkpoint: self.view_checkpoint.or(file.view_checkpoint),
             eviction: self.eviction.or(file.eviction),
             threads: self.threads.or(file.threads),
             partitions: self.partitions.or(file.partitions),
@@ -159,7 +193,12 @@ impl ServeArgs {
             "off" => None,
             text => Some(address(text, "--http")?),
         };
-        for (door, address) in [("--resp", Some(resp)), ("--http", http)] {
+        let postgres = match self.postgres.as_deref().unwrap_or("127.0.0.1:7432") {
+            "off" => None,
+            text => Some(address(text, "--postgres")?),
+        };
+        let doors_open = [("--resp", Some(resp)), ("--http", http), ("--postgres", postgres)];
+        for (door, address) in doors_open {
             if let Some(address) = address.filter(|address| !address.ip().is_loopback())
                 && doors.password.is_none()
             {
@@ -169,10 +208,23 @@ impl ServeArgs {
                 );
             }
         }
+        let mut sql = SqlSettings {
+            folder: match &engine.place {
+                Place::Directory(path) => Some(path.clone()),
+                Place::Memory => None,
+            },
+            memory_max_bytes: usize::try_from(engine.memory_max_bytes / 5)?,
+            ..SqlSettings::default()
+        };
+        size(&self.sql_memory_max, "--sql-memory-max", &mut sql.memory_max_bytes)?;
+        if let Some(interval) = &self.view_checkpoint {
+            sql.checkpoint_interval_ms =
+                parse_duration_ms(interval).context("--view-checkpoint")?.max(10);
+        }
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         // A loop for every processor makes them fight with the commit thread: more CPU for each request, no more of them.
         let threads = self.threads.unwrap_or(processors - 1).clamp(1, 256);
-        Ok(Settings { engine, doors, resp, http, threads })
+        Ok(Settings { engine, doors, resp, http, postgres, sql, threads })
     }
 }
 

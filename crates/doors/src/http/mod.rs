@@ -7,6 +7,7 @@ mod gate;
 mod metrics;
 mod openapi;
 mod problem;
+mod sql;
 mod streams;
 
 use crate::shared::{DoorError, Shared};
@@ -74,7 +75,8 @@ fn router(door: Door) -> Router {
     let body_max_bytes = door.shared.settings().body_max_bytes;
     let guarded = Router::new()
         .route("/data/{*key}", get(data::get).put(data::put).post(data::post).delete(data::delete))
-        .route("/streams/{name}", get(streams::read).post(streams::append))
+        .route("/streams/{name}", get(streams::read).post(streams::append).put(sql::declare))
+        .route("/sql", get(sql::get).post(sql::post))
         .route("/metrics", get(metrics::metrics))
         .route("/", get(dashboard::page))
         .route("/dashboard/events", get(dashboard::events))

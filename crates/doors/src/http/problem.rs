@@ -19,6 +19,10 @@ impl Problem {
         Self { status, detail: detail.into(), code: None }
     }
 
+    pub(crate) fn coded(status: StatusCode, detail: String, code: &'static str) -> Self {
+        Self { status, detail, code: Some(code) }
+    }
+
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }

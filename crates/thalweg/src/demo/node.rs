@@ -102,6 +102,7 @@ fn spawn(
         .arg("--data")
         .arg(data)
         .args(["--durability", durability, "--resp", resp, "--http", http])
+        .args(["--postgres", "127.0.0.1:0"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()

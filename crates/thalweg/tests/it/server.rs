@@ -12,13 +12,22 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) resp: SocketAddr,
     pub(crate) http: String,
+    pub(crate) postgres: Option<SocketAddr>,
 }
 
 impl Server {
     /// A node on a data directory, on ports that the system picks.
     pub(crate) fn start(data: &Path, more: &[&str]) -> Self {
         let mut child = Command::new(PROGRAM)
-            .args(["serve", "--resp", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+            .args([
+                "serve",
+                "--resp",
+                "127.0.0.1:0",
+                "--http",
+                "127.0.0.1:0",
+                "--postgres",
+                "127.0.0.1:0",
+            ])
             .arg("--data")
             .arg(data)
             .args(more)
@@ -28,10 +37,11 @@ impl Server {
             .spawn()
             .expect("start the node");
         let out = child.stdout.take().expect("its output");
-        let (mut resp, mut http) = (None, None);
+        let (mut resp, mut http, mut postgres) = (None, None, None);
         for line in BufReader::new(out).lines() {
             let line = line.expect("text");
             match line.split_whitespace().collect::<Vec<_>>().as_slice() {
+                ["ready", "postgres", address] => postgres = address.parse().ok(),
                 ["ready", "resp", address] => resp = address.parse().ok(),
                 ["ready", "http", address] => {
                     http = Some((*address).trim_end_matches('/').to_owned())
@@ -39,7 +49,7 @@ impl Server {
                 _ => {}
             }
             if let (Some(resp), Some(http)) = (resp, &http) {
-                return Self { child, resp, http: http.clone() };
+                return Self { child, resp, http: http.clone(), postgres };
             }
         }
         panic!("the node ended before it was ready: {:?}", child.wait());

@@ -13,7 +13,11 @@ const EDGES: &[(&str, &[&str])] = &[
     ("thalweg-store", &["thalweg-base"]),
     ("thalweg-node", &["thalweg-base", "thalweg-log", "thalweg-machine", "thalweg-store"]),
     ("thalweg-doors", &["thalweg-base", "thalweg-machine", "thalweg-node"]),
-    ("thalweg", &["thalweg-base", "thalweg-doors", "thalweg-machine", "thalweg-node"]),
+    ("thalweg-query", &["thalweg-base", "thalweg-machine", "thalweg-node"]),
+    (
+        "thalweg",
+        &["thalweg-base", "thalweg-doors", "thalweg-machine", "thalweg-node", "thalweg-query"],
+    ),
 ];
 
 /// Longer files are places to ask whether they hold two things.

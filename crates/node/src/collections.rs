@@ -1,0 +1,133 @@
+//! Bulk reading of streams and hashes, for SQL and embedded use: a block of records or fields at a time, copied under the
+//! partition's lock and looked at outside of it.
+
+use crate::engine::Engine;
+use crate::entries::Entered;
+use crate::error::EngineError;
+use thalweg_machine::{CommandError, StreamId};
+
+/// Pieces of bytes, one after the other.
+#[derive(Debug, Default)]
+pub struct Packed {
+    ends: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl Packed {
+    fn push(&mut self, piece: &[u8]) {
+        self.bytes.extend_from_slice(piece);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// How many bytes the pieces have together.
+    pub fn byte_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The pieces, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| self.bytes.get(start..end).unwrap_or_default())
+    }
+
+    /// Replaces the pieces by these.
+    pub fn set<'a>(&mut self, pieces: impl IntoIterator<Item = &'a [u8]>) {
+        self.clear();
+        for piece in pieces {
+            self.push(piece);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.ends.clear();
+        self.bytes.clear();
+    }
+}
+
+/// A run of a stream's records.
+#[derive(Debug, Default)]
+pub struct RecordBlock {
+    /// The records' IDs, ascending.
+    pub ids: Vec<StreamId>,
+    /// Each record's fields, as [`thalweg_machine::unpack_fields`] reads them.
+    pub fields: Packed,
+    /// The stream's last ID ever.
+    pub last: StreamId,
+}
+
+impl RecordBlock {
+    /// Records in the block.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// The records with their packed fields.
+    pub fn iter(&self) -> impl Iterator<Item = (StreamId, &[u8])> {
+        self.ids.iter().copied().zip(self.fields.iter())
+    }
+}
+
+impl Engine {
+    /// Reads a stream's records above an ID into a block: at most so many, and no more once the block holds so many
+    /// bytes. A stream that does not exist has none.
+    pub fn read_records(
+        &self,
+        key: &[u8],
+        after: StreamId,
+        records_max: usize,
+        bytes_max: usize,
+        block: &mut RecordBlock,
+    ) -> Entered<Result<(), CommandError>> {
+        self.enter(key, |execution| {
+            block.ids.clear();
+            block.fields.clear();
+            let last = execution.visit_records(key, after, &mut |id, fields| {
+                block.ids.push(id);
+                block.fields.push(fields);
+                block.ids.len() < records_max && block.fields.byte_len() < bytes_max
+            })?;
+            block.last = last.unwrap_or(StreamId::MIN);
+            Ok(())
+        })
+    }
+
+    /// Reads all fields of a hash: names and values, alternating. A hash that does not exist has none.
+    pub fn read_fields(
+        &self,
+        key: &[u8],
+        fields: &mut Packed,
+    ) -> Entered<Result<(), CommandError>> {
+        self.enter(key, |execution| {
+            fields.clear();
+            execution.visit_fields(key, &mut |field, value| {
+                fields.push(field);
+                fields.push(value);
+            })?;
+            Ok(())
+        })
+    }
+}
+
+impl Engine {
+    /// Does such an access, getting first what it takes, and waits until nobody can take back what it saw. Blocks the
+    /// thread.
+    pub fn enter_blocking<T>(
+        &self,
+        mut work: impl FnMut(&Self) -> Entered<T>,
+    ) -> Result<T, EngineError> {
+        loop {
+            match work(self) {
+                Entered::Done(outcome, gate) => {
+                    self.wait_settled(gate)?;
+                    return Ok(outcome);
+                }
+                Entered::Needs(wanted) => self.provide_blocking(&wanted)?,
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Answers as bytes, for HTTP: JSON, NDJSON, CSV and Arrow, a piece for each batch of rows.
+
+use crate::database::Database;
+use crate::error::{SqlError, SqlState};
+use crate::session::Outcome;
+use bytes::Bytes;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::csv::WriterBuilder as CsvWriterBuilder;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::error::ArrowError;
+use datafusion::arrow::ipc::writer::StreamWriter;
+use datafusion::arrow::json::writer::{
+    JsonArray, LineDelimited, WriterBuilder as JsonWriterBuilder,
+};
+use datafusion::common::{DataFusionError, ScalarValue};
+use datafusion::execution::SendableRecordBatchStream;
+use futures_util::{Stream, StreamExt};
+use serde_json::{Value, json};
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `{"columns": [{"name": …, "type": …}], "rows": [{…}, …]}`.
+    Json,
+    /// A row a line, as an object.
+    Ndjson,
+    /// With a line of names first.
+    Csv,
+    /// Arrow IPC, streaming format.
+    Arrow,
+}
+
+impl Format {
+    /// The format that a media type asks for; JSON where it does not say.
+    pub fn of_media_type(text: &str) -> Self {
+        let has = |part: &str| text.contains(part);
+        match () {
+            () if has("ndjson") || has("jsonl") => Self::Ndjson,
+            () if has("csv") => Self::Csv,
+            () if has("arrow") => Self::Arrow,
+            () => Self::Json,
+        }
+    }
+
+    /// Its media type.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Ndjson => "application/x-ndjson",
+            Self::Csv => "text/csv; charset=utf-8",
+            Self::Arrow => "application/vnd.apache.arrow.stream",
+        }
+    }
+}
+
+impl Database {
+    /// Runs the statements of a text; the last one's answer comes piece by piece. An error before the first row is given
+    /// at once.
+    pub async fn answer(
+        &self,
+        text: &str,
+        parameters: &[Value],
+        format: Format,
+    ) -> Result<impl Stream<Item = Result<Bytes, SqlError>> + Send + 'static, SqlError> {
+        let mut session = self.session();
+        let mut all = session.parse_all(text)?;
+        let Some(last) = all.pop() else {
+            return Err(SqlError::new(SqlState::SyntaxError, "there is no statement"));
+        };
+        if !all.is_empty() && !parameters.is_empty() {
+            let message = "parameters go with one statement";
+            return Err(SqlError::new(SqlState::SyntaxError, message));
+        }
+        for prepared in all {
+            if let Outcome::Rows(mut rows) = session.execute(&prepared, Vec::new()).await? {
+                while let Some(batch) = rows.next().await {
+                    batch?;
+                }
+            }
+        }
+        let mut last = last;
+        session.plan(&mut last).await?;
+        let values = parameters.iter().map(scalar_of).collect();
+        let outcome = session.execute(&last, values).await?;
+        let (schema, rows) = match outcome {
+            Outcome::Rows(rows) => (rows.schema(), rows),
+            Outcome::Done(tag) => done(&tag)?,
+        };
+        // An error that comes with the first row is still an error of the request.
+        let mut rows = rows.peekable();
+        if let Some(Err(_)) = std::pin::Pin::new(&mut rows).peek().await
+            && let Some(Err(error)) = rows.next().await
+        {
+            return Err(error.into());
+        }
+        let encoder = Encoder { format, schema, started: false, rows: 0 };
+        Ok(futures_util::stream::unfold(
+            (rows, encoder, false, session),
+            async |(mut rows, mut encoder, ended, session)| {
+                if ended {
+                    return None;
+                }
+                let (piece, ended) = match rows.next().await {
+                    Some(Ok(batch)) => (encoder.batch(&batch), false),
+                    Some(Err(error)) => (Err(error.into()), true),
+                    None => (encoder.end(), true),
+                };
+                let ended = ended || piece.is_err();
+                Some((piece.map(Bytes::from), (rows, encoder, ended, session)))
+            },
+        ))
+    }
+}
+
+/// What a statement without rows answers: one row that says what it did.
+fn done(tag: &str) -> Result<(SchemaRef, SendableRecordBatchStream), SqlError> {
+    let (rows, schema) = crate::session::text_rows("done", vec![Some(tag.to_owned())])?;
+    Ok((schema, rows))
+}
+
+fn scalar_of(value: &Value) -> ScalarValue {
+    match value {
+        Value::Null => ScalarValue::Null,
+        Value::Bool(value) => ScalarValue::Boolean(Some(*value)),
+        Value::Number(number) => match number.as_i64() {
+            Some(number) => ScalarValue::Int64(Some(number)),
+            None => ScalarValue::Float64(number.as_f64()),
+        },
+        Value::String(text) => ScalarValue::Utf8(Some(text.clone())),
+        other => ScalarValue::Utf8(Some(other.to_string())),
+    }
+}
+
+struct Encoder {
+    format: Format,
+    schema: SchemaRef,
+    started: bool,
+    rows: u64,
+}
+
+fn wrap(error: ArrowError) -> SqlError {
+    DataFusionError::from(error).into()
+}
+
+impl Encoder {
+    fn batch(&mut self, batch: &RecordBatch) -> Result<Vec<u8>, SqlError> {
+        let mut out = Vec::new();
+        let first = !std::mem::replace(&mut self.started, true);
+        match self.format {
+            Format::Csv => {
+                let mut writer = CsvWriterBuilder::new().with_header(first).build(&mut out);
+                writer.write(batch).map_err(wrap)?;
+            }
+            Format::Ndjson => {
+                let builder = JsonWriterBuilder::new().with_explicit_nulls(true);
+                let mut writer = builder.build::<_, LineDelimited>(&mut out);
+                writer.write(batch).map_err(wrap)?;
+                writer.finish().map_err(wrap)?;
+            }
+            Format::Json => {
+                if first {
+                    out.extend(self.head());
+                }
+                let mut array = Vec::new();
+                let builder = JsonWriterBuilder::new().with_explicit_nulls(true);
+                let mut writer = builder.build::<_, JsonArray>(&mut array);
+                writer.write(batch).map_err(wrap)?;
+                writer.finish().map_err(wrap)?;
+                if self.rows > 0 && batch.num_rows() > 0 {
+                    out.push(b',');
+                }
+                let inside = array.strip_prefix(b"[").and_then(|array| array.strip_suffix(b"]"));
+                out.extend_from_slice(inside.unwrap_or_default());
+            }
+            Format::Arrow => {
+                let mut writer = StreamWriter::try_new(&mut out, &self.schema).map_err(wrap)?;
+                // The schema is written by making the writer; later pieces go on without it.
+                let head = writer.get_ref().len();
+                writer.write(batch).map_err(wrap)?;
+                drop(writer);
+                if !first {
+                    out.drain(..head);
+                }
+            }
+        }
+        self.rows += batch.num_rows() as u64;
+        Ok(out)
+    }
+
+    fn head(&self) -> Vec<u8> {
+        let columns = self
+            .schema
+            .fields()
+            .iter()
+            .map(|field| json!({ "name": field.name(), "type": sql_name(field.data_type()) }));
+        let columns = Value::Array(columns.collect());
+        format!("{{\"columns\":{columns},\"rows\":[").into_bytes()
+    }
+
+    fn end(&mut self) -> Result<Vec<u8>, SqlError> {
+        let mut out = Vec::new();
+        if !self.started {
+            out = self.batch(&RecordBatch::new_empty(self.schema.clone()))?;
+        }
+        match self.format {
+            Format::Json => out.extend_from_slice(b"]}\n"),
+            Format::Arrow => {
+                let mut tail = Vec::new();
+                let mut writer = StreamWriter::try_new(&mut tail, &self.schema).map_err(wrap)?;
+                let head = writer.get_ref().len();
+                writer.finish().map_err(wrap)?;
+                drop(writer);
+                out.extend_from_slice(tail.get(head..).unwrap_or_default());
+            }
+            Format::Csv | Format::Ndjson => {}
+        }
+        Ok(out)
+    }
+}
+
+/// The SQL name of an answer's column.
+pub(crate) fn sql_name(kind: &DataType) -> String {
+    match kind {
+        DataType::Boolean => "boolean".into(),
+        DataType::Int8 | DataType::Int16 | DataType::UInt8 => "smallint".into(),
+        DataType::Int32 | DataType::UInt16 => "integer".into(),
+        DataType::Int64 | DataType::UInt32 => "bigint".into(),
+        DataType::UInt64 => "numeric".into(),
+        DataType::Float16 | DataType::Float32 => "real".into(),
+        DataType::Float64 => "double precision".into(),
+        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
+            format!("numeric({precision},{scale})")
+        }
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".into(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "bytea".into(),
+        DataType::Date32 | DataType::Date64 => "date".into(),
+        DataType::Timestamp(_, None) => "timestamp".into(),
+        DataType::Timestamp(_, Some(_)) => "timestamptz".into(),
+        other => other.to_string().to_lowercase(),
+    }
+}

@@ -1,0 +1,206 @@
+//! What has been declared: streams, tables, views, external tables. Kept as JSON in the node's log, in the hash
+//! `thalweg:catalog`: one field for each object, its name the field, one of these its value.
+
+use crate::error::{SqlError, SqlState};
+use crate::types::Column;
+use serde::{Deserialize, Serialize};
+
+/// A declared object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum Definition {
+    /// A stream.
+    Stream(StreamDefinition),
+    /// A typed table.
+    Table(TableDefinition),
+    /// A continuous view.
+    View(ViewDefinition),
+    /// Files, as a table.
+    External(ExternalDefinition),
+    /// A query under a name, run whenever it is asked.
+    Query(QueryDefinition),
+}
+
+impl Definition {
+    /// What it is called in messages.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Stream(_) => "stream",
+            Self::Table(_) => "table",
+            Self::View(_) => "materialized view",
+            Self::External(_) => "external table",
+            Self::Query(_) => "view",
+        }
+    }
+}
+
+/// How a record finds its partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Partitioner {
+    /// By a hash of a column: equal values share a partition and keep their order.
+    Hash(String),
+    /// One after the other.
+    RoundRobin,
+    /// By chance.
+    Random,
+    /// By ranges of a column: partition `i` has what is below the `i`-th bound and not below the one before.
+    Range(String, Vec<String>),
+}
+
+/// What becomes of a record that does not fit the columns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OnError {
+    /// The whole batch is refused.
+    #[default]
+    Refuse,
+    /// The record goes to the stream `<name>.dead` with the reason; the rest is appended.
+    DeadLetter,
+}
+
+/// Event time: which column has it, and how far behind the latest the watermark is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Watermark {
+    /// A timestamp column.
+    pub(crate) column: String,
+    /// Records may come this late and still be in time.
+    pub(crate) delay_us: i64,
+}
+
+/// A stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StreamDefinition {
+    /// Its columns; none: records are whatever they are, and read as JSON.
+    pub(crate) columns: Vec<Column>,
+    /// How many partitions it has.
+    pub(crate) partitions: u16,
+    /// How records find them.
+    pub(crate) partitioner: Partitioner,
+    /// Event time.
+    pub(crate) watermark: Option<Watermark>,
+    /// Records older than this are deleted.
+    pub(crate) retention_ms: Option<u64>,
+    /// The oldest records beyond this size are deleted, per partition.
+    pub(crate) retention_bytes: Option<u64>,
+    /// What becomes of records that do not fit.
+    pub(crate) on_error: OnError,
+}
+
+impl Default for StreamDefinition {
+    fn default() -> Self {
+        Self {
+            columns: Vec::new(),
+            partitions: 1,
+            partitioner: Partitioner::RoundRobin,
+            watermark: None,
+            retention_ms: None,
+            retention_bytes: None,
+            on_error: OnError::Refuse,
+        }
+    }
+}
+
+impl StreamDefinition {
+    /// The key of a partition: the stream's name where there is one partition, `name:number` otherwise.
+    pub(crate) fn key(&self, name: &str, partition: u16) -> String {
+        if self.partitions == 1 { name.to_owned() } else { format!("{name}:{partition}") }
+    }
+
+    pub(crate) fn check(&self, name: &str) -> Result<(), SqlError> {
+        let invalid = |what: String| Err(SqlError::new(SqlState::InvalidDefinition, what));
+        if self.partitions == 0 || self.partitions > 1_024 {
+            return invalid(format!(
+                "stream \"{name}\": {} partitions; 1 to 1024 are possible",
+                self.partitions
+            ));
+        }
+        let named = match &self.partitioner {
+            Partitioner::Hash(column) | Partitioner::Range(column, _) => Some(column),
+            _ => None,
+        };
+        let has = |name: &String| self.columns.iter().any(|column| column.name == *name);
+        if let Some(column) = named.filter(|column| !self.columns.is_empty() && !has(column)) {
+            return invalid(format!(
+                "stream \"{name}\" is partitioned by \"{column}\", which is not a column"
+            ));
+        }
+        if let Partitioner::Range(_, bounds) = &self.partitioner
+            && bounds.len() + 1 != usize::from(self.partitions)
+        {
+            return invalid(format!(
+                "stream \"{name}\": {} bounds make {} ranges, but there are {} partitions",
+                bounds.len(),
+                bounds.len() + 1,
+                self.partitions
+            ));
+        }
+        if let Some(watermark) = &self.watermark {
+            let column = self.columns.iter().find(|column| column.name == watermark.column);
+            let is_time = column.is_some_and(|column| {
+                use crate::types::ColumnType::{Timestamp, Timestamptz};
+                matches!(column.kind, Timestamp | Timestamptz)
+            });
+            if !is_time {
+                return invalid(format!(
+                    "stream \"{name}\": the watermark is for \"{}\", which is not a TIMESTAMP column",
+                    watermark.column
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A typed table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TableDefinition {
+    /// Its columns.
+    pub(crate) columns: Vec<Column>,
+    /// The columns of the primary key, as positions.
+    pub(crate) primary_key: Vec<usize>,
+}
+
+/// When a view tells its subscribers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Emit {
+    /// With every change.
+    #[default]
+    Change,
+    /// When a window closes, and again when a late record corrects it.
+    Close,
+}
+
+/// A continuous view.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ViewDefinition {
+    /// The query, as SQL.
+    pub(crate) query: String,
+    /// Tells this incarnation of the view from earlier ones of the name: the name of its folder.
+    pub(crate) incarnation: u64,
+    /// Records taken at once, at most.
+    pub(crate) batch_rows: usize,
+    /// How long a batch that is not full may wait for more.
+    pub(crate) batch_delay_ms: u64,
+    /// Records may come this late behind the watermark and still correct the result.
+    pub(crate) lateness_us: i64,
+    /// When subscribers are told.
+    pub(crate) emit: Emit,
+    /// Whether it stands still.
+    pub(crate) paused: bool,
+}
+
+/// Files, as a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ExternalDefinition {
+    /// The statement that declared it.
+    pub(crate) statement: String,
+}
+
+/// A query under a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct QueryDefinition {
+    /// The query, as SQL.
+    pub(crate) query: String,
+}

@@ -1,0 +1,146 @@
+//! The catalog: what has been declared, by name. It lives in the node's log like any other data, so it is as durable, and
+//! is read into memory when the node starts.
+
+mod definition;
+mod schemas;
+
+pub(crate) use definition::{
+    Definition, Emit, ExternalDefinition, OnError, Partitioner, QueryDefinition, StreamDefinition,
+    TableDefinition, ViewDefinition, Watermark,
+};
+
+pub(crate) use schemas::{Public, Sys, gone};
+
+use crate::error::{SqlError, SqlState};
+use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use thalweg_node::{Engine, Packed};
+
+const KEY: &[u8] = b"thalweg:catalog";
+/// Names that mean something else.
+const RESERVED: &[&str] = &["kv"];
+/// The longest name, as in Postgres.
+const NAME_MAX_BYTES: usize = 63;
+
+/// What has been declared.
+pub(crate) struct Catalog {
+    engine: Engine,
+    objects: RwLock<BTreeMap<String, Arc<Definition>>>,
+    /// One change at a time, from the check to the log.
+    changing: Mutex<()>,
+}
+
+impl Catalog {
+    /// Reads what the node's log says.
+    pub(crate) fn open(engine: &Engine) -> Result<Self, SqlError> {
+        let mut fields = Packed::default();
+        engine.enter_blocking(|engine| engine.read_fields(KEY, &mut fields))??;
+        let mut objects = BTreeMap::new();
+        let mut pieces = fields.iter();
+        while let (Some(name), Some(text)) = (pieces.next(), pieces.next()) {
+            let name = String::from_utf8_lossy(name).into_owned();
+            let definition = serde_json::from_slice(text).map_err(|error| {
+                // Going on without it would let somebody create it anew over its data.
+                SqlError::new(
+                    SqlState::Internal,
+                    format!("the catalog's entry for \"{name}\" cannot be read: {error}"),
+                )
+                .hint("it is the field of that name in the hash thalweg:catalog")
+            })?;
+            objects.insert(name, Arc::new(definition));
+        }
+        Ok(Self { engine: engine.clone(), objects: RwLock::new(objects), changing: Mutex::new(()) })
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Definition>> {
+        self.objects.read().get(name).cloned()
+    }
+
+    /// Everything, by name.
+    pub(crate) fn list(&self) -> Vec<(String, Arc<Definition>)> {
+        let objects = self.objects.read();
+        objects.iter().map(|(name, definition)| (name.clone(), definition.clone())).collect()
+    }
+
+    /// The stream of a name.
+    pub(crate) fn stream(&self, name: &str) -> Option<StreamDefinition> {
+        match self.get(name).as_deref() {
+            Some(Definition::Stream(stream)) => Some(stream.clone()),
+            _ => None,
+        }
+    }
+
+    /// Declares an object; false if it is there already and that is no error.
+    pub(crate) fn create(
+        &self,
+        name: &str,
+        definition: Definition,
+        if_not_exists: bool,
+    ) -> Result<bool, SqlError> {
+        let _changing = self.changing.lock();
+        check_name(name)?;
+        if let Some(other) = self.get(name) {
+            if if_not_exists && other.kind() == definition.kind() {
+                return Ok(false);
+            }
+            let message = format!("{} \"{name}\" already exists", other.kind());
+            return Err(SqlError::new(SqlState::DuplicateTable, message));
+        }
+        self.write(name, definition)?;
+        Ok(true)
+    }
+
+    /// Puts another definition in the place of one that is there, if it is still the one that was seen.
+    pub(crate) fn replace(
+        &self,
+        name: &str,
+        seen: &Definition,
+        definition: Definition,
+    ) -> Result<(), SqlError> {
+        let _changing = self.changing.lock();
+        if self.get(name).as_deref() != Some(seen) {
+            return Err(SqlError::new(
+                SqlState::SerializationFailure,
+                format!("\"{name}\" was changed by somebody else meanwhile"),
+            ));
+        }
+        self.write(name, definition)
+    }
+
+    fn write(&self, name: &str, definition: Definition) -> Result<(), SqlError> {
+        let text = serde_json::to_vec(&definition)
+            .map_err(|error| SqlError::new(SqlState::Internal, error.to_string()))?;
+        self.call(&[b"HSET", KEY, name.as_bytes(), &text])?;
+        self.objects.write().insert(name.to_owned(), Arc::new(definition));
+        Ok(())
+    }
+
+    /// Forgets an object, if nothing depends on it.
+    pub(crate) fn drop(&self, name: &str) -> Result<(), SqlError> {
+        let _changing = self.changing.lock();
+        self.call(&[b"HDEL", KEY, name.as_bytes()])?;
+        self.objects.write().remove(name);
+        Ok(())
+    }
+
+    fn call(&self, args: &[&[u8]]) -> Result<(), SqlError> {
+        match self.engine.call(args)? {
+            thalweg_machine::Reply::Error(error) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check_name(name: &str) -> Result<(), SqlError> {
+    if name.is_empty() || name.len() > NAME_MAX_BYTES || name.contains(['\0', '/']) {
+        let message =
+            format!("\"{name}\" cannot be a name: 1 to {NAME_MAX_BYTES} bytes, without '/'");
+        return Err(SqlError::new(SqlState::InvalidDefinition, message));
+    }
+    if RESERVED.contains(&name) || name.starts_with("thalweg:") {
+        let message = format!("\"{name}\" is reserved");
+        return Err(SqlError::new(SqlState::DuplicateTable, message));
+    }
+    Ok(())
+}

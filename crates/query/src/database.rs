@@ -1,0 +1,248 @@
+//! The database: a node's data as SQL sees them. One for a node; sessions come and go.
+
+use crate::catalog::{Catalog, ExternalDefinition, Public, QueryDefinition, Sys, gone};
+use crate::error::SqlError;
+use crate::session::Session;
+use crate::statement::{Statement, parse};
+use crate::view::Views;
+use crate::window::{LowerWindows, WindowPlanner};
+use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, TableProvider};
+use datafusion::common::{DataFusionError, Result as DfResult};
+use datafusion::datasource::ViewTable;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::logical_expr::{DdlStatement, LogicalPlan};
+use datafusion::optimizer::{Analyzer, AnalyzerRule};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use thalweg_node::Engine;
+
+/// The name of the one database.
+pub(crate) const DATABASE: &str = "thalweg";
+/// Slow queries that are remembered.
+const SLOW_QUERIES: usize = 128;
+/// What counts as slow.
+const SLOW_US: u64 = 100_000;
+
+/// How SQL is run.
+#[derive(Clone, Debug)]
+pub struct SqlSettings {
+    /// Where views keep their checkpoints and streams their segments; nothing: they are not kept.
+    pub folder: Option<PathBuf>,
+    /// Memory that all queries may use together; sorts, joins and groups beyond it go to disk, the rest is refused.
+    pub memory_max_bytes: usize,
+    /// Threads that run queries, and partitions that a query is cut into.
+    pub threads: usize,
+    /// How often a view writes its checkpoint.
+    pub checkpoint_interval_ms: u64,
+}
+
+impl Default for SqlSettings {
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Self { folder: None, memory_max_bytes: 1 << 30, threads, checkpoint_interval_ms: 5_000 }
+    }
+}
+
+/// Rows of system tables that others know: one text for each column.
+pub type SystemRows = Box<dyn Fn() -> Vec<Vec<Option<String>>> + Send + Sync>;
+
+/// Where system tables that are not about SQL get their rows from.
+pub struct Sources {
+    /// For `sys.clients`.
+    pub clients: SystemRows,
+    /// For `sys.settings`.
+    pub settings: SystemRows,
+}
+
+impl Default for Sources {
+    fn default() -> Self {
+        Self { clients: Box::new(Vec::new), settings: Box::new(Vec::new) }
+    }
+}
+
+/// A statement that took long.
+pub(crate) struct SlowQuery {
+    pub(crate) ended_ms: u64,
+    pub(crate) duration_us: u64,
+    pub(crate) rows: u64,
+    pub(crate) sql: String,
+}
+
+/// A node's data as SQL sees them. Clones share it.
+#[derive(Clone)]
+pub struct Database {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) engine: Engine,
+    pub(crate) settings: SqlSettings,
+    pub(crate) catalog: Catalog,
+    pub(crate) views: Views,
+    pub(crate) sources: Sources,
+    pub(crate) slow_queries: Mutex<VecDeque<SlowQuery>>,
+    pub(crate) runtime: tokio::runtime::Handle,
+    context: OnceLock<SessionContext>,
+}
+
+impl Database {
+    /// Opens SQL over a node, on a runtime that is given, and starts its views.
+    pub fn open(
+        engine: Engine,
+        settings: SqlSettings,
+        sources: Sources,
+        runtime: tokio::runtime::Handle,
+    ) -> Result<Self, SqlError> {
+        let catalog = Catalog::open(&engine)?;
+        let inner = Arc::new(Inner {
+            engine,
+            catalog,
+            views: Views::default(),
+            sources,
+            slow_queries: Mutex::default(),
+            runtime,
+            context: OnceLock::new(),
+            settings,
+        });
+        let context = make_context(&inner)?;
+        inner.context.get_or_init(|| context);
+        let database = Self { inner };
+        database.inner.start_views();
+        Ok(database)
+    }
+
+    /// A session: what one connection remembers.
+    pub fn session(&self) -> Session {
+        Session::new(self.inner.clone())
+    }
+
+    /// The runtime that queries run on.
+    pub fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.inner.runtime
+    }
+
+    /// Stops views after a last checkpoint. Blocks the thread.
+    pub fn close(&self) {
+        self.inner.views.close();
+    }
+}
+
+/// What all sessions plan and run with.
+fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlError> {
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema(DATABASE, "public")
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(true)
+        .with_target_partitions(inner.settings.threads);
+    let options = config.options_mut();
+    options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
+    // Names that differ only in a record's field are different fields.
+    options.execution.parquet.pushdown_filters = false;
+    options.execution.listing_table_ignore_subdirectory = false;
+    let pool = FairSpillPool::new(inner.settings.memory_max_bytes);
+    let pool = TrackConsumersPool::new(pool, NonZeroUsize::MIN.saturating_add(4));
+    let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc()?;
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .with_analyzer_rules(analyzer_rules())
+        .build();
+    let mut context = SessionContext::new_with_state(state);
+    let catalog = Arc::new(MemoryCatalogProvider::new());
+    catalog.register_schema("public", Arc::new(Public(Arc::downgrade(inner))))?;
+    catalog.register_schema("sys", Arc::new(Sys(Arc::downgrade(inner))))?;
+    context.register_catalog(DATABASE, catalog);
+    datafusion_functions_json::register_all(&mut context)?;
+    let provider = datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
+    datafusion_pg_catalog::setup_pg_catalog(&context, DATABASE, provider)
+        .map_err(|error| *error)?;
+    context.register_relation_planner(Arc::new(WindowPlanner))?;
+    crate::window::register_functions(&context);
+    Ok(context.enable_url_table())
+}
+
+/// DataFusion's rules after ours: what windows become is still to be given its types.
+fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(LowerWindows)];
+    rules.extend(Analyzer::new().rules);
+    rules
+}
+
+impl Inner {
+    pub(crate) fn context(&self) -> DfResult<&SessionContext> {
+        self.context.get().ok_or_else(gone)
+    }
+
+    /// The table that an external definition names. Its files are looked at anew: they may have changed.
+    pub(crate) async fn external(
+        &self,
+        definition: &ExternalDefinition,
+    ) -> DfResult<Arc<dyn TableProvider>> {
+        let context = self.context()?;
+        let state = context.state();
+        let mut statements = parse(&definition.statement)?;
+        let Some(Statement::Df(statement)) = statements.pop() else { return Err(gone()) };
+        let plan = state.statement_to_plan(*statement).await?;
+        let LogicalPlan::Ddl(DdlStatement::CreateExternalTable(command)) = plan else {
+            return Err(DataFusionError::Plan("not an external table".to_owned()));
+        };
+        let format = command.file_type.to_uppercase();
+        let factory = state.table_factories().get(&format).ok_or_else(|| {
+            SqlError::unsupported(format!("files of format {format} cannot be read"))
+                .hint("CSV, JSON, PARQUET and ARROW can")
+        })?;
+        factory.create(&state, &command).await
+    }
+
+    /// A query under a name, as a table.
+    pub(crate) async fn query_view(
+        &self,
+        definition: &QueryDefinition,
+    ) -> DfResult<Arc<dyn TableProvider>> {
+        let plan = self.plan(&definition.query).await?;
+        Ok(Arc::new(ViewTable::new(plan, Some(definition.query.clone()))))
+    }
+
+    /// The logical plan of a query's text.
+    pub(crate) async fn plan(&self, query: &str) -> DfResult<LogicalPlan> {
+        let state = self.context()?.state();
+        let mut statements = parse(query)?;
+        match statements.pop() {
+            // Views on views recurse here, each level through the heap.
+            Some(Statement::Df(statement)) => Box::pin(state.statement_to_plan(*statement)).await,
+            _ => Err(DataFusionError::Plan("not a query".to_owned())),
+        }
+    }
+
+    /// Waits until nobody can take back what was seen, without holding a thread where there is anything to wait for.
+    pub(crate) async fn settled(&self, gate: u64) -> Result<(), SqlError> {
+        if self.engine.is_settled(gate) {
+            return Ok(());
+        }
+        let engine = self.engine.clone();
+        let waited = tokio::task::spawn_blocking(move || engine.wait_settled(gate)).await;
+        waited.map_err(|error| {
+            SqlError::new(crate::error::SqlState::Internal, error.to_string())
+        })??;
+        Ok(())
+    }
+
+    pub(crate) fn note_duration(&self, sql: &str, duration_us: u64, rows: u64) {
+        if duration_us < SLOW_US {
+            return;
+        }
+        let mut slow = self.slow_queries.lock();
+        if slow.len() >= SLOW_QUERIES {
+            slow.pop_front();
+        }
+        let sql = sql.chars().take(1_000).collect();
+        slow.push_back(SlowQuery { ended_ms: self.engine.now_ms(), duration_us, rows, sql });
+    }
+}

@@ -1,0 +1,210 @@
+//! What goes wrong in SQL, with the code that tells a program whose fault it is (SQLSTATE).
+
+use datafusion::common::DataFusionError;
+use datafusion::sql::sqlparser::parser::ParserError;
+use thalweg_machine::CommandError;
+use thalweg_node::EngineError;
+
+/// The classes of errors, as Postgres names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the codes are their own description")]
+pub enum SqlState {
+    SyntaxError,
+    UndefinedTable,
+    UndefinedColumn,
+    UndefinedFunction,
+    DuplicateTable,
+    WrongObjectType,
+    InvalidDefinition,
+    InvalidParameter,
+    InvalidText,
+    DatatypeMismatch,
+    NumericOutOfRange,
+    DivisionByZero,
+    NotNullViolation,
+    UniqueViolation,
+    DependentObjects,
+    FeatureNotSupported,
+    SerializationFailure,
+    InFailedTransaction,
+    NoActiveTransaction,
+    OutOfMemory,
+    DiskFull,
+    QueryCanceled,
+    LimitExceeded,
+    InvalidPassword,
+    CannotConnectNow,
+    Internal,
+}
+
+impl SqlState {
+    /// The five characters.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::SyntaxError => "42601",
+            Self::UndefinedTable => "42P01",
+            Self::UndefinedColumn => "42703",
+            Self::UndefinedFunction => "42883",
+            Self::DuplicateTable => "42P07",
+            Self::WrongObjectType => "42809",
+            Self::InvalidDefinition => "42P17",
+            Self::InvalidParameter => "22023",
+            Self::InvalidText => "22P02",
+            Self::DatatypeMismatch => "42804",
+            Self::NumericOutOfRange => "22003",
+            Self::DivisionByZero => "22012",
+            Self::NotNullViolation => "23502",
+            Self::UniqueViolation => "23505",
+            Self::DependentObjects => "2BP01",
+            Self::FeatureNotSupported => "0A000",
+            Self::SerializationFailure => "40001",
+            Self::InFailedTransaction => "25P02",
+            Self::NoActiveTransaction => "25P01",
+            Self::OutOfMemory => "53200",
+            Self::DiskFull => "53100",
+            Self::QueryCanceled => "57014",
+            Self::LimitExceeded => "54000",
+            Self::InvalidPassword => "28P01",
+            Self::CannotConnectNow => "57P03",
+            Self::Internal => "XX000",
+        }
+    }
+
+    /// Whether the same statement may succeed when it is sent again.
+    pub fn is_retryable(self) -> bool {
+        matches!(
+            self,
+            Self::SerializationFailure
+                | Self::OutOfMemory
+                | Self::DiskFull
+                | Self::CannotConnectNow
+        )
+    }
+}
+
+/// A statement that was refused or failed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct SqlError {
+    /// Whose fault, in Postgres' terms.
+    pub state: SqlState,
+    /// What happened, to what.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl SqlError {
+    pub(crate) fn new(state: SqlState, message: impl Into<String>) -> Self {
+        Self { state, message: message.into(), hint: None }
+    }
+
+    pub(crate) fn unsupported(message: impl Into<String>) -> Self {
+        Self::new(SqlState::FeatureNotSupported, message)
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) fn unknown(kind: &str, name: &str) -> Self {
+        Self::new(SqlState::UndefinedTable, format!("{kind} \"{name}\" does not exist"))
+    }
+}
+
+impl From<DataFusionError> for SqlError {
+    fn from(error: DataFusionError) -> Self {
+        // The innermost cause says what it is about; the layers around it only where it passed through.
+        if let DataFusionError::External(cause) = error.find_root()
+            && let Some(ours) = cause.downcast_ref::<SqlError>()
+        {
+            return ours.clone();
+        }
+        let state = state_of(error.find_root());
+        let text = error.strip_backtrace();
+        let mut message = text.as_str();
+        // "Error during planning: " and its like say nothing to a user, the rest does.
+        for prefix in
+            ["Error during planning: ", "Execution error: ", "External error: ", "SQL error: "]
+        {
+            message = message.strip_prefix(prefix).unwrap_or(message);
+        }
+        Self::new(state, message)
+    }
+}
+
+fn state_of(error: &DataFusionError) -> SqlState {
+    use datafusion::arrow::error::ArrowError;
+    use datafusion::common::SchemaError;
+    match error {
+        DataFusionError::SQL(..) => SqlState::SyntaxError,
+        DataFusionError::SchemaError(error, _) => match error.as_ref() {
+            SchemaError::FieldNotFound { .. } => SqlState::UndefinedColumn,
+            _ => SqlState::InvalidDefinition,
+        },
+        DataFusionError::NotImplemented(_) => SqlState::FeatureNotSupported,
+        DataFusionError::ResourcesExhausted(_) => SqlState::OutOfMemory,
+        DataFusionError::ArrowError(error, _) => match error.as_ref() {
+            ArrowError::DivideByZero => SqlState::DivisionByZero,
+            ArrowError::ArithmeticOverflow(_) => SqlState::NumericOutOfRange,
+            ArrowError::CastError(_) | ArrowError::ParseError(_) => SqlState::InvalidText,
+            ArrowError::InvalidArgumentError(text) if text.contains("declared as non-nullable") => {
+                SqlState::NotNullViolation
+            }
+            ArrowError::InvalidArgumentError(_) => SqlState::InvalidParameter,
+            _ => SqlState::Internal,
+        },
+        DataFusionError::Plan(text) if text.contains("not found") && text.contains("table") => {
+            SqlState::UndefinedTable
+        }
+        DataFusionError::Plan(text) if text.contains("Invalid function") => {
+            SqlState::UndefinedFunction
+        }
+        DataFusionError::Plan(_) | DataFusionError::Configuration(_) => SqlState::InvalidParameter,
+        DataFusionError::Execution(_) => SqlState::InvalidParameter,
+        _ => SqlState::Internal,
+    }
+}
+
+impl From<SqlError> for DataFusionError {
+    fn from(error: SqlError) -> Self {
+        Self::External(Box::new(error))
+    }
+}
+
+impl From<ParserError> for SqlError {
+    fn from(error: ParserError) -> Self {
+        let text = error.to_string();
+        let text = text.strip_prefix("sql parser error: ").unwrap_or(&text);
+        Self::new(SqlState::SyntaxError, text)
+    }
+}
+
+impl From<EngineError> for SqlError {
+    fn from(error: EngineError) -> Self {
+        Self::new(SqlState::CannotConnectNow, error.to_string())
+    }
+}
+
+impl From<CommandError> for SqlError {
+    fn from(error: CommandError) -> Self {
+        let state = match error.code {
+            "MISCONF" => SqlState::DiskFull,
+            "OOM" => SqlState::OutOfMemory,
+            "WRONGTYPE" => SqlState::WrongObjectType,
+            _ => SqlState::InvalidParameter,
+        };
+        Self::new(state, error.message.into_owned())
+    }
+}
+
+impl From<std::io::Error> for SqlError {
+    fn from(error: std::io::Error) -> Self {
+        let state = match error.kind() {
+            std::io::ErrorKind::StorageFull => SqlState::DiskFull,
+            _ => SqlState::Internal,
+        };
+        Self::new(state, error.to_string())
+    }
+}

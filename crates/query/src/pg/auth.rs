@@ -1,0 +1,93 @@
+//! Who may connect: with a password set, whoever proves by SCRAM-SHA-256 that he knows it; without, whoever can reach the
+//! door, which listens to other machines only with a password.
+
+use async_trait::async_trait;
+use futures_util::Sink;
+use pgwire::api::auth::noop::NoopStartupHandler;
+use pgwire::api::auth::sasl::SASLAuthStartupHandler;
+use pgwire::api::auth::sasl::scram::{ScramAuth, gen_salted_password};
+use pgwire::api::auth::{
+    AuthSource, DefaultServerParameterProvider, LoginInfo, Password, StartupHandler,
+};
+use pgwire::api::{ClientInfo, ConnectionManager};
+use pgwire::error::{PgWireError, PgWireResult};
+use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
+use std::fmt::Debug;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+
+/// Rounds of PBKDF2, as Postgres has them.
+const ITERATIONS: usize = 4_096;
+
+/// The beginning of a connection.
+pub(super) enum Startup {
+    Open(Open),
+    Scram(Box<SASLAuthStartupHandler<DefaultServerParameterProvider>>),
+}
+
+pub(super) struct Open(Arc<ConnectionManager>);
+
+impl NoopStartupHandler for Open {
+    fn connection_manager(&self) -> Option<Arc<ConnectionManager>> {
+        Some(self.0.clone())
+    }
+}
+
+impl Startup {
+    pub(super) fn new(password: Option<&str>, manager: Arc<ConnectionManager>) -> Self {
+        let Some(password) = password else { return Self::Open(Open(manager)) };
+        // Salted once: what is kept is not the password.
+        let salt = random_salt();
+        let salted = gen_salted_password(password, &salt, ITERATIONS);
+        let mut scram = ScramAuth::new(Arc::new(Secret { salt, salted }));
+        scram.set_iterations(ITERATIONS);
+        let handler =
+            SASLAuthStartupHandler::new(Arc::new(DefaultServerParameterProvider::default()))
+                .with_scram(scram)
+                .with_connection_manager(manager);
+        Self::Scram(Box::new(handler))
+    }
+}
+
+/// Bytes that nobody can foresee: the keys of the standard library's hash maps come from the operating system.
+fn random_salt() -> Vec<u8> {
+    let half = || RandomState::new().build_hasher().finish().to_le_bytes();
+    [half(), half()].concat()
+}
+
+struct Secret {
+    salt: Vec<u8>,
+    salted: Vec<u8>,
+}
+
+impl Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+#[async_trait]
+impl AuthSource for Secret {
+    async fn get_password(&self, _login: &LoginInfo) -> PgWireResult<Password> {
+        Ok(Password::new(Some(self.salt.clone()), self.salted.clone()))
+    }
+}
+
+#[async_trait]
+impl StartupHandler for Startup {
+    async fn on_startup<C>(
+        &self,
+        client: &mut C,
+        message: PgWireFrontendMessage,
+    ) -> PgWireResult<()>
+    where
+        C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        match self {
+            Self::Open(open) => open.on_startup(client, message).await,
+            Self::Scram(scram) => scram.on_startup(client, message).await,
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Appending to a stream: which partition a record goes to, and batches that are appended as a whole or not at all.
+
+use crate::catalog::{OnError, Partitioner, StreamDefinition};
+use crate::error::{SqlError, SqlState};
+use crate::values::{ColumnBuilder, put_text};
+use datafusion::arrow::array::{Array, RecordBatch};
+use datafusion::arrow::compute::cast;
+use thalweg_machine::Reply;
+use thalweg_node::{Engine, Session};
+
+/// Records that are appended in one transaction.
+const TRANSACTION_RECORDS: usize = 4_096;
+
+/// A record: names and values.
+pub(crate) type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Puts records into a stream.
+pub(crate) struct Appender<'a> {
+    engine: &'a Engine,
+    name: &'a str,
+    definition: &'a StreamDefinition,
+    turn: u64,
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Appended {
+    /// Records in the stream.
+    pub appended: u64,
+    /// Records in its dead-letter stream.
+    pub dead: u64,
+}
+
+impl<'a> Appender<'a> {
+    pub(crate) fn new(engine: &'a Engine, name: &'a str, definition: &'a StreamDefinition) -> Self {
+        // Each batch goes on somewhere else, so that small ones spread, too.
+        let turn = engine.now_ms().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        Self { engine, name, definition, turn }
+    }
+
+    /// Appends rows; their columns are found by name and converted.
+    pub(crate) fn append_batch(&mut self, batch: &RecordBatch) -> Result<Appended, SqlError> {
+        let records = self.records_of(batch)?;
+        self.append(records)
+    }
+
+    /// The commands that would append rows, for a transaction.
+    pub(crate) fn commands_of_batch(
+        &mut self,
+        batch: &RecordBatch,
+    ) -> Result<(Vec<Vec<Vec<u8>>>, Appended), SqlError> {
+        let records = self.records_of(batch)?;
+        self.commands(records)
+    }
+
+    pub(crate) fn records_of(&self, batch: &RecordBatch) -> Result<Vec<Fields>, SqlError> {
+        let schema = batch.schema();
+        let mut columns = Vec::new();
+        for (field, array) in schema.fields().iter().zip(batch.columns()) {
+            let declared =
+                self.definition.columns.iter().find(|column| column.name == *field.name());
+            let array = match declared {
+                Some(column) => cast(array, &column.kind.arrow()).map_err(|error| {
+                    SqlError::new(SqlState::DatatypeMismatch, error.to_string())
+                })?,
+                None => array.clone(),
+            };
+            columns.push((field.name().as_bytes().to_vec(), array));
+        }
+        let mut records = Vec::with_capacity(batch.num_rows());
+        for row in 0..batch.num_rows() {
+            let mut fields = Fields::new();
+            for (name, array) in &columns {
+                if array.is_null(row) {
+                    continue;
+                }
+                let mut text = Vec::new();
+                put_text(&mut text, array.as_ref(), row).ok_or_else(|| {
+                    let name = String::from_utf8_lossy(name);
+                    SqlError::unsupported(format!(
+                        "column \"{name}\" has a type that records cannot hold"
+                    ))
+                })?;
+                fields.push((name.clone(), text));
+            }
+            records.push(fields);
+        }
+        Ok(records)
+    }
+
+    /// Appends records: all of them, or, where one does not fit and the stream says so, none.
+    pub(crate) fn append(&mut self, records: Vec<Fields>) -> Result<Appended, SqlError> {
+        let (commands, outcome) = self.commands(records)?;
+        for commands in commands.chunks(TRANSACTION_RECORDS) {
+            transact(self.engine, commands)?;
+        }
+        Ok(outcome)
+    }
+
+    fn commands(
+        &mut self,
+        records: Vec<Fields>,
+    ) -> Result<(Vec<Vec<Vec<u8>>>, Appended), SqlError> {
+        let mut outcome = Appended::default();
+        let mut commands = Vec::with_capacity(records.len());
+        for (number, fields) in records.into_iter().enumerate() {
+            match self.misfit(&fields) {
+                None => {
+                    let key = self.key_for(&fields)?;
+                    commands.push(command(key, fields));
+                    outcome.appended += 1;
+                }
+                Some(reason) if self.definition.on_error == OnError::DeadLetter => {
+                    let record = serde_json::Map::from_iter(fields.iter().map(|(name, value)| {
+                        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                        (text(name), text(value).into())
+                    }));
+                    let record = serde_json::Value::Object(record).to_string().into_bytes();
+                    let fields = vec![
+                        (b"reason".to_vec(), reason.into_bytes()),
+                        (b"record".to_vec(), record),
+                    ];
+                    commands.push(command(format!("{}.dead", self.name), fields));
+                    outcome.dead += 1;
+                }
+                Some(reason) => {
+                    let message = format!("record {}: {reason}; nothing was appended", number + 1);
+                    return Err(SqlError::new(SqlState::InvalidText, message));
+                }
+            }
+        }
+        Ok((commands, outcome))
+    }
+
+    /// Why a record does not fit, if it does not.
+    fn misfit(&self, fields: &Fields) -> Option<String> {
+        if self.definition.columns.is_empty() {
+            return fields.is_empty().then(|| "a record has at least one field".to_owned());
+        }
+        for column in &self.definition.columns {
+            let value = fields.iter().find(|(name, _)| name == column.name.as_bytes());
+            match value {
+                None if column.nullable || column.name.starts_with('_') => {}
+                None => return Some(format!("column \"{}\" has no value", column.name)),
+                Some((_, value)) => {
+                    let fits = ColumnBuilder::new(column.kind, 1).append_text(value);
+                    if !fits && !(value.is_empty() && column.nullable) {
+                        let shown = value.get(..60.min(value.len())).unwrap_or_default();
+                        let shown = String::from_utf8_lossy(shown);
+                        let kind = column.kind.name();
+                        return Some(format!(
+                            "column \"{}\": '{shown}' is not a {kind}",
+                            column.name
+                        ));
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// The key of the partition that a record goes to.
+    fn key_for(&mut self, fields: &Fields) -> Result<String, SqlError> {
+        self.turn = self.turn.wrapping_add(1);
+        Ok(self.definition.key(self.name, partition_of(self.definition, fields, self.turn)))
+    }
+}
+
+/// The partition that a record goes to; `turn` counts records.
+pub(crate) fn partition_of(definition: &StreamDefinition, fields: &Fields, turn: u64) -> u16 {
+    let count = u64::from(definition.partitions);
+    let value_of = |name: &str| {
+        let field = fields.iter().find(|(field, _)| field == name.as_bytes());
+        field.map_or(&[][..], |(_, value)| value.as_slice())
+    };
+    let number = match &definition.partitioner {
+        _ if count == 1 => 0,
+        // Stable for ever: producers may compute it, too.
+        Partitioner::Hash(column) => xxhash_rust::xxh3::xxh3_64(value_of(column)) % count,
+        Partitioner::RoundRobin => turn % count,
+        Partitioner::Random => xxhash_rust::xxh3::xxh3_64(&turn.to_le_bytes()) % count,
+        Partitioner::Range(column, bounds) => {
+            let value = value_of(column);
+            bounds.partition_point(|bound| bound.as_bytes() <= value) as u64
+        }
+    };
+    number as u16
+}
+
+fn command(key: String, fields: Fields) -> Vec<Vec<u8>> {
+    let mut args = vec![b"XADD".to_vec(), key.into_bytes(), b"*".to_vec()];
+    args.extend(fields.into_iter().flat_map(|(name, value)| [name, value]));
+    args
+}
+
+/// Runs commands as one transaction.
+pub(crate) fn transact(engine: &Engine, commands: &[Vec<Vec<u8>>]) -> Result<(), SqlError> {
+    transact_in(engine, &mut Session::default(), commands).map(|_happened| ())
+}
+
+/// The same in a session that watches keys; false where one of them has changed, so nothing was done.
+pub(crate) fn transact_in(
+    engine: &Engine,
+    session: &mut Session,
+    commands: &[Vec<Vec<u8>>],
+) -> Result<bool, SqlError> {
+    let refuse = |reply: &Reply| match reply {
+        Reply::Error(error) => Err(SqlError::from(error.clone())),
+        _ => Ok(()),
+    };
+    engine.run_in(session, &[b"MULTI"])?;
+    for command in commands {
+        let args: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
+        refuse(&engine.run_in(session, &args)?.0)?;
+    }
+    let reply = engine.call_in(session, &[b"EXEC"])?;
+    refuse(&reply)?;
+    if matches!(reply, Reply::Null) {
+        return Ok(false);
+    }
+    reply.elements().iter().try_for_each(refuse)?;
+    Ok(true)
+}

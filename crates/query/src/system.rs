@@ -1,0 +1,278 @@
+//! The node's own tables, schema `sys`. Their columns' descriptions are the documentation: `sys.columns` shows them, and
+//! the page in `docs/` is rendered from this table.
+
+use crate::catalog::{Definition, Partitioner};
+use crate::database::Inner;
+use crate::types::{Column, ColumnType, schema_of};
+use crate::values::ColumnBuilder;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::catalog::TableProvider;
+use datafusion::common::Result;
+use datafusion::datasource::MemTable;
+use std::sync::Arc;
+
+type Row = Vec<Option<String>>;
+
+/// A system table.
+pub(crate) struct SystemTable {
+    pub(crate) name: &'static str,
+    pub(crate) description: &'static str,
+    pub(crate) columns: &'static [(&'static str, ColumnType, &'static str)],
+    rows: fn(&Inner) -> Vec<Row>,
+}
+
+use ColumnType::{Bigint, Text, Timestamptz};
+
+/// Every system table.
+pub(crate) const TABLES: &[SystemTable] = &[
+    SystemTable {
+        name: "partitions",
+        description: "The partitions of the node",
+        columns: &[
+            ("partition", Bigint, "its number"),
+            ("first_slot", Bigint, "the first of its slots (CRC16 of the key, modulo 16384)"),
+            ("last_slot", Bigint, "the last of its slots"),
+            ("keys", Bigint, "keys, in memory or not"),
+            ("hot_keys", Bigint, "keys in memory"),
+            ("memory_bytes", Bigint, "memory its entries use"),
+            ("last_lsn", Bigint, "position of the last change"),
+            ("checkpoint_lsn", Bigint, "changes up to here are in the checkpoint store"),
+            ("reads", Bigint, "reads since the node started"),
+            ("writes", Bigint, "writes since the node started"),
+        ],
+        rows: partitions,
+    },
+    SystemTable {
+        name: "streams",
+        description: "Declared streams, a row for each of their partitions",
+        columns: &[
+            ("stream", Text, "its name"),
+            ("partition", Bigint, "number of the partition"),
+            ("key", Text, "the key that holds it for Redis clients"),
+            ("records", Bigint, "records now"),
+            ("last_id", Text, "ID of the last record"),
+            ("groups", Bigint, "consumer groups"),
+            ("partitioned_by", Text, "how records find their partition"),
+            ("columns", Text, "columns and their types; empty: none are declared"),
+        ],
+        rows: streams,
+    },
+    SystemTable {
+        name: "views",
+        description: "Materialized views, which are kept up to date as records arrive",
+        columns: &[
+            ("view", Text, "its name"),
+            ("source", Text, "what it reads"),
+            ("state", Text, "backfill, live, paused, done (its files are read) or failed"),
+            ("rows_in", Bigint, "records it has taken in"),
+            ("groups", Bigint, "groups in its state"),
+            ("memory_bytes", Bigint, "memory its state uses, about"),
+            ("lag", Bigint, "records of its streams that it has not taken in yet"),
+            ("watermark", Timestamptz, "event time up to which it takes records as complete"),
+            ("late", Bigint, "records that came too late to count"),
+            ("misfits", Bigint, "records that do not fit the stream's columns"),
+            ("checkpoint_ms", Bigint, "how long the last checkpoint took"),
+            ("error", Text, "why it stopped, if it did"),
+            ("query", Text, "its query"),
+        ],
+        rows: views,
+    },
+    SystemTable {
+        name: "clients",
+        description: "Connections, over all doors",
+        columns: &[
+            ("id", Bigint, "the connection's number"),
+            ("door", Text, "resp or postgres"),
+            ("address", Text, "where it comes from"),
+            ("connected_at", Timestamptz, "since when"),
+            ("name", Text, "what it calls itself"),
+        ],
+        rows: |inner| (inner.sources.clients)(),
+    },
+    SystemTable {
+        name: "settings",
+        description: "The settings that the node was started with",
+        columns: &[
+            ("name", Text, "the setting"),
+            ("value", Text, "its value; a secret is not shown"),
+            ("description", Text, "what it does"),
+        ],
+        rows: |inner| (inner.sources.settings)(),
+    },
+    SystemTable {
+        name: "slow_queries",
+        description: "The slowest recent SQL statements, newest first",
+        columns: &[
+            ("at", Timestamptz, "when it ended"),
+            ("duration_us", Bigint, "how long it took"),
+            ("rows", Bigint, "rows in its answer"),
+            ("sql", Text, "the statement, shortened"),
+        ],
+        rows: slow_queries,
+    },
+    SystemTable {
+        name: "columns",
+        description: "The columns of the tables in this schema, and what they mean",
+        columns: &[
+            ("table", Text, "the table"),
+            ("column", Text, "the column"),
+            ("type", Text, "its type"),
+            ("description", Text, "what it says"),
+        ],
+        rows: |_| columns(),
+    },
+];
+
+/// The table as it is now.
+pub(crate) fn read(table: &SystemTable, inner: &Inner) -> Result<Arc<dyn TableProvider>> {
+    let columns: Vec<Column> = table
+        .columns
+        .iter()
+        .map(|&(name, kind, _)| Column { name: name.to_owned(), kind, nullable: true })
+        .collect();
+    let rows = (table.rows)(inner);
+    let mut builders: Vec<ColumnBuilder> =
+        columns.iter().map(|column| ColumnBuilder::new(column.kind, rows.len())).collect();
+    for row in rows {
+        let mut cells = row.into_iter();
+        for builder in &mut builders {
+            match cells.next().flatten() {
+                Some(text) if builder.append_text(text.as_bytes()) => {}
+                _ => builder.append_null(),
+            }
+        }
+    }
+    let schema = schema_of(&columns);
+    let arrays = builders.into_iter().map(ColumnBuilder::finish).collect();
+    let batch = RecordBatch::try_new(schema.clone(), arrays)?;
+    Ok(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?))
+}
+
+fn some(value: impl ToString) -> Option<String> {
+    Some(value.to_string())
+}
+
+fn partitions(inner: &Inner) -> Vec<Row> {
+    let report = inner.engine.report();
+    let row = |partition: &thalweg_node::PartitionReport| {
+        vec![
+            some(partition.number),
+            some(partition.slots.0),
+            some(partition.slots.1),
+            some(partition.keys),
+            some(partition.hot_keys),
+            some(partition.memory_bytes),
+            some(partition.last_lsn),
+            some(partition.checkpoint_lsn),
+            some(partition.reads),
+            some(partition.writes),
+        ]
+    };
+    report.partitions.iter().map(row).collect()
+}
+
+fn streams(inner: &Inner) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (name, definition) in inner.catalog.list() {
+        let Definition::Stream(stream) = definition.as_ref() else { continue };
+        let partitioned_by = match &stream.partitioner {
+            Partitioner::Hash(column) => format!("hash({column})"),
+            Partitioner::RoundRobin => "round robin".to_owned(),
+            Partitioner::Random => "random".to_owned(),
+            Partitioner::Range(column, bounds) => format!("range({column}) {bounds:?}"),
+        };
+        let columns =
+            stream.columns.iter().map(|column| format!("{} {}", column.name, column.kind.name()));
+        let columns = columns.collect::<Vec<_>>().join(", ");
+        for partition in 0..stream.partitions {
+            let key = stream.key(&name, partition);
+            let info = inner.engine.call(&[b"XINFO", b"STREAM", key.as_bytes()]).ok();
+            let field = |wanted: &str| {
+                let pairs = info.as_ref().map(pairs_of).unwrap_or_default();
+                pairs.into_iter().find(|(name, _)| name == wanted).map(|(_, value)| value)
+            };
+            rows.push(vec![
+                some(&name),
+                some(partition),
+                some(&key),
+                field("length").or(some(0)),
+                field("last-generated-id"),
+                field("groups").or(some(0)),
+                some(&partitioned_by),
+                some(&columns),
+            ]);
+        }
+    }
+    rows
+}
+
+fn pairs_of(reply: &thalweg_machine::Reply) -> Vec<(String, String)> {
+    use thalweg_machine::Reply;
+    let text = |reply: &Reply| match reply {
+        Reply::Integer(number) => number.to_string(),
+        other => String::from_utf8_lossy(other.as_bytes().unwrap_or_default()).into_owned(),
+    };
+    match reply {
+        Reply::Map(pairs) => pairs.iter().map(|(name, value)| (text(name), text(value))).collect(),
+        other => other
+            .elements()
+            .chunks(2)
+            .filter_map(|pair| Some((text(pair.first()?), text(pair.get(1)?))))
+            .collect(),
+    }
+}
+
+fn views(inner: &Inner) -> Vec<Row> {
+    let reports = inner.views.reports().into_iter();
+    let row = |report: crate::view::ViewReport| {
+        vec![
+            some(report.name),
+            some(report.source),
+            some(report.state),
+            some(report.rows_in),
+            some(report.groups),
+            some(report.memory_bytes),
+            some(report.lag),
+            report.watermark_us.map(|us| us.div_euclid(1_000).to_string()),
+            some(report.late),
+            some(report.misfits),
+            some(report.checkpoint_ms),
+            report.error,
+            some(report.query),
+        ]
+    };
+    reports.map(row).collect()
+}
+
+fn slow_queries(inner: &Inner) -> Vec<Row> {
+    let slow = inner.slow_queries.lock();
+    let row = |query: &crate::database::SlowQuery| {
+        vec![some(query.ended_ms), some(query.duration_us), some(query.rows), some(&query.sql)]
+    };
+    slow.iter().rev().map(row).collect()
+}
+
+fn columns() -> Vec<Row> {
+    let tables = TABLES.iter().flat_map(|table| {
+        table.columns.iter().map(|&(name, kind, description)| {
+            vec![some(table.name), some(name), some(kind.name()), some(description)]
+        })
+    });
+    tables.collect()
+}
+
+/// The page about these tables.
+pub fn render_reference() -> String {
+    let mut page = String::new();
+    for table in TABLES {
+        page.push_str(&format!(
+            "### `sys.{}`\n\n{}.\n\n| column | type | what |\n|---|---|---|\n",
+            table.name, table.description
+        ));
+        for (name, kind, description) in table.columns {
+            page.push_str(&format!("| `{name}` | {} | {description} |\n", kind.name()));
+        }
+        page.push('\n');
+    }
+    page
+}

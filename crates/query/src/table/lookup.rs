@@ -1,0 +1,164 @@
+//! Rows by primary key: what of a query's conditions names one row.
+
+use super::row::{RowDecoder, bucket_key, bucket_of, damaged, encode_key};
+use crate::catalog::{Catalog, Definition, TableDefinition};
+use crate::error::SqlError;
+use datafusion::arrow::array::{ArrayRef, RecordBatch, new_null_array};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{Expr, LogicalPlan, Operator};
+use std::sync::Arc;
+use thalweg_machine::{Lsn, Reply};
+use thalweg_node::{Engine, Session};
+
+/// A prepared statement that asks for some columns of one row by its primary key.
+#[derive(Clone, Debug)]
+pub(crate) struct PointLookup {
+    pub(crate) table: String,
+    pub(crate) definition: Arc<TableDefinition>,
+    /// Columns of the answer.
+    pub(crate) projection: Vec<usize>,
+    /// For each column of the primary key, the number of the parameter that it equals, from 1.
+    pub(crate) parameters: Vec<usize>,
+}
+
+impl PointLookup {
+    /// Recognises `SELECT columns FROM table WHERE key = $1 AND …`.
+    pub(crate) fn of_plan(plan: &LogicalPlan, catalog: &Catalog) -> Option<Self> {
+        let LogicalPlan::Projection(projection) = plan else { return None };
+        let LogicalPlan::Filter(filter) = projection.input.as_ref() else { return None };
+        let LogicalPlan::TableScan(scan) = filter.input.as_ref() else { return None };
+        let table = scan.table_name.table().to_owned();
+        let Some(Definition::Table(definition)) = catalog.get(&table).as_deref().cloned() else {
+            return None;
+        };
+        if !matches!(scan.table_name.schema(), None | Some("public")) {
+            return None;
+        }
+        let position = |name: &str| definition.columns.iter().position(|other| other.name == name);
+        let columns = projection.expr.iter().map(|expr| match expr {
+            Expr::Column(column) => position(&column.name),
+            _ => None,
+        });
+        let projection = columns.collect::<Option<Vec<_>>>()?;
+        let mut found = vec![None; definition.columns.len()];
+        find_parameters(&filter.predicate, &position, &mut found)?;
+        let given = found.iter().flatten().count();
+        let parameters = definition.primary_key.iter().map(|&key| *found.get(key)?);
+        let parameters = parameters.collect::<Option<Vec<_>>>()?;
+        // A condition on another column would have to be looked at, too.
+        (given == parameters.len()).then(|| Self {
+            table,
+            definition: Arc::new(definition),
+            projection,
+            parameters,
+        })
+    }
+
+    /// The row as a batch of no or one row.
+    pub(crate) fn run(
+        &self,
+        engine: &Engine,
+        schema: &SchemaRef,
+        parameters: &[ScalarValue],
+    ) -> Result<Option<(RecordBatch, Lsn)>, SqlError> {
+        let mut values = vec![None; self.definition.columns.len()];
+        for (&key, &number) in self.definition.primary_key.iter().zip(&self.parameters) {
+            if let Some(slot) = values.get_mut(key) {
+                *slot = parameters.get(number - 1).cloned();
+            }
+        }
+        // What is not a key of this type may still equal one after coercion: the long way decides.
+        let Some(key) = encode_values(&self.definition, &values) else { return Ok(None) };
+        let bucket = bucket_key(&self.table, bucket_of(&key));
+        let (reply, gate) = engine.run_in(&mut Session::default(), &[b"HGET", &bucket, &key])?;
+        let mut rows = RowDecoder::new(&self.definition, 1);
+        match &reply {
+            Reply::Error(error) => return Err(error.clone().into()),
+            reply => {
+                if let Some(row) = reply.as_bytes() {
+                    rows.push(row).ok_or_else(|| damaged(&self.table))?;
+                }
+            }
+        }
+        let columns = rows.finish();
+        let chosen = self.projection.iter().filter_map(|&index| columns.get(index).cloned());
+        let batch = RecordBatch::try_new(schema.clone(), chosen.collect())
+            .map_err(|_| damaged(&self.table))?;
+        Ok(Some((batch, gate)))
+    }
+}
+
+/// Finds `column = $n`, and nothing else, in a condition; `None` where there is something else.
+fn find_parameters(
+    predicate: &Expr,
+    position: &dyn Fn(&str) -> Option<usize>,
+    found: &mut [Option<usize>],
+) -> Option<()> {
+    let Expr::BinaryExpr(binary) = predicate else { return None };
+    match (binary.op, binary.left.as_ref(), binary.right.as_ref()) {
+        (Operator::And, left, right) => {
+            find_parameters(left, position, found)?;
+            find_parameters(right, position, found)
+        }
+        (Operator::Eq, Expr::Column(column), Expr::Placeholder(placeholder))
+        | (Operator::Eq, Expr::Placeholder(placeholder), Expr::Column(column)) => {
+            let slot = found.get_mut(position(&column.name)?)?;
+            let number = placeholder.id.trim_start_matches('$').parse().ok()?;
+            slot.replace(number).is_none().then_some(())
+        }
+        _ => None,
+    }
+}
+
+/// The one row that conditions allow, as its key.
+pub(crate) fn key_of(definition: &TableDefinition, filters: &[Expr]) -> Option<Vec<u8>> {
+    let mut values: Vec<Option<ScalarValue>> = vec![None; definition.columns.len()];
+    for filter in filters {
+        find_equal(definition, filter, &mut values);
+    }
+    encode_values(definition, &values)
+}
+
+/// The key with these values, one for each column; those beside the key do not matter.
+pub(crate) fn encode_values(
+    definition: &TableDefinition,
+    values: &[Option<ScalarValue>],
+) -> Option<Vec<u8>> {
+    let mut columns: Vec<ArrayRef> = Vec::with_capacity(values.len());
+    for (index, (column, value)) in definition.columns.iter().zip(values).enumerate() {
+        let kind = column.kind.arrow();
+        let is_key = definition.primary_key.contains(&index);
+        columns.push(match value {
+            Some(value) if is_key => {
+                let cast = value.cast_to(&kind).ok()?;
+                // 1.5 is not the key 1.
+                if cast.is_null() || cast.cast_to(&value.data_type()).ok()? != *value {
+                    return None;
+                }
+                cast.to_array().ok()?
+            }
+            _ if is_key => return None,
+            _ => new_null_array(&kind, 1),
+        });
+    }
+    encode_key(definition, &columns, 0).ok()
+}
+
+fn find_equal(definition: &TableDefinition, filter: &Expr, values: &mut [Option<ScalarValue>]) {
+    let Expr::BinaryExpr(binary) = filter else { return };
+    match (binary.op, binary.left.as_ref(), binary.right.as_ref()) {
+        (Operator::And, left, right) => {
+            find_equal(definition, left, values);
+            find_equal(definition, right, values);
+        }
+        (Operator::Eq, Expr::Column(column), Expr::Literal(value, _))
+        | (Operator::Eq, Expr::Literal(value, _), Expr::Column(column)) => {
+            let index = definition.columns.iter().position(|other| other.name == column.name);
+            if let Some(slot) = index.and_then(|index| values.get_mut(index)) {
+                *slot = Some(value.clone());
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,139 @@
+//! A table's rows as bytes.
+//!
+//! A table is 64 hashes, `thalweg:table:<name>:<bucket>`. A row is a field: its name the primary key's values in their
+//! order, as `values.rs` stores them; its value:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 1 | version of this layout: 1 |
+//! | (columns + 7) / 8 | one bit for each column, lowest first: it has no value |
+//! | … | the values of the columns that have one, in order, as `values.rs` stores them |
+//!
+//! The bucket is XXH3-64 of the field's name, modulo 64.
+
+use crate::catalog::TableDefinition;
+use crate::error::{SqlError, SqlState};
+use crate::values::{ColumnBuilder, put_stored};
+use datafusion::arrow::array::{Array, ArrayRef};
+
+/// Hashes that a table is spread over.
+pub(crate) const BUCKETS: u64 = 64;
+const VERSION: u8 = 1;
+
+/// The key of a bucket.
+pub(crate) fn bucket_key(table: &str, bucket: u64) -> Vec<u8> {
+    format!("thalweg:table:{table}:{bucket}").into_bytes()
+}
+
+/// The bucket of a row.
+pub(crate) fn bucket_of(key: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(key) % BUCKETS
+}
+
+/// A row's primary key as bytes. `columns` are all columns of the table.
+pub(crate) fn encode_key(
+    definition: &TableDefinition,
+    columns: &[ArrayRef],
+    row: usize,
+) -> Result<Vec<u8>, SqlError> {
+    let mut out = Vec::new();
+    for &index in &definition.primary_key {
+        if let (Some(array), Some(column)) = (columns.get(index), definition.columns.get(index)) {
+            if array.is_null(row) {
+                return Err(no_value(&column.name));
+            }
+            put(&mut out, array, row, &column.name)?;
+        }
+    }
+    Ok(out)
+}
+
+/// A row as bytes.
+pub(crate) fn encode_row(
+    definition: &TableDefinition,
+    columns: &[ArrayRef],
+    row: usize,
+) -> Result<Vec<u8>, SqlError> {
+    let mut out = vec![VERSION];
+    let mut bits = vec![0u8; definition.columns.len().div_ceil(8)];
+    let mut values = Vec::new();
+    for (index, (array, column)) in columns.iter().zip(&definition.columns).enumerate() {
+        if !array.is_null(row) {
+            put(&mut values, array, row, &column.name)?;
+        } else if column.nullable {
+            if let Some(byte) = bits.get_mut(index / 8) {
+                *byte |= 1 << (index % 8);
+            }
+        } else {
+            return Err(no_value(&column.name));
+        }
+    }
+    out.extend(bits);
+    out.extend(values);
+    Ok(out)
+}
+
+fn put(out: &mut Vec<u8>, array: &ArrayRef, row: usize, name: &str) -> Result<(), SqlError> {
+    if put_stored(out, array.as_ref(), row) {
+        return Ok(());
+    }
+    let kind = array.data_type();
+    Err(SqlError::new(
+        SqlState::DatatypeMismatch,
+        format!("column \"{name}\" cannot hold a {kind}"),
+    ))
+}
+
+fn no_value(name: &str) -> SqlError {
+    SqlError::new(
+        SqlState::NotNullViolation,
+        format!("null value in column \"{name}\" violates not-null constraint"),
+    )
+}
+
+/// Fills columns from rows' bytes.
+pub(crate) struct RowDecoder {
+    builders: Vec<ColumnBuilder>,
+    rows: usize,
+}
+
+impl RowDecoder {
+    pub(crate) fn new(definition: &TableDefinition, rows: usize) -> Self {
+        let builders = definition.columns.iter();
+        let builders = builders.map(|column| ColumnBuilder::new(column.kind, rows)).collect();
+        Self { builders, rows: 0 }
+    }
+
+    /// Takes in a row; `None` where the bytes are not one.
+    pub(crate) fn push(&mut self, row: &[u8]) -> Option<()> {
+        let (&version, rest) = row.split_first()?;
+        if version != VERSION {
+            return None;
+        }
+        let (bits, mut rest) = rest.split_at_checked(self.builders.len().div_ceil(8))?;
+        for (index, builder) in self.builders.iter_mut().enumerate() {
+            if bits.get(index / 8)? >> (index % 8) & 1 == 1 {
+                builder.append_null();
+            } else {
+                builder.append_stored(&mut rest)?;
+            }
+        }
+        self.rows += 1;
+        Some(())
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(crate) fn finish(self) -> Vec<ArrayRef> {
+        self.builders.into_iter().map(ColumnBuilder::finish).collect()
+    }
+}
+
+/// The error for stored bytes that cannot be read.
+pub(crate) fn damaged(table: &str) -> SqlError {
+    SqlError::new(SqlState::Internal, format!("a stored row of \"{table}\" cannot be read")).hint(
+        "the hashes thalweg:table:… belong to the tables; other clients must not write to them",
+    )
+}

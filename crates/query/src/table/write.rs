@@ -1,0 +1,118 @@
+//! INSERT, UPDATE and DELETE: rows into a transaction.
+
+use super::Transaction;
+use super::row::{RowDecoder, damaged, encode_key, encode_row};
+use crate::catalog::TableDefinition;
+use crate::error::{SqlError, SqlState};
+use datafusion::arrow::array::{Array, ArrayRef, RecordBatch};
+use datafusion::arrow::compute::cast;
+
+/// What an INSERT does about a row whose key is there already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Conflict {
+    /// It fails.
+    Error,
+    /// The new row is left out.
+    Nothing,
+    /// These columns of the row that is there get the new row's values; the second of a pair is the new row's column.
+    Update(Vec<(usize, usize)>),
+    /// The new row takes the place of the old one: an UPDATE of rows that exist.
+    Replace,
+}
+
+/// The batch's columns as the table has them.
+fn columns_of(
+    definition: &TableDefinition,
+    batch: &RecordBatch,
+) -> Result<Vec<ArrayRef>, SqlError> {
+    let pairs = definition.columns.iter().zip(batch.columns());
+    pairs
+        .map(|(column, array)| {
+            let array = cast(array, &column.kind.arrow()).map_err(|error| {
+                SqlError::new(
+                    SqlState::DatatypeMismatch,
+                    format!("column \"{}\": {error}", column.name),
+                )
+            })?;
+            Ok(array)
+        })
+        .collect()
+}
+
+/// Puts rows into a table; gives how many rows changed.
+pub(crate) fn write_rows(
+    transaction: &mut Transaction,
+    table: &str,
+    definition: &TableDefinition,
+    batch: &RecordBatch,
+    conflict: &Conflict,
+) -> Result<u64, SqlError> {
+    let columns = columns_of(definition, batch)?;
+    let mut changed = 0;
+    for row in 0..batch.num_rows() {
+        let key = encode_key(definition, &columns, row)?;
+        let new = encode_row(definition, &columns, row)?;
+        if *conflict == Conflict::Replace {
+            transaction.write(table, key, Some(new))?;
+            changed += 1;
+            continue;
+        }
+        let old = transaction.read(table, &key)?;
+        match (old, conflict) {
+            (None, _) => transaction.write(table, key, Some(new))?,
+            (Some(_), Conflict::Nothing) => continue,
+            (Some(old), Conflict::Update(pairs)) => {
+                let merged = merge(table, definition, &old, &columns, row, pairs)?;
+                transaction.write(table, key, Some(merged))?;
+            }
+            (Some(_), _) => return Err(duplicate(table, definition, &columns, row)),
+        }
+        changed += 1;
+    }
+    Ok(changed)
+}
+
+/// The old row with some of the new row's values.
+fn merge(
+    table: &str,
+    definition: &TableDefinition,
+    old: &[u8],
+    new: &[ArrayRef],
+    row: usize,
+    pairs: &[(usize, usize)],
+) -> Result<Vec<u8>, SqlError> {
+    let mut decoder = RowDecoder::new(definition, 1);
+    decoder.push(old).ok_or_else(|| damaged(table))?;
+    let mut merged = decoder.finish();
+    for &(target, source) in pairs {
+        if let (Some(slot), Some(array)) = (merged.get_mut(target), new.get(source)) {
+            *slot = cast(&array.slice(row, 1), slot.data_type())
+                .map_err(|error| SqlError::new(SqlState::DatatypeMismatch, error.to_string()))?;
+        }
+    }
+    encode_row(definition, &merged, 0)
+}
+
+fn duplicate(
+    table: &str,
+    definition: &TableDefinition,
+    columns: &[ArrayRef],
+    row: usize,
+) -> SqlError {
+    let shown = |array: &ArrayRef| {
+        datafusion::arrow::util::display::array_value_to_string(array, row).unwrap_or_default()
+    };
+    let keys = definition.primary_key.iter();
+    let names: Vec<&str> =
+        keys.clone().filter_map(|&key| Some(definition.columns.get(key)?.name.as_str())).collect();
+    let values: Vec<String> = keys.filter_map(|&key| columns.get(key).map(shown)).collect();
+    SqlError::new(
+        SqlState::UniqueViolation,
+        format!(
+            "duplicate key value violates the primary key of \"{table}\": ({})=({}) already exists",
+            names.join(", "),
+            values.join(", ")
+        ),
+    )
+    .hint("ON CONFLICT DO NOTHING or DO UPDATE says what to do then")
+}

@@ -1,0 +1,5 @@
+//! SQL over a node in this process.
+
+mod support;
+
+mod statements;

@@ -1,0 +1,55 @@
+//! A node with SQL, and answers as text.
+
+use datafusion::arrow::util::pretty::pretty_format_batches;
+use thalweg_node::{Engine, EngineSettings};
+use thalweg_query::{Database, Session, Sources, SqlError, SqlSettings};
+
+pub(crate) struct Sql {
+    pub(crate) engine: Engine,
+    pub(crate) session: Session,
+    _database: Database,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Sql {
+    pub(crate) fn in_memory() -> Self {
+        Self::open(EngineSettings::in_memory(), SqlSettings::default())
+    }
+
+    pub(crate) fn open(engine: EngineSettings, settings: SqlSettings) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let engine = Engine::open(engine).expect("a node");
+        let sources = Sources::default();
+        let database = Database::open(engine.clone(), settings, sources, runtime.handle().clone())
+            .expect("a database");
+        Self { engine, session: database.session(), _database: database, runtime }
+    }
+
+    pub(crate) fn try_run(&mut self, text: &str) -> Result<String, SqlError> {
+        let (_, batches) = self.runtime.block_on(self.session.run(text))?;
+        Ok(pretty_format_batches(&batches).expect("printable").to_string())
+    }
+
+    /// The answer's cells, rows apart by newlines.
+    pub(crate) fn rows(&mut self, text: &str) -> String {
+        let table = self.try_run(text).unwrap_or_else(|error| panic!("{text}: {error:?}"));
+        let lines = table.lines().filter(|line| line.starts_with('|')).skip(1);
+        let cells = |line: &str| {
+            let cells = line.trim_matches('|').split('|').map(str::trim);
+            cells.collect::<Vec<_>>().join(" ")
+        };
+        lines.map(cells).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The code of the error that a statement gives.
+    pub(crate) fn fails(&mut self, text: &str) -> &'static str {
+        match self.try_run(text) {
+            Err(error) => error.state.code(),
+            Ok(rows) => panic!("{text} went through: {rows}"),
+        }
+    }
+}

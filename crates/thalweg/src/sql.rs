@@ -1,0 +1,123 @@
+//! SQL for the doors: the query crate's database, behind the trait that the HTTP door knows.
+
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
+use serde_json::Value;
+use std::sync::Arc;
+use thalweg_doors::{BulkAppended, Shared, SqlAnswer, SqlFault, SqlService};
+use thalweg_query::{AppendFormat, Database, Format, Sources, SqlError, SqlState};
+
+/// The database as a service.
+pub(crate) struct Service(pub(crate) Database);
+
+fn fault(error: SqlError) -> SqlFault {
+    use SqlState::{
+        CannotConnectNow, DiskFull, DuplicateTable, Internal, LimitExceeded, OutOfMemory,
+        SerializationFailure, UndefinedTable, UniqueViolation,
+    };
+    let status = match error.state {
+        UndefinedTable => 404,
+        DuplicateTable | UniqueViolation | SerializationFailure => 409,
+        LimitExceeded => 413,
+        Internal => 500,
+        CannotConnectNow => 503,
+        DiskFull | OutOfMemory => 507,
+        _ => 400,
+    };
+    let detail = match &error.hint {
+        Some(hint) => format!("{} ({hint})", error.message),
+        None => error.message.clone(),
+    };
+    SqlFault { code: error.state.code(), detail, status }
+}
+
+/// Runs work on the database's own threads: queries must not keep other requests waiting.
+fn on_runtime<T: Send + 'static>(
+    database: &Database,
+    work: impl Future<Output = Result<T, SqlError>> + Send + 'static,
+) -> BoxFuture<'static, Result<T, SqlFault>> {
+    let task = database.runtime().spawn(work);
+    async move {
+        match task.await {
+            Ok(outcome) => outcome.map_err(fault),
+            Err(error) => Err(SqlFault { code: "XX000", detail: error.to_string(), status: 500 }),
+        }
+    }
+    .boxed()
+}
+
+impl SqlService for Service {
+    fn query(
+        &self,
+        text: String,
+        parameters: Vec<Value>,
+        accept: String,
+    ) -> BoxFuture<'static, Result<SqlAnswer, SqlFault>> {
+        let database = self.0.clone();
+        let format = Format::of_media_type(&accept);
+        on_runtime(&self.0, async move {
+            let pieces = database.answer(&text, &parameters, format).await?;
+            Ok(SqlAnswer { media_type: format.media_type(), body: pieces.map_err(fault).boxed() })
+        })
+    }
+
+    fn is_declared(&self, stream: &str) -> bool {
+        self.0.has_stream(stream)
+    }
+
+    fn declare(
+        &self,
+        stream: String,
+        definition: Value,
+    ) -> BoxFuture<'static, Result<bool, SqlFault>> {
+        let database = self.0.clone();
+        on_runtime(&self.0, async move {
+            let work = move || database.declare_stream_json(&stream, definition);
+            tokio::task::spawn_blocking(work).await.unwrap_or(Ok(false))
+        })
+    }
+
+    fn append(
+        &self,
+        stream: String,
+        media_type: String,
+        body: axum::body::Bytes,
+    ) -> BoxFuture<'static, Result<BulkAppended, SqlFault>> {
+        let database = self.0.clone();
+        on_runtime(&self.0, async move {
+            let work = move || {
+                let format = AppendFormat::of_media_type(&media_type, &body);
+                database.append(&stream, format, &body)
+            };
+            let appended = match tokio::task::spawn_blocking(work).await {
+                Ok(outcome) => outcome?,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            };
+            Ok(BulkAppended { appended: appended.appended, dead: appended.dead })
+        })
+    }
+}
+
+/// What `sys.clients` and `sys.settings` show.
+pub(crate) fn sources(shared: &Arc<Shared>, settings: Vec<[String; 3]>) -> Sources {
+    let shared = shared.clone();
+    Sources {
+        clients: Box::new(move || {
+            let rows = shared.client_rows().into_iter().map(|(id, address, since_ms, name)| {
+                let name = (!name.is_empty()).then_some(name);
+                vec![
+                    Some(id.to_string()),
+                    Some("resp".to_owned()),
+                    Some(address),
+                    Some(since_ms.to_string()),
+                    name,
+                ]
+            });
+            rows.collect()
+        }),
+        settings: Box::new(move || {
+            let row = |setting: &[String; 3]| setting.iter().cloned().map(Some).collect();
+            settings.iter().map(row).collect()
+        }),
+    }
+}
