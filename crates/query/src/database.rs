@@ -127,6 +127,12 @@ impl Database {
         &self.inner.runtime
     }
 
+    /// Stops views where they are, as a crash would. For tests.
+    #[doc(hidden)]
+    pub fn abandon(&self) {
+        self.inner.views.abandon();
+    }
+
     /// Stops views after a last checkpoint. Blocks the thread.
     pub fn close(&self) {
         self.inner.views.close();

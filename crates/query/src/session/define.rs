@@ -179,7 +179,9 @@ impl Session {
                     ObjectType::MaterializedView => "materialized view",
                     ObjectType::Stream => "stream",
                     other => {
-                        return Err(SqlError::unsupported(format!("DROP {other} is not supported")));
+                        return Err(SqlError::unsupported(format!(
+                            "DROP {other} is not supported"
+                        )));
                     }
                 };
                 for name in names {

@@ -5,7 +5,7 @@ mod decode;
 
 pub use append::Appended;
 pub(crate) use append::{Appender, Fields, transact_in};
-pub(crate) use decode::{Decoder, columns_of};
+pub(crate) use decode::{Decoder, Misfit, columns_of};
 
 use crate::catalog::StreamDefinition;
 use crate::error::SqlError;

@@ -1,53 +1,509 @@
-//! stub
+//! Materialized views: queries whose answers are kept up to date as records arrive.
+//!
+//! `compile.rs` cuts a query into what is done to each record (`rows.rs`), how records are grouped (`groups.rs`,
+//! `sessions.rs`, `accumulate/`) and what is done with the groups when the view is read (`table.rs`). `state.rs` holds the
+//! groups by window, `worker.rs` feeds it, `checkpoint.rs` keeps it.
+
+mod accumulate;
+mod checkpoint;
+mod compile;
+mod groups;
+mod rows;
+mod sessions;
+mod state;
+mod table;
+mod worker;
+
+use crate::catalog::{Definition, ViewDefinition};
 use crate::database::Inner;
-use crate::error::SqlError;
-use crate::statement::CreateView;
+use crate::error::{SqlError, SqlState};
+use crate::statement::{CreateView, Statement, parse};
+use checkpoint::Folder;
+use compile::{Compiled, Source, compile};
+use datafusion::arrow::array::RecordBatch;
 use datafusion::catalog::TableProvider;
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::ast::{Query, Statement as SqlStatement};
+use parking_lot::{Mutex, RwLock};
+use state::State;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
-#[derive(Default)]
-pub(crate) struct Views {}
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use worker::{Clock, Live, Progress, Reader};
+
+/// How a view is doing.
+#[derive(Clone, Debug)]
+enum Status {
+    /// It reads what was there before it was made.
+    Backfill,
+    Live,
+    /// Its files are read.
+    Done,
+    Failed(SqlError),
+}
+
+/// A view at work.
+pub(crate) struct View {
+    name: String,
+    query: String,
+    incarnation: u64,
+    compiled: Arc<Compiled>,
+    lateness_us: i64,
+    closed_only: bool,
+    batch_rows: AtomicUsize,
+    batch_delay_ms: AtomicU64,
+    live: Mutex<Live>,
+    folder: Option<Mutex<Folder>>,
+    status: Mutex<Status>,
+    paused: AtomicBool,
+    stopping: AtomicBool,
+    /// No more checkpoints.
+    abandoned: AtomicBool,
+    checkpoint_ms: AtomicU64,
+    files_rows: AtomicU64,
+    /// Counts changes, for those who wait for one.
+    version: watch::Sender<u64>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Figures of a view.
 pub(crate) struct ViewReport {
-    pub name: String,
-    pub source: String,
-    pub state: String,
-    pub rows_in: u64,
-    pub groups: u64,
-    pub memory_bytes: u64,
-    pub lag: u64,
-    pub watermark_us: Option<i64>,
-    pub late: u64,
-    pub misfits: u64,
-    pub checkpoint_ms: u64,
-    pub error: Option<String>,
-    pub query: String,
+    pub(crate) name: String,
+    pub(crate) source: String,
+    pub(crate) state: String,
+    pub(crate) rows_in: u64,
+    pub(crate) groups: u64,
+    pub(crate) memory_bytes: u64,
+    pub(crate) lag: u64,
+    pub(crate) watermark_us: Option<i64>,
+    pub(crate) late: u64,
+    pub(crate) misfits: u64,
+    pub(crate) checkpoint_ms: u64,
+    pub(crate) error: Option<String>,
+    pub(crate) query: String,
 }
+
+impl View {
+    fn new(
+        name: &str,
+        definition: &ViewDefinition,
+        compiled: Arc<Compiled>,
+        folder: Option<PathBuf>,
+    ) -> Result<Self, SqlError> {
+        let partitions = match &compiled.source {
+            Source::Stream { definition, .. } => usize::from(definition.partitions),
+            Source::Files { .. } => 0,
+        };
+        let mut folder = folder.map(Folder::open).transpose()?;
+        let restored = match &mut folder {
+            Some(folder) => folder.load(&compiled, definition.lateness_us)?,
+            None => None,
+        };
+        let mut live = match restored {
+            Some(restored) => Live {
+                state: restored.state,
+                progress: restored.progress,
+                clocks: Vec::new(),
+                misfits: restored.misfits,
+                done: restored.done,
+            },
+            None => Live {
+                state: State::new(&compiled, definition.lateness_us)?,
+                progress: Vec::new(),
+                clocks: Vec::new(),
+                misfits: 0,
+                done: false,
+            },
+        };
+        live.progress.resize(partitions, Progress::START);
+        live.clocks.resize(partitions, Clock::new());
+        let status = if live.done { Status::Done } else { Status::Backfill };
+        Ok(Self {
+            name: name.to_owned(),
+            query: definition.query.clone(),
+            incarnation: definition.incarnation,
+            compiled,
+            lateness_us: definition.lateness_us,
+            closed_only: definition.emit == crate::catalog::Emit::Close,
+            batch_rows: AtomicUsize::new(definition.batch_rows),
+            batch_delay_ms: AtomicU64::new(definition.batch_delay_ms),
+            live: Mutex::new(live),
+            folder: folder.map(Mutex::new),
+            status: Mutex::new(status),
+            paused: AtomicBool::new(definition.paused),
+            stopping: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
+            checkpoint_ms: AtomicU64::new(0),
+            files_rows: AtomicU64::new(0),
+            version: watch::Sender::new(0),
+            threads: Mutex::default(),
+        })
+    }
+
+    /// The groups' rows as they are now.
+    fn rows(&self) -> Result<Vec<RecordBatch>, SqlError> {
+        Ok(self.live.lock().state.rows(self.closed_only)?)
+    }
+
+    fn progress(&self, partition: u16) -> Progress {
+        let live = self.live.lock();
+        live.progress.get(usize::from(partition)).copied().unwrap_or(Progress::START)
+    }
+
+    fn changed(&self) {
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    fn note_live(&self) {
+        let mut status = self.status.lock();
+        if matches!(*status, Status::Backfill) {
+            *status = Status::Live;
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        matches!(*self.status.lock(), Status::Failed(_))
+    }
+
+    /// Stops for good, with a reason; what it has stays readable.
+    fn fail(&self, error: SqlError) {
+        tracing::error!(view = self.name, %error, "a materialized view has stopped");
+        *self.status.lock() = Status::Failed(error);
+    }
+
+    /// Writes a checkpoint.
+    fn save(&self) -> Result<(), SqlError> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        if self.abandoned.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let mut folder = folder.lock();
+        let mut live = self.live.lock();
+        let Live { state, progress, misfits, done, .. } = &mut *live;
+        folder.save(state, progress, *misfits, *done)?;
+        self.checkpoint_ms.store(started.elapsed().as_millis() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        for thread in self.threads.lock().drain(..) {
+            thread.thread().unpark();
+            // A worker that panicked has said so.
+            let _already_reported = thread.join();
+        }
+    }
+
+    fn report(&self, inner: &Inner) -> ViewReport {
+        let status = self.status.lock().clone();
+        let error = match &status {
+            Status::Failed(error) => Some(error.message.clone()),
+            _ => None,
+        };
+        let state = match status {
+            Status::Failed(_) => "failed",
+            Status::Done => "done",
+            _ if self.paused.load(Ordering::SeqCst) => "paused",
+            Status::Live => "live",
+            Status::Backfill => "backfill",
+        };
+        let lag = self.lag(inner);
+        let live = self.live.lock();
+        ViewReport {
+            name: self.name.clone(),
+            source: self.compiled.source.name().to_owned(),
+            state: state.to_owned(),
+            rows_in: live.state.rows_in.max(self.files_rows.load(Ordering::Relaxed)),
+            groups: live.state.groups() as u64,
+            memory_bytes: live.state.bytes() as u64,
+            lag,
+            watermark_us: live.state.watermark_us.filter(|&us| us != i64::MAX),
+            late: live.state.late,
+            misfits: live.misfits,
+            checkpoint_ms: self.checkpoint_ms.load(Ordering::Relaxed),
+            error,
+            query: self.query.clone(),
+        }
+    }
+
+    /// Records that its stream has and it has not taken in.
+    fn lag(&self, inner: &Inner) -> u64 {
+        let Source::Stream { name, definition, .. } = &self.compiled.source else { return 0 };
+        let added: u64 = (0..definition.partitions)
+            .map(|number| inner.records_added(&definition.key(name, number)))
+            .sum();
+        let live = self.live.lock();
+        added.saturating_sub(live.state.rows_in + live.misfits)
+    }
+}
+
+/// All views of a node.
+#[derive(Default)]
+pub(crate) struct Views {
+    all: RwLock<BTreeMap<String, Arc<View>>>,
+    /// Views that could not be started, and why.
+    broken: RwLock<BTreeMap<String, SqlError>>,
+    inner: std::sync::OnceLock<std::sync::Weak<Inner>>,
+}
+
 impl Views {
-    pub(crate) fn close(&self) {}
+    fn get(&self, name: &str) -> Result<Arc<View>, SqlError> {
+        if let Some(view) = self.all.read().get(name) {
+            return Ok(view.clone());
+        }
+        match self.broken.read().get(name) {
+            Some(error) => Err(error.clone()),
+            None => Err(SqlError::unknown("materialized view", name)),
+        }
+    }
+
+    /// The view as a table.
+    pub(crate) fn table(&self, name: &str) -> Result<Arc<dyn TableProvider>, SqlError> {
+        table::table(&self.get(name)?)
+    }
+
     pub(crate) fn reports(&self) -> Vec<ViewReport> {
-        Vec::new()
+        let Some(inner) = self.inner.get().and_then(std::sync::Weak::upgrade) else {
+            return Vec::new();
+        };
+        let views: Vec<Arc<View>> = self.all.read().values().cloned().collect();
+        views.iter().map(|view| view.report(&inner)).collect()
     }
-    pub(crate) fn user_of(&self, _n: &str) -> Option<String> {
-        None
+
+    /// A view that reads something.
+    pub(crate) fn user_of(&self, source: &str) -> Option<String> {
+        let all = self.all.read();
+        all.values()
+            .find(|view| view.compiled.source.name() == source)
+            .map(|view| view.name.clone())
     }
-    pub(crate) fn drop(&self, _n: &str) -> Result<(), SqlError> {
+
+    /// Stops a view and forgets what it had.
+    pub(crate) fn drop(&self, name: &str) -> Result<(), SqlError> {
+        self.broken.write().remove(name);
+        let Some(view) = self.all.write().remove(name) else { return Ok(()) };
+        self.remove(&view);
         Ok(())
     }
-    pub(crate) fn table(&self, n: &str) -> Result<Arc<dyn TableProvider>, SqlError> {
-        Err(SqlError::unknown("view", n))
+
+    fn remove(&self, view: &View) {
+        view.stop();
+        if let Some(path) =
+            self.inner.get().and_then(|inner| inner.upgrade()?.view_folder(view.incarnation))
+        {
+            Folder::remove(&path);
+        }
+    }
+
+    /// Stops all views without a last checkpoint.
+    pub(crate) fn abandon(&self) {
+        for view in self.all.read().values() {
+            view.abandoned.store(true, Ordering::SeqCst);
+        }
+        self.close();
+    }
+
+    /// Stops all views; they go on where they are when the node starts again.
+    pub(crate) fn close(&self) {
+        let views: Vec<Arc<View>> = self.all.read().values().cloned().collect();
+        for view in &views {
+            view.stopping.store(true, Ordering::SeqCst);
+        }
+        for view in views {
+            view.stop();
+        }
     }
 }
+
 impl Inner {
-    pub(crate) fn start_views(self: &Arc<Self>) {}
-    pub(crate) async fn create_view(self: &Arc<Self>, _v: &CreateView) -> Result<(), SqlError> {
+    fn view_folder(&self, incarnation: u64) -> Option<PathBuf> {
+        Some(self.settings.folder.as_ref()?.join("views").join(incarnation.to_string()))
+    }
+
+    /// How many records were ever added to a stream's partition.
+    fn records_added(&self, key: &str) -> u64 {
+        let Ok(reply) = self.engine.call(&[b"XINFO", b"STREAM", key.as_bytes()]) else { return 0 };
+        let elements = match &reply {
+            thalweg_machine::Reply::Map(pairs) => {
+                let found =
+                    pairs.iter().find(|(name, _)| name.as_bytes() == Some(b"entries-added"));
+                found.map(|(_, value)| value.clone())
+            }
+            other => {
+                let pairs = other.elements().chunks(2);
+                let mut found = pairs.filter(|pair| {
+                    pair.first().and_then(thalweg_machine::Reply::as_bytes)
+                        == Some(b"entries-added")
+                });
+                found.next().and_then(|pair| pair.get(1).cloned())
+            }
+        };
+        match elements {
+            Some(thalweg_machine::Reply::Integer(added)) => added.max(0) as u64,
+            _ => 0,
+        }
+    }
+
+    /// Starts the views that the catalog names.
+    pub(crate) fn start_views(self: &Arc<Self>) {
+        self.views.inner.get_or_init(|| Arc::downgrade(self));
+        for (name, definition) in self.catalog.list() {
+            let Definition::View(definition) = definition.as_ref() else { continue };
+            let started = self.runtime.block_on(self.start_view(&name, definition));
+            match started {
+                Ok(view) => {
+                    self.views.all.write().insert(name, view);
+                }
+                Err(error) => {
+                    tracing::error!(view = name, %error, "a materialized view could not be started");
+                    self.views.broken.write().insert(name, error);
+                }
+            }
+        }
+    }
+
+    async fn start_view(
+        self: &Arc<Self>,
+        name: &str,
+        definition: &ViewDefinition,
+    ) -> Result<Arc<View>, SqlError> {
+        let compiled = Arc::new(compile(self, &query_of(&definition.query)?).await?);
+        let folder = self.view_folder(definition.incarnation);
+        let view = match View::new(name, definition, compiled.clone(), folder.clone()) {
+            Ok(view) => view,
+            // The state follows from the stream: a checkpoint that is damaged costs time, not data.
+            Err(error) => {
+                tracing::error!(view = name, %error, "a view's checkpoint cannot be read; it is built anew");
+                if let Some(path) = &folder {
+                    Folder::remove(path);
+                }
+                View::new(name, definition, compiled, folder)?
+            }
+        };
+        let view = Arc::new(view);
+        match &view.compiled.source {
+            Source::Stream { .. } => Reader::start_all(self, &view)?,
+            Source::Files { .. } if matches!(*view.status.lock(), Status::Done) => {}
+            Source::Files { scan, .. } => {
+                self.runtime.spawn(worker::read_files(self.clone(), view.clone(), scan.clone()));
+            }
+        }
+        Ok(view)
+    }
+
+    /// CREATE [OR REPLACE] MATERIALIZED VIEW.
+    pub(crate) async fn create_view(self: &Arc<Self>, create: &CreateView) -> Result<(), SqlError> {
+        let old = self.catalog.get(&create.name);
+        if old.is_some() && create.if_not_exists {
+            return Ok(());
+        }
+        // Refuses what cannot be maintained before anything is written down.
+        compile(self, &create.query).await?;
+        let definition = ViewDefinition {
+            query: create.query.to_string(),
+            incarnation: self.new_incarnation(),
+            batch_rows: create.batch_rows,
+            batch_delay_ms: create.batch_delay_ms,
+            lateness_us: create.lateness_us,
+            emit: create.emit,
+            paused: false,
+        };
+        match old.as_deref() {
+            Some(Definition::View(_)) if create.or_replace => {
+                self.replace_view(create, old.as_deref(), definition).await
+            }
+            _ => {
+                self.catalog.create(&create.name, Definition::View(definition.clone()), false)?;
+                let view = self.start_view(&create.name, &definition).await?;
+                self.views.all.write().insert(create.name.clone(), view);
+                Ok(())
+            }
+        }
+    }
+
+    fn new_incarnation(&self) -> u64 {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let now = self.engine.now_ms() * 1_000;
+        LAST.fetch_max(now, Ordering::SeqCst);
+        LAST.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// Builds the new view beside the old one, and puts it in its place when it has caught up.
+    async fn replace_view(
+        self: &Arc<Self>,
+        create: &CreateView,
+        old: Option<&Definition>,
+        definition: ViewDefinition,
+    ) -> Result<(), SqlError> {
+        let Some(old) = old else { return Ok(()) };
+        let view = self.start_view(&create.name, &definition).await?;
+        loop {
+            let status = view.status.lock().clone();
+            match status {
+                Status::Backfill => tokio::time::sleep(Duration::from_millis(5)).await,
+                Status::Failed(error) => {
+                    self.discard(view);
+                    return Err(error);
+                }
+                Status::Live | Status::Done => break,
+            }
+        }
+        if let Err(error) = self.catalog.replace(&create.name, old, Definition::View(definition)) {
+            self.discard(view);
+            return Err(error);
+        }
+        let replaced = self.views.all.write().insert(create.name.clone(), view);
+        if let Some(replaced) = replaced {
+            self.discard(replaced);
+        }
         Ok(())
     }
+
+    fn discard(self: &Arc<Self>, view: Arc<View>) {
+        let inner = self.clone();
+        self.runtime.spawn_blocking(move || inner.views.remove(&view));
+    }
+
+    /// What runs incrementally in a query.
     pub(crate) async fn explain_view(
         self: &Arc<Self>,
-        _v: &CreateView,
+        create: &CreateView,
     ) -> Result<Vec<String>, SqlError> {
-        Ok(vec![])
+        Ok(compile(self, &create.query).await?.describe())
     }
-    pub(crate) async fn set_paused(self: &Arc<Self>, _n: &str, _p: bool) -> Result<(), SqlError> {
+
+    /// PAUSE and RESUME.
+    pub(crate) async fn set_paused(
+        self: &Arc<Self>,
+        name: &str,
+        paused: bool,
+    ) -> Result<(), SqlError> {
+        let view = self.views.get(name)?;
+        let Some(old) = self.catalog.get(name) else { return Ok(()) };
+        if let Definition::View(definition) = old.as_ref() {
+            let new = ViewDefinition { paused, ..definition.clone() };
+            self.catalog.replace(name, &old, Definition::View(new))?;
+        }
+        view.paused.store(paused, Ordering::SeqCst);
         Ok(())
+    }
+}
+
+fn query_of(text: &str) -> Result<Query, SqlError> {
+    let wrong = || SqlError::new(SqlState::Internal, "a view's query is not a query");
+    match parse(text)?.pop() {
+        Some(Statement::Df(statement)) => match *statement {
+            DfStatement::Statement(statement) => match *statement {
+                SqlStatement::Query(query) => Ok(*query),
+                _ => Err(wrong()),
+            },
+            _ => Err(wrong()),
+        },
+        _ => Err(wrong()),
     }
 }

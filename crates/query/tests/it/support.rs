@@ -7,7 +7,7 @@ use thalweg_query::{Database, Session, Sources, SqlError, SqlSettings};
 pub(crate) struct Sql {
     pub(crate) engine: Engine,
     pub(crate) session: Session,
-    _database: Database,
+    database: Option<Database>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -26,7 +26,14 @@ impl Sql {
         let sources = Sources::default();
         let database = Database::open(engine.clone(), settings, sources, runtime.handle().clone())
             .expect("a database");
-        Self { engine, session: database.session(), _database: database, runtime }
+        Self { engine, session: database.session(), database: Some(database), runtime }
+    }
+
+    /// Goes away without a last checkpoint of the views.
+    pub(crate) fn crash(mut self) {
+        if let Some(database) = self.database.take() {
+            database.abandon();
+        }
     }
 
     pub(crate) fn try_run(&mut self, text: &str) -> Result<String, SqlError> {
@@ -50,6 +57,14 @@ impl Sql {
         match self.try_run(text) {
             Err(error) => error.state.code(),
             Ok(rows) => panic!("{text} went through: {rows}"),
+        }
+    }
+}
+
+impl Drop for Sql {
+    fn drop(&mut self) {
+        if let Some(database) = self.database.take() {
+            database.close();
         }
     }
 }

@@ -1,0 +1,388 @@
+//! From a query to what a view does. The plan is cut in three: what is done to each record (steps), how records are
+//! grouped (keys and accumulators), and what is done with the groups when the view is read (`finish`, a DataFusion plan
+//! over the groups). What cannot be maintained so is refused here, with the reason.
+
+use super::accumulate::AggregatePlan;
+use super::rows::Step;
+use crate::catalog::{Definition, StreamDefinition};
+use crate::database::Inner;
+use crate::error::{SqlError, SqlState};
+use crate::window::{END, START, WindowKind, WindowNode};
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, Result as DfResult};
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::context::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, TableScan, Volatility};
+use datafusion::optimizer::optimize_projections::OptimizeProjections;
+use datafusion::optimizer::push_down_filter::PushDownFilter;
+use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
+use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion::optimizer::{Analyzer, OptimizerRule};
+use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use datafusion::physical_planner::create_aggregate_expr_and_maybe_filter;
+use datafusion::sql::sqlparser::ast::{Query, Statement as SqlStatement};
+use std::sync::Arc;
+
+/// What a view reads.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    /// A stream, for ever.
+    Stream { name: String, definition: StreamDefinition, projection: Option<Vec<usize>> },
+    /// Files, to their end.
+    Files { name: String, scan: LogicalPlan },
+}
+
+impl Source {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Stream { name, .. } | Self::Files { name, .. } => name,
+        }
+    }
+}
+
+/// Where a column of the groups comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyColumn {
+    /// A key, by position.
+    Key(usize),
+    /// The bounds of the group's window.
+    Start,
+    End,
+}
+
+/// A view, ready to run.
+#[derive(Clone, Debug)]
+pub(crate) struct Compiled {
+    pub(crate) source: Source,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) window: Option<WindowKind>,
+    /// The keys beside the window.
+    pub(crate) keys: Vec<Arc<dyn PhysicalExpr>>,
+    pub(crate) key_schema: SchemaRef,
+    /// For each grouping column of the query, where it comes from.
+    pub(crate) layout: Vec<KeyColumn>,
+    pub(crate) aggregates: Vec<AggregatePlan>,
+    /// The columns of the groups: grouping columns, then aggregates.
+    pub(crate) group_schema: SchemaRef,
+    /// The whole plan, whose node over the groups is replaced when it is read.
+    pub(crate) plan: LogicalPlan,
+}
+
+fn refuse<T>(what: impl Into<String>) -> Result<T, SqlError> {
+    Err(SqlError::unsupported(format!("this cannot be maintained incrementally: {}", what.into())))
+}
+
+/// Cuts a query into what a view does.
+pub(crate) async fn compile(inner: &Inner, query: &Query) -> Result<Compiled, SqlError> {
+    let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
+        Arc::new(SimplifyExpressions::new()),
+        Arc::new(ReplaceDistinctWithAggregate::new()),
+        Arc::new(PushDownFilter::new()),
+        Arc::new(OptimizeProjections::new()),
+    ];
+    let state = SessionStateBuilder::new_from_existing(inner.context()?.state())
+        // Without the rule that lowers windows: they are read here.
+        .with_analyzer_rules(Analyzer::new().rules)
+        .with_optimizer_rules(rules)
+        .build();
+    let mut statement = SqlStatement::Query(Box::new(query.clone()));
+    crate::window::wrap_sources(&mut statement);
+    let statement = datafusion::sql::parser::Statement::Statement(Box::new(statement));
+    let plan = state.statement_to_plan(statement).await?;
+    check_deterministic(&plan)?;
+    let plan = state.optimize(&plan)?;
+    let aggregate = find_aggregate(&plan)?;
+    let mut steps = Vec::new();
+    let (source, window, tags) = compile_rows(inner, &aggregate.input, &mut steps)?;
+    compile_groups(aggregate, source, steps, window, &tags, plan.clone())
+}
+
+/// A view must say the same tomorrow as today.
+fn check_deterministic(plan: &LogicalPlan) -> Result<(), SqlError> {
+    let mut offender = None;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Expr::ScalarFunction(call) = expr
+                    && call.func.signature().volatility != Volatility::Immutable
+                {
+                    offender.get_or_insert_with(|| call.func.name().to_owned());
+                }
+                if let Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) = expr {
+                    offender.get_or_insert_with(|| "a subquery in an expression".to_owned());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    match offender {
+        Some(name) => refuse(format!("{name} does not give the same answer each time")),
+        None => Ok(()),
+    }
+}
+
+/// The aggregate of the query, below what is done with its groups.
+fn find_aggregate(plan: &LogicalPlan) -> Result<&Aggregate, SqlError> {
+    match plan {
+        LogicalPlan::Aggregate(aggregate) => Ok(aggregate),
+        LogicalPlan::Projection(node) => find_aggregate(&node.input),
+        LogicalPlan::Filter(node) => find_aggregate(&node.input),
+        LogicalPlan::SubqueryAlias(node) => find_aggregate(&node.input),
+        LogicalPlan::Sort(node) => find_aggregate(&node.input),
+        LogicalPlan::Limit(node) => find_aggregate(&node.input),
+        LogicalPlan::TableScan(_) | LogicalPlan::Extension(_) => refuse(
+            "the query has no aggregate, so it has nothing to keep up to date",
+        )
+        .map_err(|error| error.hint("CREATE VIEW runs it over the stream whenever it is read")),
+        LogicalPlan::Join(_) => refuse("a join of streams"),
+        LogicalPlan::Window(_) => refuse("window functions (OVER)"),
+        LogicalPlan::Union(_) => refuse("UNION"),
+        other => refuse(format!("{} above the groups", other.display())),
+    }
+}
+
+/// Which output columns are bounds of the window.
+type Tags = Vec<Option<KeyColumn>>;
+
+/// Compiles what is done to each record, from the source up; gives the source, the window, and which columns are its bounds.
+fn compile_rows(
+    inner: &Inner,
+    plan: &LogicalPlan,
+    steps: &mut Vec<Step>,
+) -> Result<(Source, Option<WindowKind>, Tags), SqlError> {
+    match plan {
+        LogicalPlan::TableScan(scan) => {
+            let source = source_of(inner, scan, plan)?;
+            if let Source::Stream { .. } = source
+                && let Some(predicate) = scan.filters.iter().cloned().reduce(Expr::and)
+            {
+                steps.push(Step::Filter(physical(&predicate, plan.schema())?));
+            }
+            Ok((source, None, vec![None; plan.schema().fields().len()]))
+        }
+        LogicalPlan::SubqueryAlias(node) => compile_rows(inner, &node.input, steps),
+        LogicalPlan::Filter(node) => {
+            let (source, window, tags) = compile_rows(inner, &node.input, steps)?;
+            bounds_untouched(&node.predicate, node.input.schema(), window, &tags)?;
+            steps.push(Step::Filter(physical(&node.predicate, node.input.schema())?));
+            Ok((source, window, tags))
+        }
+        LogicalPlan::Projection(node) => {
+            let (source, window, tags) = compile_rows(inner, &node.input, steps)?;
+            let mut exprs = Vec::new();
+            let mut new_tags = Tags::new();
+            for expr in &node.expr {
+                let tag = tag_of(expr, node.input.schema(), &tags);
+                if tag.is_none() {
+                    bounds_untouched(expr, node.input.schema(), window, &tags)?;
+                }
+                new_tags.push(tag);
+                exprs.push(physical(expr, node.input.schema())?);
+            }
+            steps.push(Step::Project { exprs, schema: loose(plan.schema()) });
+            Ok((source, window, new_tags))
+        }
+        LogicalPlan::Extension(extension) => {
+            let Some(node) = extension.node.as_any().downcast_ref::<WindowNode>() else {
+                return refuse(format!("{} below the groups", plan.display()));
+            };
+            let (source, window, mut tags) = compile_rows(inner, &node.input, steps)?;
+            if window.is_some() {
+                return refuse("a window over a window");
+            }
+            steps.push(Step::Window {
+                kind: node.kind,
+                time: physical(&node.time, node.input.schema())?,
+                schema: loose(plan.schema()),
+            });
+            tags.extend([Some(KeyColumn::Start), Some(KeyColumn::End)]);
+            Ok((source, Some(node.kind), tags))
+        }
+        LogicalPlan::Join(_) => refuse("a join below the groups"),
+        LogicalPlan::Aggregate(_) => refuse("an aggregate of an aggregate")
+            .map_err(|error| error.hint("put the inner one into a view of its own")),
+        other => refuse(format!("{} below the groups", other.display())),
+    }
+}
+
+/// A schema whose columns may all be null: what an expression promises is not always kept by a row that is about to go.
+fn loose(schema: &DFSchema) -> SchemaRef {
+    let fields = schema.as_arrow().fields().iter();
+    Arc::new(Schema::new(
+        fields.map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>(),
+    ))
+}
+
+fn source_of(inner: &Inner, scan: &TableScan, plan: &LogicalPlan) -> Result<Source, SqlError> {
+    let name = scan.table_name.table().to_owned();
+    if matches!(scan.table_name.schema(), Some(schema) if schema != "public") {
+        return refuse(format!("\"{}\" does not say when it changes", scan.table_name));
+    }
+    match inner.catalog.get(&name).as_deref() {
+        Some(Definition::Stream(definition)) => Ok(Source::Stream {
+            name,
+            definition: definition.clone(),
+            projection: scan.projection.clone(),
+        }),
+        Some(Definition::External(_)) => Ok(Source::Files { name, scan: plan.clone() }),
+        Some(other) => refuse(format!("\"{name}\" is a {}, not a stream", other.kind())),
+        None if name == "kv" => refuse("\"kv\" is not a stream"),
+        // Made by XADD and never declared, or a file named in the query.
+        None if name.contains(['/', '.', '*']) => Ok(Source::Files { name, scan: plan.clone() }),
+        None => Ok(Source::Stream {
+            name,
+            definition: StreamDefinition::default(),
+            projection: scan.projection.clone(),
+        }),
+    }
+}
+
+fn physical(expr: &Expr, schema: &DFSchema) -> DfResult<Arc<dyn PhysicalExpr>> {
+    create_physical_expr(expr, schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())
+}
+
+/// Whether an expression is a bound of the window and nothing else.
+fn tag_of(expr: &Expr, schema: &DFSchema, tags: &Tags) -> Option<KeyColumn> {
+    match expr {
+        Expr::Column(column) => *tags.get(schema.maybe_index_of_column(column)?)?,
+        Expr::Alias(alias) => tag_of(&alias.expr, schema, tags),
+        _ => None,
+    }
+}
+
+/// A row of a hopping or session window does not know its window yet, so nothing may be computed from it.
+fn bounds_untouched(
+    expr: &Expr,
+    schema: &DFSchema,
+    window: Option<WindowKind>,
+    tags: &Tags,
+) -> Result<(), SqlError> {
+    if !matches!(window, Some(WindowKind::Hop { .. } | WindowKind::Session { .. })) {
+        return Ok(());
+    }
+    for column in expr.column_refs() {
+        let index = schema.maybe_index_of_column(column);
+        if index.and_then(|index| tags.get(index)).is_some_and(Option::is_some) {
+            return refuse(format!("{expr} is computed from {START} or {END} before grouping"))
+                .map_err(|error| {
+                    error.hint(
+                        "compute it from the grouped columns, or read the view with this condition",
+                    )
+                });
+        }
+    }
+    Ok(())
+}
+
+fn compile_groups(
+    aggregate: &Aggregate,
+    source: Source,
+    steps: Vec<Step>,
+    window: Option<WindowKind>,
+    tags: &Tags,
+    plan: LogicalPlan,
+) -> Result<Compiled, SqlError> {
+    let input = aggregate.input.schema();
+    let physical_input = loose(input);
+    let mut keys = Vec::new();
+    let mut fields = Vec::new();
+    let mut layout = Vec::new();
+    for (expr, field) in aggregate.group_expr.iter().zip(aggregate.schema.fields()) {
+        if matches!(expr, Expr::GroupingSet(_)) {
+            return refuse("GROUPING SETS, ROLLUP and CUBE");
+        }
+        if let Some(tag) = tag_of(expr, input, tags) {
+            layout.push(tag);
+            continue;
+        }
+        bounds_untouched(expr, input, window, tags)?;
+        layout.push(KeyColumn::Key(keys.len()));
+        keys.push(physical(expr, input)?);
+        fields.push(Field::new(field.name(), field.data_type().clone(), true));
+    }
+    let grouped_by_window = layout.iter().any(|column| !matches!(column, KeyColumn::Key(_)));
+    let window = match window {
+        Some(WindowKind::Tumble { .. }) if !grouped_by_window => None,
+        Some(_) if !grouped_by_window => {
+            return refuse(format!(
+                "records are in several windows, but {START} and {END} are not grouped by"
+            ))
+            .map_err(|error| error.hint(format!("GROUP BY {START}, …")));
+        }
+        other => other,
+    };
+    let aggregates = aggregate.aggr_expr.iter().map(|expr| {
+        let (function, filter, _order) = create_aggregate_expr_and_maybe_filter(
+            expr,
+            input,
+            &physical_input,
+            &ExecutionProps::new(),
+        )?;
+        AggregatePlan::new(function, filter, &physical_input)
+    });
+    let aggregates = aggregates.collect::<DfResult<Vec<_>>>()?;
+    check_order(&aggregates)?;
+    let group_schema = loose(&aggregate.schema);
+    let key_schema = super::groups::key_schema(fields);
+    Ok(Compiled { source, steps, window, keys, key_schema, layout, aggregates, group_schema, plan })
+}
+
+/// An aggregate whose answer depends on the order of the rows would change with the knobs.
+fn check_order(aggregates: &[AggregatePlan]) -> Result<(), SqlError> {
+    for aggregate in aggregates {
+        let name = aggregate.function.fun().name();
+        let ordered = !aggregate.function.order_bys().is_empty();
+        let order_matters =
+            matches!(name, "first_value" | "last_value" | "nth_value" | "array_agg" | "string_agg");
+        if order_matters && !ordered {
+            let message = format!(
+                "this cannot be maintained incrementally: {name} depends on the order of the rows"
+            );
+            return Err(SqlError::new(SqlState::FeatureNotSupported, message)
+                .hint(format!("{name}(… ORDER BY …) does not")));
+        }
+    }
+    Ok(())
+}
+
+impl Compiled {
+    /// What a reader of EXPLAIN is told.
+    pub(crate) fn describe(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        lines.push(match &self.source {
+            Source::Stream { name, definition, .. } => {
+                format!(
+                    "read stream {name}, {} partitions, as records arrive",
+                    definition.partitions
+                )
+            }
+            Source::Files { name, .. } => format!("read files {name} once, to their end"),
+        });
+        for step in &self.steps {
+            lines.push(match step {
+                Step::Filter(predicate) => format!("  each record: keep where {predicate}"),
+                Step::Project { exprs, .. } => {
+                    let exprs: Vec<String> = exprs.iter().map(ToString::to_string).collect();
+                    format!("  each record: compute {}", exprs.join(", "))
+                }
+                Step::Window { kind, time, .. } => format!("  each record: {kind:?} by {time}"),
+            });
+        }
+        let keys: Vec<String> = self.keys.iter().map(ToString::to_string).collect();
+        let by_window = if self.window.is_some() { "window" } else { "no window" };
+        lines.push(format!("incremental: group by {by_window}, [{}]", keys.join(", ")));
+        for aggregate in &self.aggregates {
+            lines.push(format!("  incremental: {}", aggregate.describe()));
+        }
+        let above = self.plan.display_indent().to_string();
+        let above: Vec<&str> =
+            above.lines().take_while(|line| !line.trim_start().starts_with("Aggregate")).collect();
+        if above.is_empty() {
+            lines.push("when read: the groups as they are".to_owned());
+        }
+        lines.extend(above.iter().map(|line| format!("when read: {}", line.trim_start())));
+        lines
+    }
+}

@@ -1,0 +1,522 @@
+//! The state of a view: groups by window, and how far event time has come.
+//!
+//! The state is a function of the records that were taken in, not of how they were cut into batches or in which order
+//! partitions were read: a record is too late by the watermark of its own partition, which only the records before it in
+//! that partition decide; windows close by the lowest watermark of all partitions, so no record that is in time finds
+//! its window closed.
+
+use super::accumulate::AggregatePlan;
+use super::compile::{Compiled, KeyColumn};
+use super::groups::{GroupRows, Groups};
+use super::rows::{Flow, arguments, columns};
+use super::sessions::Sessions;
+use crate::window::{WindowKind, floor_us};
+use datafusion::arrow::array::{
+    Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions,
+    TimestampMicrosecondArray, UInt32Array,
+};
+use datafusion::arrow::compute::cast;
+use datafusion::common::Result;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Where groups are.
+pub(crate) enum Content {
+    /// No windows.
+    Whole(Groups),
+    /// By pane: the tumbling window, or what hopping windows have in common.
+    Panes(BTreeMap<i64, Pane>),
+    Sessions(Sessions),
+}
+
+pub(crate) struct Pane {
+    pub(crate) groups: Groups,
+    /// Its rows, until it changes.
+    rows: Option<RecordBatch>,
+}
+
+/// The watermark of each record's own partition, when it came.
+pub(crate) struct OwnWatermarks(pub(crate) Vec<i64>);
+
+/// The state.
+pub(crate) struct State {
+    pub(crate) compiled: Arc<Compiled>,
+    pub(crate) lateness_us: i64,
+    pub(crate) content: Content,
+    /// Rows of windows that cannot change any more.
+    pub(crate) frozen: Vec<RecordBatch>,
+    /// Windows that begin before this are frozen (hopping windows).
+    pub(crate) frozen_before_us: i64,
+    /// Event time that is complete; only grows.
+    pub(crate) watermark_us: Option<i64>,
+    /// Sessions were looked through for closed ones at this watermark.
+    swept_us: Option<i64>,
+    pub(crate) late: u64,
+    pub(crate) rows_in: u64,
+}
+
+/// The length of a pane.
+fn pane_us(kind: WindowKind) -> i64 {
+    let gcd = |mut a: i64, mut b: i64| {
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    match kind {
+        WindowKind::Tumble { size_us } => size_us,
+        WindowKind::Hop { slide_us, size_us } => gcd(slide_us, size_us),
+        WindowKind::Session { gap_us } => gap_us,
+    }
+}
+
+/// The end of the last window that a time is in.
+fn last_end_us(kind: WindowKind, time_us: i64) -> i64 {
+    match kind {
+        WindowKind::Tumble { size_us } => floor_us(time_us, size_us).saturating_add(size_us),
+        WindowKind::Hop { slide_us, size_us } => {
+            floor_us(time_us, slide_us).saturating_add(size_us)
+        }
+        WindowKind::Session { gap_us } => time_us.saturating_add(gap_us),
+    }
+}
+
+impl State {
+    pub(crate) fn new(compiled: &Arc<Compiled>, lateness_us: i64) -> Result<Self> {
+        let content = match compiled.window {
+            None => {
+                let mut groups = Groups::new(&compiled.key_schema, &compiled.aggregates)?;
+                if compiled.layout.is_empty() {
+                    groups.ensure_one();
+                }
+                Content::Whole(groups)
+            }
+            Some(WindowKind::Session { gap_us }) => Content::Sessions(Sessions::new(
+                gap_us,
+                &compiled.key_schema,
+                &compiled.aggregates,
+            )?),
+            Some(_) => Content::Panes(BTreeMap::new()),
+        };
+        Ok(Self {
+            compiled: compiled.clone(),
+            lateness_us,
+            content,
+            frozen: Vec::new(),
+            frozen_before_us: i64::MIN,
+            watermark_us: None,
+            swept_us: None,
+            late: 0,
+            rows_in: 0,
+        })
+    }
+
+    /// Takes in records; gives the positions of those that came too late.
+    pub(crate) fn ingest(
+        &mut self,
+        batch: RecordBatch,
+        own: Option<&OwnWatermarks>,
+    ) -> Result<Vec<usize>> {
+        self.rows_in += batch.num_rows() as u64;
+        let compiled = self.compiled.clone();
+        let mut flow = Flow::new(batch);
+        for step in &compiled.steps {
+            step.run(&mut flow)?;
+        }
+        self.late += flow.timeless;
+        let too_late = self.leave_out_late(&mut flow, own)?;
+        if flow.batch.num_rows() == 0 {
+            return Ok(too_late);
+        }
+        let plans = &compiled.aggregates;
+        let arguments = plans.iter().map(|plan| arguments(plan, &flow.batch));
+        let rows = GroupRows {
+            keys: columns(&compiled.keys, &flow.batch)?,
+            arguments: arguments.collect::<Result<_>>()?,
+            rows: flow.batch.num_rows(),
+        };
+        self.group(&rows, flow.times.as_ref())?;
+        Ok(too_late)
+    }
+
+    fn group(&mut self, rows: &GroupRows, times: Option<&Int64Array>) -> Result<()> {
+        let compiled = self.compiled.clone();
+        match (&mut self.content, times, compiled.window) {
+            (Content::Whole(groups), ..) => groups.update(rows),
+            (Content::Sessions(sessions), Some(times), _) => sessions.update(rows, times.values()),
+            (Content::Panes(panes), Some(times), Some(kind)) => {
+                for (start_us, chosen) in split(times.values(), pane_us(kind)) {
+                    let pane = pane_at(panes, start_us, &compiled)?;
+                    match chosen {
+                        None => pane.groups.update(rows)?,
+                        Some(chosen) => pane.groups.update(&rows.take(&chosen)?)?,
+                    }
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Leaves out records that are behind their partition's watermark by more than is allowed.
+    fn leave_out_late(
+        &mut self,
+        flow: &mut Flow,
+        own: Option<&OwnWatermarks>,
+    ) -> Result<Vec<usize>> {
+        let (Some(kind), Some(own), Some(times)) = (self.compiled.window, own, &flow.times) else {
+            return Ok(Vec::new());
+        };
+        let lateness_us = self.lateness_us;
+        // A partition that was idle is behind windows that closed without it.
+        let passed_us = self.watermark_us.unwrap_or(i64::MIN);
+        let late = |row: usize| {
+            let watermark_us =
+                own.0.get(flow.origin(row)).copied().unwrap_or(i64::MIN).max(passed_us);
+            last_end_us(kind, times.value(row)).saturating_add(lateness_us) <= watermark_us
+        };
+        let too_late: Vec<usize> = (0..times.len()).filter(|&row| late(row)).collect();
+        if too_late.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.late += too_late.len() as u64;
+        let mut keep = vec![true; times.len()];
+        for &row in &too_late {
+            if let Some(keep) = keep.get_mut(row) {
+                *keep = false;
+            }
+        }
+        let origins = too_late.iter().map(|&row| flow.origin(row)).collect();
+        flow.keep(&BooleanArray::from(keep))?;
+        Ok(origins)
+    }
+
+    /// Takes in what another state of the same view has.
+    pub(crate) fn absorb(&mut self, mut other: Self) -> Result<()> {
+        self.rows_in += other.rows_in;
+        self.late += other.late;
+        let compiled = self.compiled.clone();
+        match (&mut self.content, &mut other.content) {
+            (Content::Whole(groups), Content::Whole(more)) => {
+                let rows = more.len();
+                let (keys, states) = more.state()?;
+                groups.merge(&keys, &states, rows)
+            }
+            (Content::Panes(panes), Content::Panes(more)) => {
+                for (start_us, mut pane) in std::mem::take(more) {
+                    if !panes.contains_key(&start_us) {
+                        panes.insert(start_us, pane);
+                        continue;
+                    }
+                    let rows = pane.groups.len();
+                    let (keys, states) = pane.groups.state()?;
+                    pane_at(panes, start_us, &compiled)?.groups.merge(&keys, &states, rows)?;
+                }
+                Ok(())
+            }
+            (Content::Sessions(sessions), Content::Sessions(more)) => {
+                sessions.merge(&more.state()?)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Event time is complete up to here: windows that nothing can change any more become rows.
+    pub(crate) fn advance(&mut self, watermark_us: i64) -> Result<()> {
+        if self.watermark_us.is_some_and(|known| known >= watermark_us) {
+            return Ok(());
+        }
+        self.watermark_us = Some(watermark_us);
+        let closed_us = watermark_us.saturating_sub(self.lateness_us);
+        match self.compiled.window {
+            None => Ok(()),
+            Some(WindowKind::Tumble { size_us }) => self.freeze_panes(closed_us, size_us),
+            Some(WindowKind::Hop { slide_us, size_us }) => {
+                self.freeze_hops(closed_us, slide_us, size_us)
+            }
+            Some(WindowKind::Session { gap_us }) => self.freeze_sessions(closed_us, gap_us),
+        }
+    }
+
+    fn freeze_panes(&mut self, closed_us: i64, size_us: i64) -> Result<()> {
+        let compiled = self.compiled.clone();
+        let Content::Panes(panes) = &mut self.content else { return Ok(()) };
+        while let Some(entry) = panes.first_entry() {
+            if entry.key().saturating_add(size_us) > closed_us {
+                break;
+            }
+            let (start_us, mut pane) = entry.remove_entry();
+            let rows = pane.rows(&compiled, start_us, size_us)?;
+            self.frozen.push(rows);
+        }
+        self.compact_frozen()
+    }
+
+    fn freeze_hops(&mut self, closed_us: i64, slide_us: i64, size_us: i64) -> Result<()> {
+        loop {
+            let compiled = self.compiled.clone();
+            let Content::Panes(panes) = &mut self.content else { return Ok(()) };
+            let Some((&first_us, _)) = panes.first_key_value() else { break };
+            // The first window that the first pane is in and that is not frozen.
+            let earliest_us = floor_us(first_us - size_us + slide_us, slide_us);
+            let start_us = earliest_us.max(self.frozen_before_us);
+            if start_us > first_us {
+                panes.pop_first();
+                continue;
+            }
+            if start_us.saturating_add(size_us) > closed_us {
+                break;
+            }
+            let rows = hop_rows(panes, &compiled, start_us, size_us)?;
+            self.frozen_before_us = start_us + slide_us;
+            self.frozen.extend(rows);
+        }
+        self.compact_frozen()
+    }
+
+    fn freeze_sessions(&mut self, closed_us: i64, gap_us: i64) -> Result<()> {
+        // Looking through all of them costs; a quarter of a gap of patience is seen by nobody.
+        if self.swept_us.is_some_and(|swept_us| closed_us.saturating_sub(swept_us) < gap_us / 4) {
+            return Ok(());
+        }
+        self.swept_us = Some(closed_us);
+        let before_us = closed_us.saturating_sub(gap_us).saturating_add(1);
+        let compiled = self.compiled.clone();
+        let Content::Sessions(sessions) = &mut self.content else { return Ok(()) };
+        if let Some(rows) = session_rows(sessions, &compiled, Some(before_us), gap_us)? {
+            self.frozen.push(rows);
+            sessions.forget(before_us)?;
+        }
+        self.compact_frozen()
+    }
+
+    /// Many small batches make a slow scan.
+    fn compact_frozen(&mut self) -> Result<()> {
+        const SMALL_ROWS: usize = 8_192;
+        const MANY: usize = 32;
+        let small =
+            self.frozen.iter().rev().take_while(|batch| batch.num_rows() < SMALL_ROWS).count();
+        if small >= MANY {
+            let tail = self.frozen.split_off(self.frozen.len() - small);
+            let joined =
+                datafusion::arrow::compute::concat_batches(&self.compiled.group_schema, &tail)?;
+            self.frozen.push(joined);
+        }
+        Ok(())
+    }
+
+    /// The groups' rows as they are now; with `closed_only`, of windows whose time is over.
+    pub(crate) fn rows(&mut self, closed_only: bool) -> Result<Vec<RecordBatch>> {
+        let mut out = self.frozen.clone();
+        let closed_us = closed_only.then_some(self.watermark_us.unwrap_or(i64::MIN));
+        let compiled = self.compiled.clone();
+        match (&mut self.content, compiled.window) {
+            (Content::Whole(groups), _) => {
+                let (keys, results) = groups.evaluate()?;
+                out.push(lay_out(&compiled, keys, results, groups.len(), None)?);
+            }
+            (Content::Sessions(sessions), Some(WindowKind::Session { gap_us })) => {
+                let before_us = closed_us.map(|us| us.saturating_sub(gap_us).saturating_add(1));
+                out.extend(session_rows(sessions, &compiled, before_us, gap_us)?);
+            }
+            (Content::Panes(panes), Some(WindowKind::Tumble { size_us })) => {
+                for (&start_us, pane) in panes {
+                    if closed_us.is_none_or(|closed_us| start_us + size_us <= closed_us) {
+                        out.push(pane.rows(&compiled, start_us, size_us)?);
+                    }
+                }
+            }
+            (Content::Panes(panes), Some(WindowKind::Hop { slide_us, size_us })) => {
+                let mut starts: Vec<i64> = Vec::new();
+                for &pane_us in panes.keys() {
+                    let mut start_us = floor_us(pane_us, slide_us);
+                    while start_us > pane_us - size_us && start_us >= self.frozen_before_us {
+                        starts.push(start_us);
+                        start_us -= slide_us;
+                    }
+                }
+                starts.sort_unstable();
+                starts.dedup();
+                starts.retain(|start_us| {
+                    closed_us.is_none_or(|closed_us| start_us + size_us <= closed_us)
+                });
+                for start_us in starts {
+                    out.extend(hop_rows(panes, &compiled, start_us, size_us)?);
+                }
+            }
+            _ => {}
+        }
+        Ok(out)
+    }
+
+    /// Groups that may still change.
+    pub(crate) fn groups(&self) -> usize {
+        match &self.content {
+            Content::Whole(groups) => groups.len(),
+            Content::Panes(panes) => panes.values().map(|pane| pane.groups.len()).sum(),
+            Content::Sessions(sessions) => sessions.len(),
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        let frozen = self.frozen.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
+        frozen
+            + match &self.content {
+                Content::Whole(groups) => groups.bytes(),
+                Content::Panes(panes) => panes.values().map(|pane| pane.groups.bytes()).sum(),
+                Content::Sessions(sessions) => sessions.bytes(),
+            }
+    }
+}
+
+/// The pane at a time, made where there is none.
+pub(crate) fn pane_at<'a>(
+    panes: &'a mut BTreeMap<i64, Pane>,
+    start_us: i64,
+    compiled: &Compiled,
+) -> Result<&'a mut Pane> {
+    use std::collections::btree_map::Entry;
+    let pane = match panes.entry(start_us) {
+        Entry::Occupied(entry) => entry.into_mut(),
+        Entry::Vacant(entry) => {
+            let groups = Groups::new(&compiled.key_schema, &compiled.aggregates)?;
+            entry.insert(Pane { groups, rows: None })
+        }
+    };
+    pane.rows = None;
+    Ok(pane)
+}
+
+impl Pane {
+    /// The pane's rows, as those of a tumbling window.
+    fn rows(&mut self, compiled: &Compiled, start_us: i64, size_us: i64) -> Result<RecordBatch> {
+        if let Some(rows) = &self.rows {
+            return Ok(rows.clone());
+        }
+        let (keys, results) = self.groups.evaluate()?;
+        let count = self.groups.len();
+        let bounds = Bounds::Same(start_us, start_us.saturating_add(size_us));
+        let rows = lay_out(compiled, keys, results, count, Some(bounds))?;
+        self.rows = Some(rows.clone());
+        Ok(rows)
+    }
+}
+
+/// Which rows belong to which pane; one pane for all needs no list.
+fn split(times: &[i64], pane_us: i64) -> Vec<(i64, Option<UInt32Array>)> {
+    let Some(&first) = times.first() else { return Vec::new() };
+    let start = floor_us(first, pane_us);
+    let (low, high) =
+        times.iter().fold((first, first), |(low, high), &time| (low.min(time), high.max(time)));
+    if low >= start && high < start.saturating_add(pane_us) {
+        return vec![(start, None)];
+    }
+    let mut parts: Vec<(i64, Vec<u32>)> = Vec::new();
+    let mut last = 0;
+    for (row, &time) in times.iter().enumerate() {
+        let start = floor_us(time, pane_us);
+        // Neighbours share a pane, mostly.
+        if parts.get(last).is_none_or(|(known, _)| *known != start) {
+            last = parts.iter().position(|(known, _)| *known == start).unwrap_or_else(|| {
+                parts.push((start, Vec::new()));
+                parts.len() - 1
+            });
+        }
+        if let Some((_, rows)) = parts.get_mut(last) {
+            rows.push(row as u32);
+        }
+    }
+    parts.into_iter().map(|(start, rows)| (start, Some(UInt32Array::from(rows)))).collect()
+}
+
+/// The rows of a hopping window: its panes together.
+fn hop_rows(
+    panes: &mut BTreeMap<i64, Pane>,
+    compiled: &Compiled,
+    start_us: i64,
+    size_us: i64,
+) -> Result<Option<RecordBatch>> {
+    let end_us = start_us.saturating_add(size_us);
+    let mut groups = Groups::new(&compiled.key_schema, &compiled.aggregates)?;
+    for (_, pane) in panes.range_mut(start_us..end_us) {
+        let rows = pane.groups.len();
+        let (keys, states) = pane.groups.state()?;
+        groups.merge(&keys, &states, rows)?;
+    }
+    if groups.len() == 0 {
+        return Ok(None);
+    }
+    let (keys, results) = groups.evaluate()?;
+    let bounds = Bounds::Same(start_us, end_us);
+    lay_out(compiled, keys, results, groups.len(), Some(bounds)).map(Some)
+}
+
+fn session_rows(
+    sessions: &mut Sessions,
+    compiled: &Compiled,
+    before_us: Option<i64>,
+    gap_us: i64,
+) -> Result<Option<RecordBatch>> {
+    let columns = sessions.evaluate(before_us)?;
+    let rows = columns.first_us.len();
+    if rows == 0 {
+        return Ok(None);
+    }
+    let ends: Int64Array = columns.last_us.unary(|us| us.saturating_add(gap_us));
+    let bounds = Bounds::Each(columns.first_us, ends);
+    lay_out(compiled, columns.keys, columns.values, rows, Some(bounds)).map(Some)
+}
+
+/// The bounds of rows' windows.
+enum Bounds {
+    Same(i64, i64),
+    Each(Int64Array, Int64Array),
+}
+
+/// Rows with the columns that the query's groups have.
+fn lay_out(
+    compiled: &Compiled,
+    keys: Vec<ArrayRef>,
+    results: Vec<ArrayRef>,
+    rows: usize,
+    bounds: Option<Bounds>,
+) -> Result<RecordBatch> {
+    let (starts, ends) = match bounds {
+        Some(Bounds::Same(start, end)) => {
+            (Some(Int64Array::from(vec![start; rows])), Some(Int64Array::from(vec![end; rows])))
+        }
+        Some(Bounds::Each(starts, ends)) => (Some(starts), Some(ends)),
+        None => (None, None),
+    };
+    let as_time = |bound: &Option<Int64Array>| -> ArrayRef {
+        let values = bound.as_ref().map(|bound| bound.values().clone()).unwrap_or_default();
+        Arc::new(TimestampMicrosecondArray::new(values, None))
+    };
+    let mut columns: Vec<ArrayRef> = Vec::with_capacity(compiled.layout.len() + results.len());
+    for column in &compiled.layout {
+        columns.push(match column {
+            KeyColumn::Key(index) => match keys.get(*index) {
+                Some(key) => key.clone(),
+                None => as_time(&starts),
+            },
+            KeyColumn::Start => as_time(&starts),
+            KeyColumn::End => as_time(&ends),
+        });
+    }
+    columns.extend(results);
+    let fields = compiled.group_schema.fields();
+    let typed = columns.iter().zip(fields).map(|(column, field)| {
+        match column.data_type() == field.data_type() {
+            true => Ok(column.clone()),
+            false => cast(column, field.data_type()),
+        }
+    });
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    let typed = typed.collect::<Result<Vec<_>, _>>()?;
+    Ok(RecordBatch::try_new_with_options(compiled.group_schema.clone(), typed, &options)?)
+}
+
+/// How many columns the states of some aggregates have, each.
+pub(crate) fn state_widths(plans: &[AggregatePlan]) -> Result<Vec<usize>> {
+    plans.iter().map(|plan| Ok(plan.state_fields()?.len())).collect()
+}

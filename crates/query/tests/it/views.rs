@@ -1,0 +1,265 @@
+//! Continuous views against the batch answer over the same events: shuffled, with other knobs, other partition counts, and
+//! a crash in the middle.
+
+use crate::support::Sql;
+use proptest::prelude::*;
+use std::time::{Duration, Instant};
+use thalweg_node::EngineSettings;
+use thalweg_query::SqlSettings;
+
+/// What views are asked, over a stream `e (ts, k, n, x)`.
+const QUERIES: &[&str] = &[
+    "SELECT k, count(*) AS c, sum(n) AS s, avg(n) AS a, min(n) AS lo, max(n) AS hi FROM e GROUP BY k",
+    "SELECT count(*) AS c, sum(x) AS s FROM e",
+    "SELECT window_start, k, count(*) AS c, sum(n) AS s, avg(x) AS a FROM TUMBLE(e, ts, INTERVAL '10' SECOND) GROUP BY window_start, k",
+    "SELECT window_start, window_end, count(*) AS c, max(x) AS hi FROM HOP(e, ts, INTERVAL '5' SECOND, INTERVAL '20' SECOND) GROUP BY window_start, window_end",
+    "SELECT k, window_start, window_end, count(*) AS c, sum(n) AS s FROM SESSION(e, ts, INTERVAL '3' SECOND, k) GROUP BY k, window_start, window_end",
+    "SELECT k, count(DISTINCT n) AS d, approx_distinct(n) AS ad, count(*) FILTER (WHERE n > 50) AS big FROM e WHERE n % 3 <> 1 GROUP BY k HAVING count(*) > 1",
+    "SELECT CASE WHEN n < 30 THEN 'low' ELSE 'high' END AS class, sum(n) * 2 AS s FROM e GROUP BY 1 ORDER BY 2 DESC LIMIT 1",
+    "SELECT DISTINCT k FROM e WHERE x IS NOT NULL",
+];
+
+fn table_of(rows: &str) -> Vec<String> {
+    let mut rows: Vec<String> = rows.lines().map(str::to_owned).collect();
+    rows.sort();
+    rows
+}
+
+pub(crate) fn wait_for_views(sql: &mut Sql) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let behind = sql.rows("SELECT view, state, lag, error FROM sys.views WHERE (lag > 0 OR state = 'backfill' OR error IS NOT NULL)");
+        if behind.is_empty() {
+            return;
+        }
+        assert!(!behind.contains("failed"), "{behind}");
+        assert!(Instant::now() < deadline, "views do not catch up: {behind}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn check_all(sql: &mut Sql, context: &str) {
+    wait_for_views(sql);
+    for (number, query) in QUERIES.iter().enumerate() {
+        let view = table_of(&sql.rows(&format!("SELECT * FROM v{number}")));
+        let batch = table_of(&sql.rows(query));
+        assert_eq!(view, batch, "{context}: {query}");
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Event {
+    second: i64,
+    key: u8,
+    number: Option<i64>,
+}
+
+fn insert(sql: &mut Sql, events: &[Event]) {
+    for chunk in events.chunks(500) {
+        let rows: Vec<String> = chunk
+            .iter()
+            .map(|event| {
+                let number = event.number.map_or("NULL".to_owned(), |number| number.to_string());
+                let x = event.number.map_or("NULL".to_owned(), |number| format!("{number}.25"));
+                let (minute, second) = (event.second / 60, event.second % 60);
+                format!(
+                    "('2026-01-01 00:{minute:02}:{second:02}', 'k{}', {number}, {x})",
+                    event.key
+                )
+            })
+            .collect();
+        sql.rows(&format!("INSERT INTO e VALUES {}", rows.join(", ")));
+    }
+}
+
+fn create_stream(sql: &mut Sql, partitions: u16, lateness: &str) {
+    sql.rows(&format!(
+        "CREATE STREAM e (ts TIMESTAMP, k TEXT, n BIGINT, x DOUBLE PRECISION, \
+         WATERMARK FOR ts AS ts - INTERVAL '{lateness}') PARTITION BY k WITH (partitions = {partitions})"
+    ));
+}
+
+fn create_views(sql: &mut Sql, knobs: &str) {
+    for (number, query) in QUERIES.iter().enumerate() {
+        sql.rows(&format!("CREATE MATERIALIZED VIEW v{number} {knobs} AS {query}"));
+    }
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let event = (0i64..900, 0u8..6, proptest::option::weighted(0.9, 0i64..100));
+    let event = event.prop_map(|(second, key, number)| Event { second, key, number });
+    proptest::collection::vec(event, 1..400)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 40, ..ProptestConfig::default() })]
+
+    /// However events arrive, and whatever the knobs, a view says what the query says.
+    #[test]
+    fn views_equal_their_queries(
+        events in events(),
+        partitions in 1u16..4,
+        batch_rows in prop::sample::select(vec![1usize, 7, 8_192]),
+        split in 0usize..400,
+    ) {
+        let mut sql = Sql::in_memory();
+        create_stream(&mut sql, partitions, "1 hour");
+        let split = split.min(events.len());
+        let (history, live) = events.split_at(split);
+        insert(&mut sql, history);
+        create_views(&mut sql, &format!("WITH (batch_rows = {batch_rows}, batch_delay = '0ms')"));
+        insert(&mut sql, live);
+        check_all(&mut sql, "after all events");
+    }
+}
+
+fn ordered(count: i64) -> Vec<Event> {
+    (0..count)
+        .map(|at| Event { second: at * 900 / count, key: (at % 5) as u8, number: Some(at % 97) })
+        .collect()
+}
+
+#[test]
+fn windows_that_have_closed_stay_right() {
+    let mut sql = Sql::in_memory();
+    create_stream(&mut sql, 1, "5 seconds");
+    create_views(&mut sql, "");
+    insert(&mut sql, &ordered(3_000));
+    check_all(&mut sql, "in order");
+    let frozen = sql.rows("SELECT watermark FROM sys.views WHERE view = 'v2'");
+    assert_eq!(frozen, "2026-01-01T00:14:54Z");
+}
+
+#[test]
+fn a_node_that_comes_back_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = || {
+        let settings = SqlSettings {
+            folder: Some(folder.path().to_owned()),
+            checkpoint_interval_ms: 20,
+            ..SqlSettings::default()
+        };
+        Sql::open(EngineSettings::in_directory(folder.path()), settings)
+    };
+    let events = ordered(4_000);
+    let mut sql = open();
+    create_stream(&mut sql, 2, "5 seconds");
+    create_views(&mut sql, "WITH (batch_rows = 100)");
+    for (round, part) in events.chunks(1_000).enumerate() {
+        insert(&mut sql, part);
+        wait_for_views(&mut sql);
+        if round % 2 == 0 {
+            // As a crash leaves it: no last checkpoint.
+            sql.crash();
+        } else {
+            drop(sql);
+        }
+        sql = open();
+        check_all(&mut sql, &format!("after restart {round}"));
+    }
+}
+
+#[test]
+fn late_records_correct_within_the_lateness_and_are_set_aside_beyond() {
+    let mut sql = Sql::in_memory();
+    sql.rows(
+        "CREATE STREAM e (ts TIMESTAMP, n BIGINT, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)",
+    );
+    sql.rows("CREATE MATERIALIZED VIEW v WITH (lateness = '30 seconds') AS \
+              SELECT window_start, sum(n) AS s FROM TUMBLE(e, ts, INTERVAL '10' SECOND) GROUP BY window_start");
+    sql.rows("INSERT INTO e VALUES ('2026-01-01 00:00:01', 1), ('2026-01-01 00:00:20', 2)");
+    // In time by the lateness, though the window is over.
+    sql.rows("INSERT INTO e VALUES ('2026-01-01 00:00:02', 10)");
+    wait_for_views(&mut sql);
+    assert_eq!(
+        sql.rows("SELECT * FROM v ORDER BY 1"),
+        "2026-01-01T00:00:00 11\n2026-01-01T00:00:20 2"
+    );
+    sql.rows(
+        "INSERT INTO e VALUES ('2026-01-01 00:01:00', 3), ('2026-01-01 00:00:03', 100), (NULL, 7)",
+    );
+    wait_for_views(&mut sql);
+    assert_eq!(
+        sql.rows("SELECT * FROM v ORDER BY 1"),
+        "2026-01-01T00:00:00 11\n2026-01-01T00:00:20 2\n2026-01-01T00:01:00 3"
+    );
+    assert_eq!(sql.rows("SELECT late FROM sys.views"), "2");
+    assert_eq!(sql.rows("SELECT json_get_str(data, 'n') FROM \"v.late\""), "100");
+}
+
+#[test]
+fn a_year_of_late_data_and_a_clock_that_jumps_leave_the_rest_right() {
+    let mut sql = Sql::in_memory();
+    sql.rows(
+        "CREATE STREAM e (ts TIMESTAMP, n BIGINT, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)",
+    );
+    sql.rows(
+        "CREATE MATERIALIZED VIEW v AS SELECT window_start, count(*) AS c \
+              FROM HOP(e, ts, INTERVAL '1' SECOND, INTERVAL '10' SECOND) GROUP BY window_start",
+    );
+    sql.rows("INSERT INTO e VALUES ('2026-01-01 00:00:00', 1)");
+    // A clock that is a year ahead closes everything before; what follows is late, and said to be.
+    sql.rows("INSERT INTO e VALUES ('2027-01-01 00:00:00', 2)");
+    for day in 1..=28 {
+        sql.rows(&format!("INSERT INTO e VALUES ('2026-02-{day:02} 00:00:00', 3)"));
+    }
+    wait_for_views(&mut sql);
+    assert_eq!(sql.rows("SELECT count(*), sum(c) FROM v"), "20 20");
+    assert_eq!(sql.rows("SELECT late FROM sys.views"), "28");
+    assert_eq!(sql.rows("SELECT count(*) FROM \"v.late\""), "28");
+}
+
+#[test]
+fn views_are_made_paused_replaced_and_dropped() {
+    let mut sql = Sql::in_memory();
+    sql.rows("CREATE STREAM s (k TEXT, n BIGINT)");
+    sql.rows("CREATE MATERIALIZED VIEW v AS SELECT k, sum(n) AS s FROM s GROUP BY k");
+    sql.rows("INSERT INTO s VALUES ('a', 1)");
+    wait_for_views(&mut sql);
+    sql.rows("PAUSE MATERIALIZED VIEW v");
+    std::thread::sleep(Duration::from_millis(150));
+    sql.rows("INSERT INTO s VALUES ('a', 2)");
+    std::thread::sleep(Duration::from_millis(150));
+    assert_eq!(sql.rows("SELECT s FROM v"), "1");
+    assert_eq!(sql.rows("SELECT state, lag FROM sys.views"), "paused 1");
+    sql.rows("RESUME MATERIALIZED VIEW v");
+    wait_for_views(&mut sql);
+    assert_eq!(sql.rows("SELECT s FROM v"), "3");
+    sql.rows("CREATE OR REPLACE MATERIALIZED VIEW v AS SELECT k, count(*) AS c FROM s GROUP BY k");
+    assert_eq!(sql.rows("SELECT c FROM v"), "2");
+    assert_eq!(sql.fails("DROP STREAM s"), "2BP01");
+    assert_eq!(sql.fails("DROP TABLE v"), "42809");
+    sql.rows("DROP MATERIALIZED VIEW v");
+    assert_eq!(sql.fails("SELECT * FROM v"), "42P01");
+    sql.rows("DROP STREAM s");
+}
+
+#[test]
+fn what_cannot_be_maintained_is_refused_with_the_reason() {
+    let mut sql = Sql::in_memory();
+    sql.rows("CREATE STREAM s (ts TIMESTAMP, k TEXT, n BIGINT)");
+    sql.rows("CREATE TABLE t (k TEXT PRIMARY KEY)");
+    for (query, reason) in [
+        ("SELECT * FROM s", "no aggregate"),
+        ("SELECT k, row_number() OVER (PARTITION BY k) FROM s", "OVER"),
+        ("SELECT k FROM t GROUP BY k", "not a stream"),
+        ("SELECT count(*) FROM s WHERE ts > now()", "now"),
+        (
+            "SELECT count(c) FROM (SELECT k, count(*) AS c FROM s GROUP BY k)",
+            "aggregate of an aggregate",
+        ),
+        ("SELECT a.k, count(*) FROM s a JOIN s b ON a.k = b.k GROUP BY a.k", "join"),
+        ("SELECT k, array_agg(n) FROM s GROUP BY k", "order"),
+        ("SELECT count(*) FROM HOP(s, ts, INTERVAL '1' SECOND, INTERVAL '2' SECOND)", "grouped by"),
+        ("SELECT count(*) FROM s GROUP BY ROLLUP(k)", "ROLLUP"),
+    ] {
+        let error =
+            sql.try_run(&format!("CREATE MATERIALIZED VIEW v AS {query}")).expect_err(query);
+        assert!(error.message.contains(reason), "{query}: {error:?}");
+        assert_eq!(error.state.code(), "0A000", "{query}: {error:?}");
+    }
+    let plan = sql.rows(
+        "EXPLAIN CREATE MATERIALIZED VIEW v AS SELECT k, sum(n) FROM s WHERE n > 1 GROUP BY k",
+    );
+    assert!(plan.contains("incremental: group by no window"), "{plan}");
+}
