@@ -6,13 +6,19 @@ use crate::session::Session;
 use crate::statement::{Statement, parse};
 use crate::view::Views;
 use crate::window::{LowerWindows, WindowPlanner};
-use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, TableProvider};
-use datafusion::common::{DataFusionError, Result as DfResult};
+use datafusion::arrow::array::Int32Array;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::catalog::{
+    CatalogProvider, MemoryCatalogProvider, MemoryCatalogProviderList, TableProvider,
+};
+use datafusion::common::{DataFusionError, Result as DfResult, ScalarValue};
 use datafusion::datasource::ViewTable;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::logical_expr::{DdlStatement, LogicalPlan};
+use datafusion::logical_expr::{
+    ColumnarValue, DdlStatement, LogicalPlan, ScalarUDF, Volatility, create_udf,
+};
 use datafusion::optimizer::{Analyzer, AnalyzerRule};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use parking_lot::Mutex;
@@ -169,9 +175,54 @@ fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlError> {
     let provider = datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
     datafusion_pg_catalog::setup_pg_catalog(&context, DATABASE, provider)
         .map_err(|error| *error)?;
+    context.register_udf(version());
+    context.register_udf(to_regtype());
     context.register_relation_planner(Arc::new(WindowPlanner))?;
     crate::window::register_functions(&context);
     Ok(context.enable_url_table())
+}
+
+/// `version()`, as clients of Postgres look at it to know what they may ask.
+fn version() -> ScalarUDF {
+    let text = concat!("PostgreSQL 16.6 (Thalweg ", env!("CARGO_PKG_VERSION"), ")");
+    let answer =
+        Arc::new(move |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::from(text))));
+    create_udf("version", Vec::new(), DataType::Utf8, Volatility::Immutable, answer)
+}
+
+/// `to_regtype(name)`: the number of a type, by which drivers ask whether the types of extensions are there.
+fn to_regtype() -> ScalarUDF {
+    const NUMBERS: &[(&str, i32)] = &[
+        ("bigint", 20),
+        ("boolean", 16),
+        ("bytea", 17),
+        ("date", 1082),
+        ("double precision", 701),
+        ("integer", 23),
+        ("json", 114),
+        ("numeric", 1700),
+        ("real", 700),
+        ("smallint", 21),
+        ("text", 25),
+        ("timestamp", 1114),
+        ("timestamptz", 1184),
+    ];
+    let find =
+        |name: &str| NUMBERS.iter().find(|(known, _)| *known == name).map(|&(_, number)| number);
+    let answer = Arc::new(move |args: &[ColumnarValue]| match args {
+        [ColumnarValue::Scalar(name)] => {
+            let number = name.try_as_str().flatten().and_then(find);
+            Ok(ColumnarValue::Scalar(ScalarValue::Int32(number)))
+        }
+        [ColumnarValue::Array(names)] => {
+            let names = datafusion::arrow::compute::cast(names, &DataType::Utf8)?;
+            let names = datafusion::arrow::array::AsArray::as_string::<i32>(&names);
+            let numbers: Int32Array = names.iter().map(|name| name.and_then(find)).collect();
+            Ok(ColumnarValue::Array(Arc::new(numbers)))
+        }
+        _ => Ok(ColumnarValue::Scalar(ScalarValue::Int32(None))),
+    });
+    create_udf("to_regtype", vec![DataType::Utf8], DataType::Int32, Volatility::Immutable, answer)
 }
 
 /// DataFusion's rules after ours: what windows become is still to be given its types.
@@ -192,7 +243,10 @@ impl Inner {
         definition: &ExternalDefinition,
     ) -> DfResult<Arc<dyn TableProvider>> {
         let context = self.context()?;
-        let state = context.state();
+        // Without the catalog: the statement names the table that is being looked up.
+        let state = SessionStateBuilder::new_from_existing(context.state())
+            .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
+            .build();
         let mut statements = parse(&definition.statement)?;
         let Some(Statement::Df(statement)) = statements.pop() else { return Err(gone()) };
         let plan = state.statement_to_plan(*statement).await?;

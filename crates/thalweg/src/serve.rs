@@ -28,6 +28,8 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let sql_runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(settings.sql.threads.max(2))
         .thread_name("thalweg-sql")
+        // Plans are trees, and what walks them recurses.
+        .thread_stack_size(8 << 20)
         .enable_all()
         .build()
         .context("start the threads for SQL")?;

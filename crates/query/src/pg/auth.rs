@@ -33,19 +33,33 @@ impl NoopStartupHandler for Open {
     }
 }
 
-impl Startup {
+/// What clients must know, and who is connected: from it each connection gets a beginning of its own, which remembers how
+/// far its proof has come.
+pub(super) struct Guard {
+    secret: Option<Arc<Secret>>,
+    manager: Arc<ConnectionManager>,
+}
+
+impl Guard {
     pub(super) fn new(password: Option<&str>, manager: Arc<ConnectionManager>) -> Self {
-        let Some(password) = password else { return Self::Open(Open(manager)) };
-        // Salted once: what is kept is not the password.
-        let salt = random_salt();
-        let salted = gen_salted_password(password, &salt, ITERATIONS);
-        let mut scram = ScramAuth::new(Arc::new(Secret { salt, salted }));
+        let secret = password.map(|password| {
+            // Salted once: what is kept is not the password.
+            let salt = random_salt();
+            let salted = gen_salted_password(password, &salt, ITERATIONS);
+            Arc::new(Secret { salt, salted })
+        });
+        Self { secret, manager }
+    }
+
+    pub(super) fn startup(&self) -> Startup {
+        let Some(secret) = &self.secret else { return Startup::Open(Open(self.manager.clone())) };
+        let mut scram = ScramAuth::new(secret.clone());
         scram.set_iterations(ITERATIONS);
         let handler =
             SASLAuthStartupHandler::new(Arc::new(DefaultServerParameterProvider::default()))
                 .with_scram(scram)
-                .with_connection_manager(manager);
-        Self::Scram(Box::new(handler))
+                .with_connection_manager(self.manager.clone());
+        Startup::Scram(Box::new(handler))
     }
 }
 

@@ -9,7 +9,7 @@ mod handler;
 
 use crate::database::Database;
 use crate::error::{SqlError, SqlState};
-use auth::Startup;
+use auth::{Guard, Startup};
 use handler::Connection;
 use pgwire::api::auth::StartupHandler;
 use pgwire::api::cancel::{CancelHandler, DefaultCancelHandler};
@@ -54,7 +54,7 @@ impl PgDoor {
         let address = listener.local_addr().map_err(failed)?;
         let manager = Arc::new(ConnectionManager::new());
         let door = Arc::new(Door {
-            startup: Arc::new(Startup::new(settings.password.as_deref(), manager.clone())),
+            guard: Guard::new(settings.password.as_deref(), manager.clone()),
             cancel: Arc::new(DefaultCancelHandler::new(manager)),
             connections: AtomicUsize::new(0),
             connections_max: settings.connections_max,
@@ -67,7 +67,7 @@ impl PgDoor {
 
 struct Door {
     database: Database,
-    startup: Arc<Startup>,
+    guard: Guard,
     cancel: Arc<DefaultCancelHandler>,
     connections: AtomicUsize,
     connections_max: usize,
@@ -97,7 +97,7 @@ async fn serve(socket: TcpStream, door: &Arc<Door>) {
     let full = open >= door.connections_max;
     let handlers = Handlers {
         connection: Arc::new(Connection::new(&door.database, full)),
-        startup: door.startup.clone(),
+        startup: Arc::new(door.guard.startup()),
         cancel: door.cancel.clone(),
     };
     if open < door.connections_max + 64

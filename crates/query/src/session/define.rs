@@ -239,12 +239,29 @@ impl Session {
                 "DISCARD ALL"
             }
             SqlStatement::Deallocate { .. } => "DEALLOCATE",
-            SqlStatement::Savepoint { .. } | SqlStatement::ReleaseSavepoint { .. } => {
-                return Err(SqlError::unsupported("savepoints are not supported"));
+            SqlStatement::Savepoint { name } => {
+                self.open_transaction()?.lock().save(&name.value)?;
+                "SAVEPOINT"
+            }
+            SqlStatement::ReleaseSavepoint { name } => {
+                self.open_transaction()?.lock().release(&name.value)?;
+                "RELEASE"
+            }
+            SqlStatement::Rollback { savepoint: Some(name), .. } => {
+                self.open_transaction()?.lock().go_back(&name.value)?;
+                self.failed = false;
+                "ROLLBACK"
             }
             _ => return Ok(None),
         };
         Ok(Some(tag.to_owned()))
+    }
+
+    fn open_transaction(&self) -> Result<&Arc<Mutex<Transaction>>, SqlError> {
+        self.transaction.as_ref().ok_or_else(|| {
+            let message = "savepoints can only be used in transaction blocks";
+            SqlError::new(SqlState::NoActiveTransaction, message)
+        })
     }
 
     fn set(&mut self, set: &Set) -> Result<(), SqlError> {

@@ -24,6 +24,15 @@ pub(crate) struct Transaction {
     /// Commands that append to streams, in order.
     appends: Vec<Vec<Vec<u8>>>,
     bytes: usize,
+    savepoints: Vec<Savepoint>,
+}
+
+/// What had been written at a moment to which the transaction may go back.
+struct Savepoint {
+    name: String,
+    writes: BTreeMap<String, Written>,
+    appends: usize,
+    bytes: usize,
 }
 
 impl Transaction {
@@ -34,7 +43,50 @@ impl Transaction {
             writes: BTreeMap::new(),
             appends: Vec::new(),
             bytes: 0,
+            savepoints: Vec::new(),
         }
+    }
+
+    /// Remembers what has been written so far, under a name.
+    pub(crate) fn save(&mut self, name: &str) -> Result<(), SqlError> {
+        // Each holds a copy of what was written, so they count like writes.
+        self.grow(self.bytes)?;
+        let (writes, appends) = (self.writes.clone(), self.appends.len());
+        self.savepoints.push(Savepoint {
+            name: name.to_owned(),
+            writes,
+            appends,
+            bytes: self.bytes,
+        });
+        Ok(())
+    }
+
+    /// Goes back to what had been written then.
+    pub(crate) fn go_back(&mut self, name: &str) -> Result<(), SqlError> {
+        let index = self.find_savepoint(name)?;
+        self.savepoints.truncate(index + 1);
+        if let Some(savepoint) = self.savepoints.last() {
+            self.writes = savepoint.writes.clone();
+            self.appends.truncate(savepoint.appends);
+            self.bytes = savepoint.bytes;
+        }
+        Ok(())
+    }
+
+    /// Forgets a moment, and all after it; what was written stays written.
+    pub(crate) fn release(&mut self, name: &str) -> Result<(), SqlError> {
+        let index = self.find_savepoint(name)?;
+        self.savepoints.truncate(index);
+        Ok(())
+    }
+
+    fn find_savepoint(&self, name: &str) -> Result<usize, SqlError> {
+        self.savepoints.iter().rposition(|savepoint| savepoint.name == name).ok_or_else(|| {
+            SqlError::new(
+                SqlState::InvalidParameter,
+                format!("savepoint \"{name}\" does not exist"),
+            )
+        })
     }
 
     /// From now on, a change of a bucket by somebody else makes the commit fail.

@@ -86,6 +86,10 @@ fn transactions_are_all_or_nothing_and_see_themselves() {
     assert_eq!(sql.fails("SELECT 1"), "25P02");
     sql.rows("ROLLBACK");
     assert_eq!(sql.rows("SELECT 1"), "1");
+    sql.rows("BEGIN; INSERT INTO t VALUES ('b', 1); SAVEPOINT here; INSERT INTO t VALUES ('c', 1)");
+    assert_eq!(sql.fails("INSERT INTO t VALUES ('b', 1)"), "23505");
+    sql.rows("ROLLBACK TO SAVEPOINT here; COMMIT");
+    assert_eq!(sql.rows("SELECT k FROM t ORDER BY k"), "a\nb");
 }
 
 #[test]
@@ -139,8 +143,30 @@ fn mistakes_say_whose_they_are() {
         ("SELECT 'x'::bigint", "22P02"),
         ("DROP STREAM nowhere", "42P01"),
         ("SET nonsense = 1", "22023"),
-        ("SAVEPOINT a", "0A000"),
+        ("SAVEPOINT a", "25P01"),
     ] {
         assert_eq!(sql.fails(text), code, "{text}");
     }
+}
+
+#[test]
+fn files_are_tables() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.csv");
+    std::fs::write(&path, "k,n\na,1\nb,2\n").expect("write");
+    let mut sql = Sql::in_memory();
+    let create = format!(
+        "CREATE EXTERNAL TABLE IF NOT EXISTS f STORED AS CSV LOCATION '{}' OPTIONS ('format.has_header' 'true')",
+        path.display()
+    );
+    for _ in 0..2 {
+        sql.rows(&create);
+    }
+    assert_eq!(sql.rows("SELECT k, n FROM f ORDER BY k"), "a 1\nb 2");
+    sql.rows("CREATE MATERIALIZED VIEW v AS SELECT sum(n) AS s FROM f");
+    crate::views::wait_for_views(&mut sql);
+    assert_eq!(sql.rows("SELECT s FROM v"), "3");
+    sql.rows("CREATE VIEW doubled AS SELECT n * 2 AS m FROM f");
+    assert_eq!(sql.rows("SELECT sum(m) FROM doubled"), "6");
+    assert_eq!(sql.rows(&format!("SELECT sum(n) FROM '{}'", path.display())), "3");
 }

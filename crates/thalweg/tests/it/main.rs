@@ -9,4 +9,5 @@ mod kill;
 mod power;
 mod serve;
 mod server;
+mod sql;
 mod tidy;

@@ -1,0 +1,77 @@
+"""Postgres' clients against a node: psycopg with both protocols, SQLAlchemy, pandas. Arguments: port, password."""
+
+import decimal
+import sys
+import threading
+import time
+
+import pandas
+import psycopg
+import sqlalchemy
+
+port, password = int(sys.argv[1]), sys.argv[2]
+dsn = f"host=127.0.0.1 port={port} user=anybody password={password} dbname=thalweg"
+
+for wrong in ("", "nonsense"):
+    try:
+        psycopg.connect(f"host=127.0.0.1 port={port} user=anybody password={wrong} dbname=thalweg", connect_timeout=5)
+        raise SystemExit(f"the password '{wrong}' was taken")
+    except psycopg.OperationalError:
+        pass
+
+with psycopg.connect(dsn, autocommit=True) as connection:
+    connection.execute("CREATE TABLE users (id BIGINT PRIMARY KEY, name TEXT NOT NULL, balance DECIMAL(10,2))")
+    connection.execute("CREATE STREAM orders (ts TIMESTAMP, product TEXT, qty BIGINT) PARTITION BY product WITH (partitions = 2)")
+    connection.execute("CREATE MATERIALIZED VIEW totals AS SELECT product, sum(qty) AS total FROM orders GROUP BY product")
+    for number in range(20):
+        connection.execute("INSERT INTO users VALUES (%s, %s, %s)", (number, f"user {number}", decimal.Decimal("1.50")))
+    row = connection.execute("SELECT name, balance FROM users WHERE id = %s", (7,), prepare=True).fetchone()
+    assert row == ("user 7", decimal.Decimal("1.50")), row
+    assert connection.execute("SELECT name FROM users WHERE id = %s", (99,), prepare=True).fetchone() is None
+    try:
+        connection.execute("INSERT INTO users VALUES (7, 'twice', 0)")
+        raise SystemExit("a duplicate was taken")
+    except psycopg.errors.UniqueViolation:
+        pass
+    with connection.cursor().copy("COPY orders (ts, product, qty) FROM STDIN") as copy:
+        for number in range(1000):
+            copy.write_row(("2026-01-15 00:00:00", f"p{number % 3}", number))
+    with connection.cursor().copy("COPY (SELECT product, count(*) FROM orders GROUP BY product ORDER BY 1) TO STDOUT") as copy:
+        lines = b"".join(bytes(piece) for piece in copy).decode().splitlines()
+    assert lines == ["p0\t334", "p1\t333", "p2\t333"], lines
+    deadline = time.time() + 20
+    while True:
+        total = connection.execute("SELECT sum(total) FROM totals").fetchone()[0]
+        if total == 499500:
+            break
+        assert time.time() < deadline, total
+        time.sleep(0.01)
+
+# A transaction is all or nothing, and of two that collide one is told to try again.
+with psycopg.connect(dsn) as first, psycopg.connect(dsn) as second:
+    first.execute("UPDATE users SET balance = balance + 1 WHERE id = 1")
+    second.execute("UPDATE users SET balance = balance + 1 WHERE id = 1")
+    first.commit()
+    try:
+        second.commit()
+        raise SystemExit("a lost update")
+    except psycopg.errors.SerializationFailure:
+        second.rollback()
+    assert second.execute("SELECT balance FROM users WHERE id = 1").fetchone()[0] == decimal.Decimal("2.50")
+
+# Cancel reaches a query that would take for ever.
+with psycopg.connect(dsn, autocommit=True) as connection:
+    threading.Timer(0.5, connection.cancel).start()
+    started = time.time()
+    try:
+        connection.execute("SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b")
+        raise SystemExit("it ended?")
+    except psycopg.errors.QueryCanceled:
+        assert time.time() - started < 10
+    assert connection.execute("SELECT 1").fetchone() == (1,)
+
+engine = sqlalchemy.create_engine(f"postgresql+psycopg://anybody:{password}@127.0.0.1:{port}/thalweg")
+frame = pandas.read_sql("SELECT product, total FROM totals ORDER BY product", engine)
+assert list(frame["product"]) == ["p0", "p1", "p2"] and int(frame["total"].sum()) == 499500, frame
+assert "orders" in sqlalchemy.inspect(engine).get_table_names(), sqlalchemy.inspect(engine).get_table_names()
+print("ok")

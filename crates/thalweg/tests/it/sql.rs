@@ -1,0 +1,268 @@
+//! SQL through its doors: psql, psycopg, SQLAlchemy and pandas, curl; and views whose node is killed.
+
+use crate::kill::times;
+use crate::server::Server;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+fn sql(server: &Server, text: &str) -> String {
+    let mut curl = Command::new("curl")
+        .args([
+            "-s",
+            "--max-time",
+            "30",
+            "-H",
+            "accept: text/csv",
+            "-H",
+            "content-type: text/plain",
+        ])
+        .args(["--data-binary", "@-"])
+        .arg(format!("{}/sql", server.http))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("curl; scripts/test installs it");
+    let mut input = curl.stdin.take().expect("its input");
+    input.write_all(text.as_bytes()).expect("write to curl");
+    drop(input);
+    let output = curl.wait_with_output().expect("curl");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+#[test]
+fn postgres_clients() {
+    let Ok(python) = std::env::var("THALWEG_TEST_PYTHON") else {
+        eprintln!("skipped: run scripts/test, which installs psycopg, SQLAlchemy and pandas");
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &["--password", "opensesame"]);
+    let port = server.postgres.expect("a door").port().to_string();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/pg_clients.py");
+    let output =
+        Command::new(python).arg(script).args([&port, "opensesame"]).output().expect("python");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success() && text.trim().ends_with("ok"),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn psql() {
+    let server = Server::in_memory();
+    let port = server.postgres.expect("a door").port().to_string();
+    let run = |command: &str| {
+        let output = Command::new("psql")
+            .args([
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &port,
+                "-U",
+                "anybody",
+                "-d",
+                "thalweg",
+                "-At",
+                "-c",
+                command,
+            ])
+            .output();
+        match output {
+            Ok(output) => {
+                let text = [output.stdout, output.stderr].concat();
+                Some(String::from_utf8_lossy(&text).trim().to_owned())
+            }
+            Err(error) => {
+                eprintln!("skipped: psql: {error}; run scripts/test, which installs it");
+                None
+            }
+        }
+    };
+    let Some(answer) = run("CREATE STREAM clicks (at TIMESTAMP, page TEXT)") else { return };
+    assert_eq!(answer, "CREATE STREAM");
+    assert_eq!(run("INSERT INTO clicks VALUES ('2026-01-01', '/')").expect("runs"), "INSERT 0 1");
+    assert_eq!(run("SELECT page FROM clicks").expect("runs"), "/");
+    assert!(run("\\d").expect("runs").contains("public|clicks|table"));
+    assert!(run("\\d clicks").expect("runs").contains("page|text"));
+    assert!(run("\\dn").expect("runs").contains("sys"));
+    assert!(run("\\l").expect("runs").contains("thalweg"));
+    assert!(run("SELECT version()").expect("runs").contains("PostgreSQL"));
+    assert!(run("SELECT * FROM nowhere").expect("runs").contains("ERROR"));
+    assert_eq!(
+        run("BEGIN; INSERT INTO clicks VALUES (NULL, 'x'); ROLLBACK; SELECT count(*) FROM clicks")
+            .expect("runs"),
+        "BEGIN\nINSERT 0 1\nROLLBACK\n1"
+    );
+}
+
+#[test]
+fn every_format_over_http() {
+    let server = Server::in_memory();
+    sql(&server, "CREATE STREAM s (n BIGINT NOT NULL, t TEXT)");
+    let post = |kind: &str, body: &str| {
+        let output = Command::new("curl")
+            .args([
+                "-s",
+                "--max-time",
+                "20",
+                "-H",
+                &format!("content-type: {kind}"),
+                "--data-binary",
+                body,
+            ])
+            .arg(format!("{}/streams/s", server.http))
+            .output()
+            .expect("curl");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert!(post("application/json", "{\"n\": 1, \"t\": \"one\"}").contains("\"appended\":1"));
+    assert!(
+        post("application/json", "[{\"n\": 2}, {\"n\": 3, \"t\": null}]")
+            .contains("\"appended\":2")
+    );
+    assert!(post("application/x-ndjson", "{\"n\": 4}\n{\"n\": 5}\n").contains("\"appended\":2"));
+    assert!(post("text/csv", "t,n\nsix,6\n").contains("\"appended\":1"));
+    let refused = post("application/x-ndjson", "{\"n\": 7}\n{\"n\": \"eight\"}\n");
+    assert!(refused.contains("22P02") && refused.contains("record 2"), "{refused}");
+    assert_eq!(sql(&server, "SELECT count(*) AS c, sum(n) AS s FROM s"), "c,s\n6,21");
+    let with = |accept: &str| {
+        let output = Command::new("curl")
+            .args([
+                "-s",
+                "--max-time",
+                "20",
+                "-H",
+                &format!("accept: {accept}"),
+                "-H",
+                "content-type: application/json",
+            ])
+            .args([
+                "--data-binary",
+                "{\"query\": \"SELECT n, t FROM s WHERE n = $1\", \"parameters\": [6]}",
+            ])
+            .arg(format!("{}/sql", server.http))
+            .output()
+            .expect("curl");
+        output.stdout
+    };
+    let text = |accept: &str| String::from_utf8_lossy(&with(accept)).trim().to_owned();
+    assert_eq!(text("application/x-ndjson"), "{\"n\":6,\"t\":\"six\"}");
+    assert_eq!(text("text/csv"), "n,t\n6,six");
+    let json: serde_json::Value = serde_json::from_str(&text("application/json")).expect("JSON");
+    assert_eq!(json["rows"][0]["t"], "six");
+    assert!(with("application/vnd.apache.arrow.stream").starts_with(&[0xFF; 4]));
+}
+
+/// Mistakes, and statements that would take everything: each is answered with a code, and the node goes on.
+#[test]
+fn nobody_is_disturbed_by_a_bad_statement() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &["--sql-memory-max", "32MiB"]);
+    sql(&server, "CREATE STREAM s (n BIGINT, j JSON)");
+    let long = format!("SELECT '{}'", "x".repeat(10 << 20));
+    let deep = format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000));
+    let nested =
+        format!("INSERT INTO s (j) VALUES ('{}{}')", "[".repeat(10_000), "]".repeat(10_000));
+    for (text, code) in [
+        ("SELECT", "42601"),
+        (deep.as_str(), "42601"),
+        ("INSERT INTO s VALUES (99999999999999999999)", "22"),
+        (
+            "SELECT array_agg(a.value) FROM generate_series(1, 3000000) a, generate_series(1, 1000) b",
+            "53200",
+        ),
+        ("CREATE MATERIALIZED VIEW v AS SELECT count(*) FROM gone", "42P01"),
+        ("DROP TABLE s", "42809"),
+    ] {
+        let answer = sql(&server, text);
+        let shown = &answer[..answer.len().min(300)];
+        assert!(
+            answer.contains(&format!("\"code\":\"{code}")),
+            "{}: {shown}",
+            &text[..text.len().min(60)]
+        );
+    }
+    // Deep JSON is JSON; what looks into it must not fall over.
+    sql(&server, &nested);
+    sql(&server, "SELECT json_get(j, 0), json_length(j), j->0->0 FROM s");
+    assert!(sql(&server, &long).len() > 10 << 20);
+    assert_eq!(sql(&server, "SELECT 1 AS one"), "one\n1");
+}
+
+/// Kills in the middle of batches: after each, every view equals its recomputation.
+#[test]
+fn views_survive_kills() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = ["--view-checkpoint", "15ms"];
+    let mut server = Server::start(folder.path(), &options);
+    let views = [
+        "SELECT k, count(*) AS c, sum(n) AS s FROM e GROUP BY k",
+        "SELECT window_start, k, sum(n) AS s FROM TUMBLE(e, ts, INTERVAL '10' SECOND) GROUP BY window_start, k",
+        "SELECT window_start, count(*) AS c FROM HOP(e, ts, INTERVAL '10' SECOND, INTERVAL '1' MINUTE) GROUP BY window_start",
+        "SELECT k, window_start, window_end, count(*) AS c FROM SESSION(e, ts, INTERVAL '2' SECOND, k) GROUP BY k, window_start, window_end",
+    ];
+    sql(
+        &server,
+        "CREATE STREAM e (ts TIMESTAMP, k TEXT, n BIGINT, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) \
+                  PARTITION BY k WITH (partitions = 2)",
+    );
+    for (number, view) in views.iter().enumerate() {
+        let made = sql(
+            &server,
+            &format!("CREATE MATERIALIZED VIEW v{number} WITH (batch_rows = 50) AS {view}"),
+        );
+        assert!(made.contains("CREATE"), "{made}");
+    }
+    let mut second = 0i64;
+    for round in 0..times("THALWEG_TEST_VIEW_KILLS", 25) {
+        for _ in 0..4 {
+            let lines: Vec<String> = (0..300)
+                .map(|at| {
+                    second += i64::from(at % 40 == 0);
+                    format!(
+                        "{{\"ts\":{},\"k\":\"k{}\",\"n\":{}}}",
+                        1_768_435_200_000 + second * 1_000,
+                        at % 7,
+                        at
+                    )
+                })
+                .collect();
+            let output = Command::new("curl")
+                .args([
+                    "-s",
+                    "--max-time",
+                    "20",
+                    "-H",
+                    "content-type: application/x-ndjson",
+                    "--data-binary",
+                    &lines.join("\n"),
+                ])
+                .arg(format!("{}/streams/e", server.http))
+                .output()
+                .expect("curl");
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(text.contains("\"appended\":300"), "{text}");
+        }
+        std::thread::sleep(Duration::from_millis(round * 7 % 30));
+        server.kill();
+        server = Server::start(folder.path(), &options);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while sql(&server, "SELECT count(*) AS c FROM sys.views WHERE lag > 0 OR state <> 'live'")
+            != "c\n0"
+        {
+            let views = sql(&server, "SELECT view, state, lag, error FROM sys.views");
+            assert!(Instant::now() < deadline, "round {round}: {views}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        for (number, query) in views.iter().enumerate() {
+            let ordered =
+                |source: &str| sql(&server, &format!("SELECT * FROM ({source}) q ORDER BY 1, 2"));
+            let view = ordered(&format!("SELECT * FROM v{number}"));
+            assert_eq!(view, ordered(query), "round {round}: {query}");
+        }
+    }
+}
