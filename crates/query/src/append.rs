@@ -185,7 +185,6 @@ struct Declaration {
     partition_by: Option<String>,
     watermark: Option<DeclaredWatermark>,
     retention: Option<String>,
-    retention_bytes: Option<String>,
     on_error: Option<String>,
 }
 
@@ -236,7 +235,6 @@ impl Database {
         let options = [
             ("partitions", declared.partitions.map(|count| count.to_string())),
             ("retention", declared.retention.as_deref().map(text)),
-            ("retention_bytes", declared.retention_bytes.as_deref().map(text)),
             ("on_error", declared.on_error.as_deref().map(text)),
         ];
         let options =

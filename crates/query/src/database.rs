@@ -1,6 +1,6 @@
 //! The database: a node's data as SQL sees them. One for a node; sessions come and go.
 
-use crate::catalog::{Catalog, ExternalDefinition, Public, QueryDefinition, Sys, gone};
+use crate::catalog::{Catalog, Definition, ExternalDefinition, Public, QueryDefinition, Sys, gone};
 use crate::error::SqlError;
 use crate::session::Session;
 use crate::statement::{Statement, parse};
@@ -25,13 +25,16 @@ use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 use thalweg_node::Engine;
 
 /// The name of the one database.
 pub(crate) const DATABASE: &str = "thalweg";
 /// Slow queries that are remembered.
 const SLOW_QUERIES: usize = 128;
+/// How often records are looked for that are older than their stream keeps them.
+const RETENTION_INTERVAL: Duration = Duration::from_millis(500);
 /// What counts as slow.
 const SLOW_US: u64 = 100_000;
 
@@ -120,6 +123,7 @@ impl Database {
         inner.context.get_or_init(|| context);
         let database = Self { inner };
         database.inner.start_views();
+        database.inner.runtime.spawn(expire(Arc::downgrade(&database.inner)));
         Ok(database)
     }
 
@@ -142,6 +146,18 @@ impl Database {
     /// Stops views after a last checkpoint. Blocks the thread.
     pub fn close(&self) {
         self.inner.views.close();
+    }
+}
+
+/// Deletes what streams' retention says is too old, as long as the database is there.
+async fn expire(inner: Weak<Inner>) {
+    loop {
+        tokio::time::sleep(RETENTION_INTERVAL).await;
+        let Some(inner) = inner.upgrade() else { return };
+        let trimmed = tokio::task::spawn_blocking(move || inner.trim_streams()).await;
+        if let Ok(Err(error)) = trimmed {
+            tracing::warn!(%error, "records beyond their retention could not be deleted");
+        }
     }
 }
 
@@ -291,6 +307,22 @@ impl Inner {
         waited.map_err(|error| {
             SqlError::new(crate::error::SqlState::Internal, error.to_string())
         })??;
+        Ok(())
+    }
+
+    fn trim_streams(&self) -> Result<(), SqlError> {
+        for (name, definition) in self.catalog.list() {
+            let Definition::Stream(stream) = definition.as_ref() else { continue };
+            let Some(retention_ms) = stream.retention_ms else { continue };
+            let oldest = self.engine.now_ms().saturating_sub(retention_ms).to_string();
+            for partition in 0..stream.partitions {
+                let key = stream.key(&name, partition);
+                let args: [&[u8]; 4] = [b"XTRIM", key.as_bytes(), b"MINID", oldest.as_bytes()];
+                if let thalweg_machine::Reply::Error(error) = self.engine.call(&args)? {
+                    return Err(error.into());
+                }
+            }
+        }
         Ok(())
     }
 

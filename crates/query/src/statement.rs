@@ -3,7 +3,7 @@
 //! ```text
 //! CREATE STREAM [IF NOT EXISTS] name [(column type [NOT NULL], …, [WATERMARK FOR column AS column - INTERVAL '…'])]
 //!     [PARTITION BY column | HASH(column) | ROUND ROBIN | RANDOM | RANGE(column) VALUES ('…', …)]
-//!     [WATERMARK FOR …] [WITH (partitions = 4, retention = '7 days', retention_bytes = '10GiB', on_error = 'refuse')]
+//!     [WATERMARK FOR …] [WITH (partitions = 4, retention = '7 days', on_error = 'refuse')]
 //! CREATE [OR REPLACE] MATERIALIZED VIEW [IF NOT EXISTS] name
 //!     [WITH (batch_rows = 8192, batch_delay = '1ms', lateness = '0s', emit = 'change')] AS query
 //! DROP STREAM | MATERIALIZED VIEW [IF EXISTS] name
@@ -20,7 +20,7 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
-use thalweg_base::units::{parse_bytes, parse_duration_ms};
+use thalweg_base::units::parse_duration_ms;
 
 /// The longest text of a request.
 const TEXT_MAX_BYTES: usize = 16 << 20;
@@ -462,11 +462,6 @@ fn stream_options(
                     .map_err(|_| wrong_option(&name, &value, "a number from 1 to 1024"))?;
             }
             "retention" => definition.retention_ms = Some(duration_us(&value)? as u64 / 1_000),
-            "retention_bytes" => {
-                let bytes = parse_bytes(&value)
-                    .map_err(|error| wrong_option(&name, &value, &error.to_string()))?;
-                definition.retention_bytes = Some(bytes);
-            }
             "on_error" => {
                 definition.on_error = match value.to_ascii_lowercase().as_str() {
                     "refuse" => OnError::Refuse,
@@ -476,7 +471,7 @@ fn stream_options(
             }
             _ => {
                 return Err(wrong_option(&name, &value, "there is no such option")
-                    .hint("streams have partitions, retention, retention_bytes and on_error"));
+                    .hint("streams have partitions, retention and on_error"));
             }
         }
     }

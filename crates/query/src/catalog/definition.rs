@@ -81,8 +81,6 @@ pub(crate) struct StreamDefinition {
     pub(crate) watermark: Option<Watermark>,
     /// Records older than this are deleted.
     pub(crate) retention_ms: Option<u64>,
-    /// The oldest records beyond this size are deleted, per partition.
-    pub(crate) retention_bytes: Option<u64>,
     /// What becomes of records that do not fit.
     pub(crate) on_error: OnError,
 }
@@ -95,7 +93,6 @@ impl Default for StreamDefinition {
             partitioner: Partitioner::RoundRobin,
             watermark: None,
             retention_ms: None,
-            retention_bytes: None,
             on_error: OnError::Refuse,
         }
     }

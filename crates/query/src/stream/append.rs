@@ -14,6 +14,9 @@ const TRANSACTION_RECORDS: usize = 4_096;
 /// A record: names and values.
 pub(crate) type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
+/// A command for the node: its name and arguments.
+pub(crate) type Command = Vec<Vec<u8>>;
+
 /// Puts records into a stream.
 pub(crate) struct Appender<'a> {
     engine: &'a Engine,
@@ -38,17 +41,11 @@ impl<'a> Appender<'a> {
         Self { engine, name, definition, turn }
     }
 
-    /// Appends rows; their columns are found by name and converted.
-    pub(crate) fn append_batch(&mut self, batch: &RecordBatch) -> Result<Appended, SqlError> {
-        let records = self.records_of(batch)?;
-        self.append(records)
-    }
-
     /// The commands that would append rows, for a transaction.
     pub(crate) fn commands_of_batch(
         &mut self,
         batch: &RecordBatch,
-    ) -> Result<(Vec<Vec<Vec<u8>>>, Appended), SqlError> {
+    ) -> Result<(Vec<Command>, Appended), SqlError> {
         let records = self.records_of(batch)?;
         self.commands(records)
     }
@@ -97,10 +94,7 @@ impl<'a> Appender<'a> {
         Ok(outcome)
     }
 
-    fn commands(
-        &mut self,
-        records: Vec<Fields>,
-    ) -> Result<(Vec<Vec<Vec<u8>>>, Appended), SqlError> {
+    fn commands(&mut self, records: Vec<Fields>) -> Result<(Vec<Command>, Appended), SqlError> {
         let mut outcome = Appended::default();
         let mut commands = Vec::with_capacity(records.len());
         for (number, fields) in records.into_iter().enumerate() {
@@ -144,7 +138,8 @@ impl<'a> Appender<'a> {
                 None => return Some(format!("column \"{}\" has no value", column.name)),
                 Some((_, value)) => {
                     let fits = ColumnBuilder::new(column.kind, 1).append_text(value);
-                    if !fits && !(value.is_empty() && column.nullable) {
+                    let absent = value.is_empty() && column.nullable;
+                    if !fits && !absent {
                         let shown = value.get(..60.min(value.len())).unwrap_or_default();
                         let shown = String::from_utf8_lossy(shown);
                         let kind = column.kind.name();
@@ -187,14 +182,14 @@ pub(crate) fn partition_of(definition: &StreamDefinition, fields: &Fields, turn:
     number as u16
 }
 
-fn command(key: String, fields: Fields) -> Vec<Vec<u8>> {
+fn command(key: String, fields: Fields) -> Command {
     let mut args = vec![b"XADD".to_vec(), key.into_bytes(), b"*".to_vec()];
     args.extend(fields.into_iter().flat_map(|(name, value)| [name, value]));
     args
 }
 
 /// Runs commands as one transaction.
-pub(crate) fn transact(engine: &Engine, commands: &[Vec<Vec<u8>>]) -> Result<(), SqlError> {
+pub(crate) fn transact(engine: &Engine, commands: &[Command]) -> Result<(), SqlError> {
     transact_in(engine, &mut Session::default(), commands).map(|_happened| ())
 }
 
@@ -202,7 +197,7 @@ pub(crate) fn transact(engine: &Engine, commands: &[Vec<Vec<u8>>]) -> Result<(),
 pub(crate) fn transact_in(
     engine: &Engine,
     session: &mut Session,
-    commands: &[Vec<Vec<u8>>],
+    commands: &[Command],
 ) -> Result<bool, SqlError> {
     let refuse = |reply: &Reply| match reply {
         Reply::Error(error) => Err(SqlError::from(error.clone())),

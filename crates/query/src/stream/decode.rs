@@ -78,10 +78,6 @@ impl Decoder {
         }
     }
 
-    pub(crate) fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
     /// The records as a batch; those that do not fit are left out of it and given with the reason.
     pub(crate) fn decode(
         &mut self,

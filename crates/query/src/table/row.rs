@@ -94,14 +94,13 @@ fn no_value(name: &str) -> SqlError {
 /// Fills columns from rows' bytes.
 pub(crate) struct RowDecoder {
     builders: Vec<ColumnBuilder>,
-    rows: usize,
 }
 
 impl RowDecoder {
     pub(crate) fn new(definition: &TableDefinition, rows: usize) -> Self {
         let builders = definition.columns.iter();
         let builders = builders.map(|column| ColumnBuilder::new(column.kind, rows)).collect();
-        Self { builders, rows: 0 }
+        Self { builders }
     }
 
     /// Takes in a row; `None` where the bytes are not one.
@@ -118,12 +117,7 @@ impl RowDecoder {
                 builder.append_stored(&mut rest)?;
             }
         }
-        self.rows += 1;
         Some(())
-    }
-
-    pub(crate) fn rows(&self) -> usize {
-        self.rows
     }
 
     pub(crate) fn finish(self) -> Vec<ArrayRef> {

@@ -20,8 +20,8 @@ use datafusion::optimizer::push_down_filter::PushDownFilter;
 use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Analyzer, OptimizerRule};
+use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
-use datafusion::physical_planner::create_aggregate_expr_and_maybe_filter;
 use datafusion::sql::sqlparser::ast::{Query, Statement as SqlStatement};
 use std::sync::Arc;
 
@@ -314,13 +314,11 @@ fn compile_groups(
         other => other,
     };
     let aggregates = aggregate.aggr_expr.iter().map(|expr| {
-        let (function, filter, _order) = create_aggregate_expr_and_maybe_filter(
-            expr,
-            input,
-            &physical_input,
-            &ExecutionProps::new(),
-        )?;
-        AggregatePlan::new(function, filter, &physical_input)
+        let props = ExecutionProps::new();
+        let context = PhysicalPlanningContext::default();
+        let lowered =
+            LoweredAggregateBuilder::new(expr, input, &physical_input, &props, &context).build()?;
+        AggregatePlan::new(lowered.aggregate, lowered.filter, &physical_input)
     });
     let aggregates = aggregates.collect::<DfResult<Vec<_>>>()?;
     check_order(&aggregates)?;

@@ -29,6 +29,9 @@ pub(crate) struct Sessions {
     free: Vec<usize>,
 }
 
+/// Sessions that turned out to be one: the slot that goes, and the one it goes into.
+type Joined = Vec<(usize, usize)>;
+
 /// Sessions as columns: their keys, bounds and states or results.
 pub(crate) struct SessionColumns<T> {
     pub(crate) keys: Vec<ArrayRef>,
@@ -86,7 +89,7 @@ impl Sessions {
         keys: &[ArrayRef],
         rows: usize,
         bounds: impl Fn(usize) -> (i64, i64),
-    ) -> Result<(Vec<usize>, Vec<(usize, usize)>)> {
+    ) -> Result<(Vec<usize>, Joined)> {
         let numbers = self.keys.number(keys, rows)?.to_vec();
         self.open.resize_with(self.keys.len(), SmallVec::new);
         let mut joined = Vec::new();
@@ -101,13 +104,7 @@ impl Sessions {
         Ok((slots, joined))
     }
 
-    fn place(
-        &mut self,
-        key: usize,
-        first_us: i64,
-        last_us: i64,
-        joined: &mut Vec<(usize, usize)>,
-    ) -> usize {
+    fn place(&mut self, key: usize, first_us: i64, last_us: i64, joined: &mut Joined) -> usize {
         let gap_us = self.gap_us;
         let Some(open) = self.open.get_mut(key) else { return 0 };
         let touches = |session: &Session| {
@@ -151,7 +148,7 @@ impl Sessions {
         grown.slot
     }
 
-    fn join(&mut self, joined: Vec<(usize, usize)>) -> Result<()> {
+    fn join(&mut self, joined: Joined) -> Result<()> {
         for (from, into) in joined {
             for accumulator in &mut self.accumulators {
                 let state = accumulator.state(&[from])?;

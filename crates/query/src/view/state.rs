@@ -18,6 +18,7 @@ use datafusion::arrow::array::{
 use datafusion::arrow::compute::cast;
 use datafusion::common::Result;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 /// Where groups are.
@@ -203,9 +204,17 @@ impl State {
                 groups.merge(&keys, &states, rows)
             }
             (Content::Panes(panes), Content::Panes(more)) => {
+                let closed_us = self.watermark_us.map(|us| us.saturating_sub(self.lateness_us));
                 for (start_us, mut pane) in std::mem::take(more) {
-                    if !panes.contains_key(&start_us) {
-                        panes.insert(start_us, pane);
+                    // Windows that closed while the records were under way stay closed.
+                    let last_us = compiled.window.map(|kind| last_end_us(kind, start_us));
+                    if closed_us.is_some_and(|closed_us| last_us.is_some_and(|us| us <= closed_us))
+                    {
+                        self.late += pane.groups.len() as u64;
+                        continue;
+                    }
+                    if let Entry::Vacant(entry) = panes.entry(start_us) {
+                        entry.insert(pane);
                         continue;
                     }
                     let rows = pane.groups.len();
@@ -375,7 +384,6 @@ pub(crate) fn pane_at<'a>(
     start_us: i64,
     compiled: &Compiled,
 ) -> Result<&'a mut Pane> {
-    use std::collections::btree_map::Entry;
     let pane = match panes.entry(start_us) {
         Entry::Occupied(entry) => entry.into_mut(),
         Entry::Vacant(entry) => {

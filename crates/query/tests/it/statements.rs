@@ -170,3 +170,16 @@ fn files_are_tables() {
     assert_eq!(sql.rows("SELECT sum(m) FROM doubled"), "6");
     assert_eq!(sql.rows(&format!("SELECT sum(n) FROM '{}'", path.display())), "3");
 }
+
+#[test]
+fn retention_deletes_what_is_too_old() {
+    let mut sql = Sql::in_memory();
+    sql.rows("CREATE STREAM s (n BIGINT) WITH (retention = '300 ms')");
+    sql.rows("INSERT INTO s VALUES (1)");
+    assert_eq!(sql.rows("SELECT count(*) FROM s"), "1");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while sql.rows("SELECT count(*) FROM s") != "0" {
+        assert!(std::time::Instant::now() < deadline, "nothing is deleted");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
