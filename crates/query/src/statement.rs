@@ -10,12 +10,18 @@
 //! PAUSE | RESUME MATERIALIZED VIEW name
 //! ```
 
-use crate::catalog::{Emit, OnError, Partitioner, StreamDefinition, Watermark};
+mod copy;
+mod duration;
+mod stream;
+
+pub(crate) use duration::{duration_us, interval_us};
+
+use crate::catalog::{Emit, StreamDefinition};
 use crate::error::{SqlError, SqlState};
 use crate::types::{Column, ColumnType};
 use crate::window::wrap_sources;
 use datafusion::sql::parser::{DFParser, DFParserBuilder, Statement as DfStatement};
-use datafusion::sql::sqlparser::ast::{ColumnDef, ColumnOption, Expr, Query, Value};
+use datafusion::sql::sqlparser::ast::{ColumnDef, ColumnOption, Query};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -178,7 +184,7 @@ fn parse_ours(parser: &mut Parser<'_>) -> Result<Option<Statement>, SqlError> {
         return Ok(Some(Statement::Drop { kind, name: name(parser)?, if_exists }));
     }
     if parser.parse_keyword(Keyword::COPY) {
-        return copy(parser);
+        return copy::copy(parser);
     }
     let explain = parser.parse_keyword(Keyword::EXPLAIN);
     if !parser.parse_keyword(Keyword::CREATE) {
@@ -186,7 +192,7 @@ fn parse_ours(parser: &mut Parser<'_>) -> Result<Option<Statement>, SqlError> {
     }
     let or_replace = parser.parse_keywords(&[Keyword::OR, Keyword::REPLACE]);
     if !explain && !or_replace && word(parser, "STREAM") {
-        return create_stream(parser).map(Some);
+        return stream::create_stream(parser).map(Some);
     }
     if parser.parse_keywords(&[Keyword::MATERIALIZED, Keyword::VIEW]) {
         let view = create_view(parser, or_replace)?;
@@ -240,38 +246,6 @@ fn name(parser: &mut Parser<'_>) -> Result<String, SqlError> {
     Err(SqlError::unsupported(format!("schema \"{first}\": objects are created in \"public\"")))
 }
 
-fn create_stream(parser: &mut Parser<'_>) -> Result<Statement, SqlError> {
-    let if_not_exists = parser.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
-    let name = name(parser)?;
-    let mut definition = StreamDefinition::default();
-    if parser.consume_token(&Token::LParen) {
-        loop {
-            if word(parser, "WATERMARK") {
-                definition.watermark = Some(watermark(parser)?);
-            } else {
-                definition.columns.push(column(&parser.parse_column_def()?)?);
-            }
-            if !parser.consume_token(&Token::Comma) {
-                break;
-            }
-        }
-        parser.expect_token(&Token::RParen)?;
-    }
-    loop {
-        if parser.parse_keywords(&[Keyword::PARTITION, Keyword::BY]) {
-            definition.partitioner = partitioner(parser)?;
-        } else if word(parser, "WATERMARK") {
-            definition.watermark = Some(watermark(parser)?);
-        } else if parser.parse_keyword(Keyword::WITH) {
-            stream_options(parser, &mut definition)?;
-        } else {
-            break;
-        }
-    }
-    no_twins(&definition.columns)?;
-    Ok(Statement::CreateStream { name, if_not_exists, definition })
-}
-
 /// Refuses two columns of one name.
 pub(crate) fn no_twins(columns: &[Column]) -> Result<(), SqlError> {
     for (index, column) in columns.iter().enumerate() {
@@ -306,119 +280,6 @@ pub(crate) fn column(declared: &ColumnDef) -> Result<Column, SqlError> {
     Ok(Column { kind: ColumnType::of_sql(&declared.data_type)?, name, nullable })
 }
 
-fn watermark(parser: &mut Parser<'_>) -> Result<Watermark, SqlError> {
-    expect(parser, "FOR")?;
-    let column = ident(parser)?;
-    expect(parser, "AS")?;
-    let source = ident(parser)?;
-    if source != column {
-        return Err(SqlError::unsupported(format!(
-            "a watermark is behind its own column: WATERMARK FOR {column} AS {column} - INTERVAL '5' SECOND"
-        )));
-    }
-    let mut delay_us = 0;
-    if parser.consume_token(&Token::Minus) {
-        parser.expect_keyword(Keyword::INTERVAL)?;
-        delay_us = interval_us(&parser.parse_interval()?)?;
-    }
-    Ok(Watermark { column, delay_us })
-}
-
-/// The length of an interval without months, in microseconds.
-pub(crate) fn interval_us(expr: &Expr) -> Result<i64, SqlError> {
-    let Expr::Interval(interval) = expr else {
-        return Err(SqlError::new(
-            SqlState::SyntaxError,
-            format!("expected an INTERVAL, found {expr}"),
-        ));
-    };
-    let number = match interval.value.as_ref() {
-        Expr::Value(value) => match &value.value {
-            Value::SingleQuotedString(text) => text.clone(),
-            Value::Number(number, _) => number.clone(),
-            other => other.to_string(),
-        },
-        other => other.to_string(),
-    };
-    let text = match &interval.leading_field {
-        Some(unit) => format!("{number} {unit}"),
-        None => number,
-    };
-    duration_us(&text)
-}
-
-/// Such as `5 seconds`, `1 hour 30 minutes`, `500ms`.
-pub(crate) fn duration_us(text: &str) -> Result<i64, SqlError> {
-    let wrong = || {
-        SqlError::new(SqlState::InvalidParameter, format!("'{text}' is not a duration"))
-            .hint("write it like '5 seconds', '1 hour 30 minutes' or '500 ms'")
-    };
-    let split = text.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(wrong)?;
-    let mut rest = text;
-    let mut total_us: i64 = 0;
-    let _has_a_unit = split;
-    while !rest.trim().is_empty() {
-        rest = rest.trim_start();
-        let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or_else(wrong)?;
-        let (number, after) = rest.split_at(digits);
-        let after = after.trim_start();
-        let letters = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
-        let (unit, after) = after.split_at(letters);
-        let unit_us: f64 = match unit.to_ascii_lowercase().as_str() {
-            "us" | "microsecond" | "microseconds" => 1.0,
-            "ms" | "millisecond" | "milliseconds" => 1e3,
-            "s" | "sec" | "secs" | "second" | "seconds" => 1e6,
-            "m" | "min" | "mins" | "minute" | "minutes" => 6e7,
-            "h" | "hour" | "hours" => 3.6e9,
-            "d" | "day" | "days" => 8.64e10,
-            "w" | "week" | "weeks" => 6.048e11,
-            _ => return Err(wrong()),
-        };
-        let number: f64 = number.parse().map_err(|_| wrong())?;
-        let part = (number * unit_us).round();
-        if part > 1e17 {
-            return Err(wrong());
-        }
-        total_us = total_us.checked_add(part as i64).ok_or_else(wrong)?;
-        rest = after;
-    }
-    Ok(total_us)
-}
-
-fn partitioner(parser: &mut Parser<'_>) -> Result<Partitioner, SqlError> {
-    let in_parens = |parser: &mut Parser<'_>| {
-        parser.expect_token(&Token::LParen)?;
-        let column = ident(parser)?;
-        parser.expect_token(&Token::RParen)?;
-        Ok::<_, SqlError>(column)
-    };
-    if word(parser, "ROUND") {
-        expect(parser, "ROBIN")?;
-        return Ok(Partitioner::RoundRobin);
-    }
-    if word(parser, "RANDOM") {
-        return Ok(Partitioner::Random);
-    }
-    if word(parser, "HASH") {
-        return in_parens(parser).map(Partitioner::Hash);
-    }
-    if word(parser, "RANGE") {
-        let column = in_parens(parser)?;
-        expect(parser, "VALUES")?;
-        parser.expect_token(&Token::LParen)?;
-        let bounds = parser.parse_comma_separated(|parser| parser.parse_literal_string())?;
-        parser.expect_token(&Token::RParen)?;
-        if !bounds.is_sorted() {
-            return Err(SqlError::new(
-                SqlState::InvalidDefinition,
-                "the bounds of the ranges must ascend",
-            ));
-        }
-        return Ok(Partitioner::Range(column, bounds));
-    }
-    ident(parser).map(Partitioner::Hash)
-}
-
 /// `(name = value, …)`; values are words, numbers or quoted.
 fn options(parser: &mut Parser<'_>) -> Result<Vec<(String, String)>, SqlError> {
     parser.expect_token(&Token::LParen)?;
@@ -448,103 +309,6 @@ fn options(parser: &mut Parser<'_>) -> Result<Vec<(String, String)>, SqlError> {
 
 fn wrong_option(name: &str, value: &str, wanted: &str) -> SqlError {
     SqlError::new(SqlState::InvalidParameter, format!("{name} = '{value}': {wanted}"))
-}
-
-fn stream_options(
-    parser: &mut Parser<'_>,
-    definition: &mut StreamDefinition,
-) -> Result<(), SqlError> {
-    for (name, value) in options(parser)? {
-        match name.as_str() {
-            "partitions" => {
-                definition.partitions = value
-                    .parse()
-                    .map_err(|_| wrong_option(&name, &value, "a number from 1 to 1024"))?;
-            }
-            "retention" => definition.retention_ms = Some(duration_us(&value)? as u64 / 1_000),
-            "on_error" => {
-                definition.on_error = match value.to_ascii_lowercase().as_str() {
-                    "refuse" => OnError::Refuse,
-                    "dead_letter" => OnError::DeadLetter,
-                    _ => return Err(wrong_option(&name, &value, "'refuse' or 'dead_letter'")),
-                };
-            }
-            _ => {
-                return Err(wrong_option(&name, &value, "there is no such option")
-                    .hint("streams have partitions, retention and on_error"));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// `COPY name [(column, …)] FROM STDIN` or `COPY name | (query) TO STDOUT`, with options as Postgres has them. `None` where
-/// files are copied: that is DataFusion's.
-fn copy(parser: &mut Parser<'_>) -> Result<Option<Statement>, SqlError> {
-    let mut copy = Copy {
-        relation: String::new(),
-        columns: Vec::new(),
-        query: None,
-        format: CopyFormat::Text,
-        header: false,
-        delimiter: b'\t',
-    };
-    if parser.consume_token(&Token::LParen) {
-        copy.query = Some(parser.parse_query()?.to_string());
-        parser.expect_token(&Token::RParen)?;
-    } else {
-        copy.relation = name(parser)?;
-        if parser.consume_token(&Token::LParen) {
-            copy.columns = parser
-                .parse_comma_separated(|parser| parser.parse_identifier())?
-                .into_iter()
-                .map(|ident| {
-                    if ident.quote_style.is_some() {
-                        ident.value
-                    } else {
-                        ident.value.to_lowercase()
-                    }
-                })
-                .collect();
-            parser.expect_token(&Token::RParen)?;
-        }
-    }
-    let goes_in = word(parser, "FROM");
-    if !goes_in && !word(parser, "TO") {
-        expect(parser, "FROM or TO")?;
-    }
-    if !word(parser, if goes_in { "STDIN" } else { "STDOUT" }) {
-        return Ok(None);
-    }
-    let _optional = word(parser, "WITH");
-    let in_parens = parser.consume_token(&Token::LParen);
-    let mut delimiter = None;
-    loop {
-        if word(parser, "FORMAT") || (!in_parens && word(parser, "CSV")) {
-            let previous = parser.get_current_token().to_string();
-            let csv = previous.eq_ignore_ascii_case("CSV") || word(parser, "CSV");
-            if !csv {
-                expect(parser, "TEXT")?;
-            }
-            copy.format = if csv { CopyFormat::Csv } else { CopyFormat::Text };
-        } else if word(parser, "HEADER") {
-            copy.header = !word(parser, "FALSE");
-            let _explicit = word(parser, "TRUE");
-        } else if word(parser, "DELIMITER") {
-            let text = parser.parse_literal_string()?;
-            let &[byte] = text.as_bytes() else {
-                return Err(wrong_option("delimiter", &text, "one character"));
-            };
-            delimiter = Some(byte);
-        } else if !(in_parens && parser.consume_token(&Token::Comma)) {
-            break;
-        }
-    }
-    if in_parens {
-        parser.expect_token(&Token::RParen)?;
-    }
-    copy.delimiter = delimiter.unwrap_or(if copy.format == CopyFormat::Csv { b',' } else { b'\t' });
-    Ok(Some(if goes_in { Statement::CopyIn(copy) } else { Statement::CopyOut(copy) }))
 }
 
 fn create_view(parser: &mut Parser<'_>, or_replace: bool) -> Result<CreateView, SqlError> {
@@ -597,6 +361,7 @@ fn create_view(parser: &mut Parser<'_>, or_replace: bool) -> Result<CreateView, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::{OnError, Partitioner, Watermark};
 
     fn stream(text: &str) -> StreamDefinition {
         match parse(text).expect("valid").remove(0) {
