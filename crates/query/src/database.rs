@@ -22,7 +22,7 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::{Analyzer, AnalyzerRule};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use parking_lot::Mutex;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
@@ -96,6 +96,8 @@ pub(crate) struct Inner {
     pub(crate) views: Views,
     pub(crate) sources: Sources,
     pub(crate) slow_queries: Mutex<VecDeque<SlowQuery>>,
+    /// Connections of the Postgres door: where they come from, and since when.
+    pub(crate) pg_clients: Mutex<BTreeMap<u64, (String, u64)>>,
     pub(crate) runtime: tokio::runtime::Handle,
     context: OnceLock<SessionContext>,
 }
@@ -115,6 +117,7 @@ impl Database {
             views: Views::default(),
             sources,
             slow_queries: Mutex::default(),
+            pg_clients: Mutex::default(),
             runtime,
             context: OnceLock::new(),
             settings,

@@ -50,6 +50,8 @@ pub struct Prepared {
     pub(crate) text: String,
     pub(crate) plan: Option<LogicalPlan>,
     pub(crate) lookup: Option<PointLookup>,
+    /// The version of the catalog that the plan was made with.
+    pub(crate) version: u64,
     /// The types of `$1`, `$2`, …, where the plan tells.
     pub parameters: Vec<Option<DataType>>,
     /// The columns of the answer, if there is one.
@@ -65,6 +67,7 @@ impl Prepared {
             text: text.to_owned(),
             plan: None,
             lookup: None,
+            version: 0,
             parameters: Vec::new(),
             schema: None,
         }
@@ -131,6 +134,7 @@ impl Session {
             statement,
             plan: None,
             lookup: None,
+            version: 0,
             parameters: Vec::new(),
             schema: None,
         });
@@ -147,6 +151,7 @@ impl Session {
         if !gives_plan(statement) {
             return Ok(());
         }
+        prepared.version = self.inner.catalog.version();
         let (plan, _conflict) = self.plan_statement(statement).await?;
         let types = plan.get_parameter_types()?;
         let number = |name: &String| name.trim_start_matches('$').parse::<usize>().ok();
@@ -242,8 +247,10 @@ impl Session {
         statement: &DfStatement,
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, SqlError> {
+        let is_current = prepared.version == self.inner.catalog.version();
         if let (Some(lookup), Some(schema), None) =
             (&prepared.lookup, &prepared.schema, &self.transaction)
+            && is_current
             && let Some((batch, gate)) = lookup.run(&self.inner.engine, schema, &parameters)?
         {
             self.inner.settled(gate).await?;
@@ -252,7 +259,9 @@ impl Session {
             return Ok(Outcome::Rows(Box::pin(rows)));
         }
         let (plan, conflict) = match &prepared.plan {
-            Some(plan) if !matches!(plan, LogicalPlan::Dml(_)) => (plan.clone(), None),
+            Some(plan) if is_current && !matches!(plan, LogicalPlan::Dml(_)) => {
+                (plan.clone(), None)
+            }
             _ => self.plan_statement(statement).await?,
         };
         let plan = match parameters.is_empty() {

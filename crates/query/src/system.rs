@@ -87,7 +87,7 @@ pub(crate) const TABLES: &[SystemTable] = &[
             ("connected_at", Timestamptz, "since when"),
             ("name", Text, "what it calls itself"),
         ],
-        rows: |inner| (inner.sources.clients)(),
+        rows: clients,
     },
     SystemTable {
         name: "settings",
@@ -150,6 +150,14 @@ pub(crate) fn read(table: &SystemTable, inner: &Inner) -> Result<Arc<dyn TablePr
 
 fn some(value: impl ToString) -> Option<String> {
     Some(value.to_string())
+}
+
+fn clients(inner: &Inner) -> Vec<Row> {
+    let mut rows = (inner.sources.clients)();
+    for (id, (address, since_ms)) in inner.pg_clients.lock().iter() {
+        rows.push(vec![some(id), some("postgres"), some(address), some(since_ms), None]);
+    }
+    rows
 }
 
 fn partitions(inner: &Inner) -> Vec<Row> {

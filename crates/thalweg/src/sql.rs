@@ -7,6 +7,9 @@ use std::sync::Arc;
 use thalweg_doors::{BulkAppended, Shared, SqlAnswer, SqlFault, SqlService};
 use thalweg_query::{AppendFormat, Database, Format, Sources, SqlError, SqlState};
 
+/// Pieces of an answer that may be ready before the client takes them.
+const PIECES_AHEAD: usize = 4;
+
 /// The database as a service.
 pub(crate) struct Service(pub(crate) Database);
 
@@ -57,7 +60,20 @@ impl SqlService for Service {
         let format = Format::of_media_type(&accept);
         on_runtime(&self.0, async move {
             let pieces = database.answer(&text, &parameters, format).await?;
-            Ok(SqlAnswer { media_type: format.media_type(), body: pieces.map_err(fault).boxed() })
+            let (sender, receiver) = tokio::sync::mpsc::channel(PIECES_AHEAD);
+            // Rows are made where they are asked for; that is here, not on the threads that serve HTTP.
+            tokio::spawn(async move {
+                let mut pieces = std::pin::pin!(pieces.map_err(fault));
+                while let Some(piece) = pieces.next().await {
+                    if sender.send(piece).await.is_err() {
+                        return;
+                    }
+                }
+            });
+            let body = futures_util::stream::unfold(receiver, async |mut receiver| {
+                Some((receiver.recv().await?, receiver))
+            });
+            Ok(SqlAnswer { media_type: format.media_type(), body: body.boxed() })
         })
     }
 

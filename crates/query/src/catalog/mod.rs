@@ -15,6 +15,7 @@ use crate::error::{SqlError, SqlState};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use thalweg_node::{Engine, Packed};
 
 const KEY: &[u8] = b"thalweg:catalog";
@@ -29,6 +30,8 @@ pub(crate) struct Catalog {
     objects: RwLock<BTreeMap<String, Arc<Definition>>>,
     /// One change at a time, from the check to the log.
     changing: Mutex<()>,
+    /// Counts changes: a plan that was made before one is made anew.
+    version: AtomicU64,
 }
 
 impl Catalog {
@@ -50,11 +53,21 @@ impl Catalog {
             })?;
             objects.insert(name, Arc::new(definition));
         }
-        Ok(Self { engine: engine.clone(), objects: RwLock::new(objects), changing: Mutex::new(()) })
+        Ok(Self {
+            engine: engine.clone(),
+            objects: RwLock::new(objects),
+            changing: Mutex::new(()),
+            version: AtomicU64::new(1),
+        })
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Definition>> {
         self.objects.read().get(name).cloned()
+    }
+
+    /// How often it has changed.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::SeqCst)
     }
 
     /// Everything, by name.
@@ -113,6 +126,7 @@ impl Catalog {
             .map_err(|error| SqlError::new(SqlState::Internal, error.to_string()))?;
         self.call(&[b"HSET", KEY, name.as_bytes(), &text])?;
         self.objects.write().insert(name.to_owned(), Arc::new(definition));
+        self.version.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 
@@ -121,6 +135,7 @@ impl Catalog {
         let _changing = self.changing.lock();
         self.call(&[b"HDEL", KEY, name.as_bytes()])?;
         self.objects.write().remove(name);
+        self.version.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 

@@ -19,7 +19,7 @@ use pgwire::api::{ConnectionManager, ErrorHandler, NoopHandler, PgWireServerHand
 use pgwire::error::{ErrorInfo, PgWireError};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::net::{TcpListener, TcpStream};
 
 /// How the door behaves.
@@ -57,6 +57,7 @@ impl PgDoor {
             guard: Guard::new(settings.password.as_deref(), manager.clone()),
             cancel: Arc::new(DefaultCancelHandler::new(manager)),
             connections: AtomicUsize::new(0),
+            numbers: AtomicU64::new(1),
             connections_max: settings.connections_max,
             database,
         });
@@ -70,6 +71,7 @@ struct Door {
     guard: Guard,
     cancel: Arc<DefaultCancelHandler>,
     connections: AtomicUsize,
+    numbers: AtomicU64,
     connections_max: usize,
 }
 
@@ -93,6 +95,10 @@ async fn serve(socket: TcpStream, door: &Arc<Door>) {
     // One client's answers must not wait for its acknowledgements.
     let _only_slower = socket.set_nodelay(true);
     let open = door.connections.fetch_add(1, Ordering::SeqCst);
+    let number = door.numbers.fetch_add(1, Ordering::Relaxed);
+    let inner = &door.database.inner;
+    let address = socket.peer_addr().map(|address| address.to_string()).unwrap_or_default();
+    inner.pg_clients.lock().insert(number, (address, inner.engine.now_ms()));
     // One more is let in, to be told.
     let full = open >= door.connections_max;
     let handlers = Handlers {
@@ -105,6 +111,7 @@ async fn serve(socket: TcpStream, door: &Arc<Door>) {
     {
         tracing::debug!(%error, "a Postgres connection ended");
     }
+    inner.pg_clients.lock().remove(&number);
     door.connections.fetch_sub(1, Ordering::SeqCst);
 }
 

@@ -110,7 +110,8 @@ impl Session {
                 .hint(format!("DROP MATERIALIZED VIEW {user} first")));
         }
         match definition.as_ref() {
-            Definition::View(_) => inner.views.drop(name)?,
+            // Its threads end first.
+            Definition::View(_) => tokio::task::block_in_place(|| inner.views.drop(name))?,
             Definition::Table(_) => {
                 inner.catalog.drop(name)?;
                 for bucket in 0..BUCKETS {
@@ -222,7 +223,7 @@ impl Session {
                 let transaction = Arc::into_inner(transaction).ok_or_else(|| {
                     SqlError::new(SqlState::Internal, "a query of this transaction still runs")
                 })?;
-                transaction.into_inner().commit()?;
+                tokio::task::block_in_place(|| transaction.into_inner().commit())?;
                 "COMMIT"
             }
             SqlStatement::Rollback { savepoint: None, .. } => {

@@ -124,11 +124,13 @@ impl Session {
     ) -> Result<T, SqlError> {
         let engine = &self.inner.engine;
         if let Some(open) = &self.transaction {
-            return work(&mut open.lock(), engine);
+            let outcome = work(&mut open.lock(), engine);
+            self.failed |= outcome.is_err();
+            return outcome;
         }
         let mut transaction = Transaction::new(engine);
         let outcome = work(&mut transaction, engine)?;
-        transaction.commit()?;
+        tokio::task::block_in_place(|| transaction.commit())?;
         Ok(outcome)
     }
 
@@ -139,7 +141,8 @@ impl Session {
         }
         let transaction = Arc::into_inner(transaction)
             .ok_or_else(|| SqlError::new(SqlState::Internal, "the statement still runs"))?;
-        transaction.into_inner().commit()
+        // Waiting for the disk must not keep other sessions waiting.
+        tokio::task::block_in_place(|| transaction.into_inner().commit())
     }
 
     async fn modify_table(

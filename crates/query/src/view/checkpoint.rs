@@ -57,6 +57,18 @@ pub(crate) struct Folder {
     next: u64,
 }
 
+/// A moment of a view, on its way to disk.
+pub(crate) struct Capture {
+    /// All frozen rows are written anew, as one file.
+    compact: bool,
+    frozen: Vec<RecordBatch>,
+    frozen_rows: usize,
+    frozen_schema: SchemaRef,
+    header: Header,
+    schema: SchemaRef,
+    batches: Vec<RecordBatch>,
+}
+
 /// What a checkpoint says beside the state.
 pub(crate) struct Restored {
     pub(crate) state: State,
@@ -93,49 +105,54 @@ impl Folder {
         }
     }
 
-    /// Writes the state and what it has consumed.
-    pub(crate) fn save(
-        &mut self,
+    /// Takes down what a checkpoint is made of: a moment of the state, to be written when its lock is free again.
+    pub(crate) fn capture(
+        &self,
         state: &mut State,
         progress: &[Progress],
         misfits: u64,
         done: bool,
-    ) -> Result<(), SqlError> {
-        let rows: usize = state.frozen.iter().map(RecordBatch::num_rows).sum();
-        if self.frozen.len() >= FROZEN_FILES {
-            let all = state.frozen.clone();
-            let number = self.write_frozen(state, &all)?;
-            self.frozen = vec![number];
-        } else if rows > self.frozen_rows {
-            let new = skip_rows(&state.frozen, self.frozen_rows);
-            let number = self.write_frozen(state, &new)?;
-            self.frozen.push(number);
-        }
-        self.frozen_rows = rows;
-        let header = Header {
-            layout: layout_of(&state.compiled)?,
-            progress: progress.to_vec(),
-            watermark_us: state.watermark_us,
-            frozen_before_us: state.frozen_before_us,
-            late: state.late,
-            misfits,
-            rows_in: state.rows_in,
-            done,
-            frozen: self.frozen.clone(),
-        };
+    ) -> Result<Capture, SqlError> {
+        let compact = self.frozen.len() >= FROZEN_FILES;
+        let written = if compact { 0 } else { self.frozen_rows };
         let schema = state_schema(&state.compiled)?;
-        let batches = state_batches(state, &schema)?;
-        write_file(&self.path.join("checkpoint"), &header, &schema, &batches)?;
-        self.sweep();
-        Ok(())
+        Ok(Capture {
+            compact,
+            frozen: skip_rows(&state.frozen, written),
+            frozen_rows: state.frozen.iter().map(RecordBatch::num_rows).sum(),
+            frozen_schema: state.compiled.group_schema.clone(),
+            batches: state_batches(state, &schema)?,
+            schema,
+            header: Header {
+                layout: layout_of(&state.compiled)?,
+                progress: progress.to_vec(),
+                watermark_us: state.watermark_us,
+                frozen_before_us: state.frozen_before_us,
+                late: state.late,
+                misfits,
+                rows_in: state.rows_in,
+                done,
+                frozen: Vec::new(),
+            },
+        })
     }
 
-    fn write_frozen(&mut self, state: &State, batches: &[RecordBatch]) -> Result<u64, SqlError> {
-        let number = self.next;
-        self.next += 1;
-        let path = self.path.join(format!("frozen-{number}"));
-        write_file(&path, &(), &state.compiled.group_schema, batches)?;
-        Ok(number)
+    /// Writes what was taken down.
+    pub(crate) fn write(&mut self, mut capture: Capture) -> Result<(), SqlError> {
+        let mut frozen = if capture.compact { Vec::new() } else { self.frozen.clone() };
+        if !capture.frozen.is_empty() {
+            let number = self.next;
+            self.next += 1;
+            let path = self.path.join(format!("frozen-{number}"));
+            write_file(&path, &(), &capture.frozen_schema, &capture.frozen)?;
+            frozen.push(number);
+        }
+        capture.header.frozen = frozen.clone();
+        let path = self.path.join("checkpoint");
+        write_file(&path, &capture.header, &capture.schema, &capture.batches)?;
+        (self.frozen, self.frozen_rows) = (frozen, capture.frozen_rows);
+        self.sweep();
+        Ok(())
     }
 
     /// Removes frozen files that no checkpoint names any more.

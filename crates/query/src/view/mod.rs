@@ -32,6 +32,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use thalweg_node::Engine;
 use tokio::sync::watch;
 use worker::{Clock, Live, Progress, Reader};
 
@@ -49,6 +50,7 @@ enum Status {
 /// A view at work.
 pub(crate) struct View {
     name: String,
+    engine: Engine,
     query: String,
     incarnation: u64,
     compiled: Arc<Compiled>,
@@ -89,6 +91,7 @@ pub(crate) struct ViewReport {
 
 impl View {
     fn new(
+        engine: &Engine,
         name: &str,
         definition: &ViewDefinition,
         compiled: Arc<Compiled>,
@@ -110,6 +113,8 @@ impl View {
                 clocks: Vec::new(),
                 misfits: restored.misfits,
                 done: restored.done,
+                spoilt: false,
+                late_gate: 0,
             },
             None => Live {
                 state: State::new(&compiled, definition.lateness_us)?,
@@ -117,6 +122,8 @@ impl View {
                 clocks: Vec::new(),
                 misfits: 0,
                 done: false,
+                spoilt: false,
+                late_gate: 0,
             },
         };
         live.progress.resize(partitions, Progress::START);
@@ -124,6 +131,7 @@ impl View {
         let status = if live.done { Status::Done } else { Status::Backfill };
         Ok(Self {
             name: name.to_owned(),
+            engine: engine.clone(),
             query: definition.query.clone(),
             incarnation: definition.incarnation,
             compiled,
@@ -183,9 +191,16 @@ impl View {
         }
         let started = Instant::now();
         let mut folder = folder.lock();
-        let mut live = self.live.lock();
-        let Live { state, progress, misfits, done, .. } = &mut *live;
-        folder.save(state, progress, *misfits, *done)?;
+        let (capture, late_gate) = {
+            let mut live = self.live.lock();
+            if live.spoilt {
+                return Ok(());
+            }
+            let Live { state, progress, misfits, done, .. } = &mut *live;
+            (folder.capture(state, progress, *misfits, *done)?, live.late_gate)
+        };
+        self.engine.wait_settled(late_gate)?;
+        folder.write(capture)?;
         self.checkpoint_ms.store(started.elapsed().as_millis() as u64, Ordering::Relaxed);
         Ok(())
     }
@@ -374,7 +389,8 @@ impl Inner {
     ) -> Result<Arc<View>, SqlError> {
         let compiled = Arc::new(compile(self, &query_of(&definition.query)?).await?);
         let folder = self.view_folder(definition.incarnation);
-        let view = match View::new(name, definition, compiled.clone(), folder.clone()) {
+        let view = match View::new(&self.engine, name, definition, compiled.clone(), folder.clone())
+        {
             Ok(view) => view,
             // The state follows from the stream: a checkpoint that is damaged costs time, not data.
             Err(error) => {
@@ -382,7 +398,7 @@ impl Inner {
                 if let Some(path) = &folder {
                     Folder::remove(path);
                 }
-                View::new(name, definition, compiled, folder)?
+                View::new(&self.engine, name, definition, compiled, folder)?
             }
         };
         let view = Arc::new(view);

@@ -7,7 +7,7 @@ use super::{Status, View};
 use crate::catalog::StreamDefinition;
 use crate::database::Inner;
 use crate::error::{SqlError, SqlState};
-use crate::stream::{Decoder, read_block};
+use crate::stream::{Decoder, Misfit, read_block};
 use crate::window::times_us;
 use datafusion::arrow::array::{Array, RecordBatch};
 use datafusion::logical_expr::LogicalPlan;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use thalweg_machine::StreamId;
+use thalweg_machine::{Lsn, StreamId};
 use thalweg_node::{Engine, RecordBlock};
 
 /// A partition that brings nothing for this long does not hold the watermark back.
@@ -108,10 +108,8 @@ impl Reader {
             self.partitions.iter().map(|(_, key)| key.clone().into_bytes()).collect();
         let outcome = self.read_until_stopped(waiter, &keys, interval);
         self.engine.remove_waiter(waiter, &keys);
-        if self.checkpoints {
-            self.view.save()?;
-        }
-        outcome
+        outcome?;
+        if self.checkpoints { self.view.save() } else { Ok(()) }
     }
 
     fn read_until_stopped(
@@ -173,21 +171,18 @@ impl Reader {
             None => batch,
         };
         let after = Progress { after_ms: last.ms, after_sequence: last.sequence, max_us };
-        let late = self.take_in(number, batch, own, after, misfits.len() as u64)?;
-        if !late.is_empty() {
-            self.set_aside(&key, &late, &misfits)?;
-        }
+        self.take_in((number, &key), batch, own, after, &misfits)?;
         Ok(true)
     }
 
     fn take_in(
         &mut self,
-        number: u16,
+        (number, key): (u16, &str),
         batch: RecordBatch,
         own: Option<OwnWatermarks>,
         after: Progress,
-        misfits: u64,
-    ) -> Result<Vec<usize>, SqlError> {
+        misfits: &[Misfit],
+    ) -> Result<(), SqlError> {
         let view = self.view.clone();
         let prepared = if self.shares {
             let mut part = State::new(&view.compiled, view.lateness_us)?;
@@ -198,24 +193,27 @@ impl Reader {
             None
         };
         let mut live = view.live.lock();
-        let late = match prepared {
-            Some((part, late)) => {
-                live.state.absorb(part)?;
-                late
-            }
-            None => live.state.ingest(batch, own.as_ref())?,
-        };
+        let late = live.take(|state| match prepared {
+            Some((part, late)) => state.absorb(part).map(|()| late),
+            None => state.ingest(batch, own.as_ref()),
+        })?;
+        if !late.is_empty() {
+            // Before a checkpoint can say that these records were dealt with.
+            let gate = self.set_aside(key, &late, misfits);
+            live.spoilt |= gate.is_err();
+            live.late_gate = live.late_gate.max(gate?);
+        }
         if let Some(progress) = live.progress.get_mut(usize::from(number)) {
             *progress = after;
         }
-        live.misfits += misfits;
+        live.misfits += misfits.len() as u64;
         if let Some(clock) = live.clocks.get_mut(usize::from(number)) {
             *clock = Clock { caught_up: false, active: Instant::now() };
         }
         live.advance(self.stream.watermark.as_ref().map(|watermark| watermark.delay_us))?;
         drop(live);
         view.changed();
-        Ok(late)
+        Ok(())
     }
 
     /// Lets event time go on past partitions that bring nothing.
@@ -228,19 +226,16 @@ impl Reader {
         Ok(())
     }
 
-    /// Appends records that came too late to the view's late stream, each once whatever happens.
-    fn set_aside(
-        &self,
-        key: &str,
-        late: &[usize],
-        misfits: &[crate::stream::Misfit],
-    ) -> Result<(), SqlError> {
+    /// Appends records that came too late to the view's late stream, each once whatever happens; gives the LSN at which
+    /// they are there for good.
+    fn set_aside(&self, key: &str, late: &[usize], misfits: &[Misfit]) -> Result<Lsn, SqlError> {
         let target = format!("{}.late", self.view.name);
         let producer = format!("view {}", self.view.incarnation);
         // Positions count the records that fit.
         let fits =
             self.block.iter().filter(|(id, _)| !misfits.iter().any(|misfit| misfit.id == *id));
         let fits: Vec<_> = fits.collect();
+        let mut gate = 0;
         for &position in late {
             let Some((id, fields)) = fits.get(position) else { continue };
             let request = format!("{key}/{}-{}", id.ms, id.sequence);
@@ -254,14 +249,13 @@ impl Reader {
             ];
             args.extend(thalweg_machine::unpack_fields(fields));
             let mut session = thalweg_node::Session::default();
-            if let (thalweg_machine::Reply::Error(error), _) =
-                self.engine.run_in(&mut session, &args)?
-            {
-                return Err(error.into());
+            match self.engine.run_in(&mut session, &args)? {
+                (thalweg_machine::Reply::Error(error), _) => return Err(error.into()),
+                (_, lsn) => gate = gate.max(lsn),
             }
         }
         self.engine.flush();
-        Ok(())
+        Ok(gate)
     }
 }
 
@@ -311,9 +305,23 @@ pub(super) struct Live {
     pub(super) clocks: Vec<Clock>,
     pub(super) misfits: u64,
     pub(super) done: bool,
+    /// Taking in a batch failed halfway: what is here now must never be written down.
+    pub(super) spoilt: bool,
+    /// Where the late records are in the log that were set aside.
+    pub(super) late_gate: Lsn,
 }
 
 impl Live {
+    /// Changes the state; a change that fails leaves it spoilt.
+    fn take<T>(
+        &mut self,
+        change: impl FnOnce(&mut State) -> datafusion::common::Result<T>,
+    ) -> Result<T, SqlError> {
+        let outcome = change(&mut self.state);
+        self.spoilt |= outcome.is_err();
+        Ok(outcome?)
+    }
+
     /// Lets the watermark follow the partitions; says whether it moved.
     fn advance(&mut self, delay_us: Option<i64>) -> Result<bool, SqlError> {
         let Some(delay_us) = delay_us else { return Ok(false) };
@@ -332,7 +340,7 @@ impl Live {
         };
         let Some(slowest) = slowest else { return Ok(false) };
         let before = self.state.watermark_us;
-        self.state.advance(slowest.saturating_sub(delay_us))?;
+        self.take(|state| state.advance(slowest.saturating_sub(delay_us)))?;
         Ok(self.state.watermark_us != before)
     }
 }
@@ -378,12 +386,11 @@ async fn read_all(inner: &Arc<Inner>, view: &Arc<View>, scan: LogicalPlan) -> Re
     for task in tasks {
         let part =
             task.await.map_err(|error| SqlError::new(SqlState::Internal, error.to_string()))??;
-        let mut live = view.live.lock();
-        live.state.absorb(part)?;
+        view.live.lock().take(|state| state.absorb(part))?;
     }
     let mut live = view.live.lock();
     // There is no more: every window is complete.
-    live.state.advance(i64::MAX)?;
+    live.take(|state| state.advance(i64::MAX))?;
     live.done = true;
     drop(live);
     view.changed();

@@ -263,3 +263,36 @@ fn what_cannot_be_maintained_is_refused_with_the_reason() {
     );
     assert!(plan.contains("incremental: group by no window"), "{plan}");
 }
+
+#[test]
+fn a_view_that_fails_says_why_and_keeps_its_last_checkpoint() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = || {
+        let settings = SqlSettings {
+            folder: Some(folder.path().to_owned()),
+            checkpoint_interval_ms: 10,
+            ..SqlSettings::default()
+        };
+        Sql::open(EngineSettings::in_directory(folder.path()), settings)
+    };
+    let mut sql = open();
+    sql.rows("CREATE STREAM s (n BIGINT)");
+    sql.rows("CREATE MATERIALIZED VIEW v AS SELECT count(*) AS c, max(100 / n) AS m FROM s");
+    sql.rows("INSERT INTO s VALUES (1), (2)");
+    wait_for_views(&mut sql);
+    assert_eq!(sql.rows("SELECT * FROM v"), "2 100");
+    sql.rows("INSERT INTO s VALUES (5), (0)");
+    for _ in 0..2 {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while sql.rows("SELECT state FROM sys.views") != "failed" {
+            assert!(Instant::now() < deadline, "{}", sql.rows("SELECT * FROM sys.views"));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(sql.rows("SELECT error FROM sys.views").contains("zero"));
+        assert_eq!(sql.rows("SELECT count(*) FROM s"), "4", "the stream does not care");
+        drop(sql);
+        sql = open();
+    }
+    sql.rows("CREATE OR REPLACE MATERIALIZED VIEW v AS SELECT count(*) AS c, max(100 / nullif(n, 0)) AS m FROM s");
+    assert_eq!(sql.rows("SELECT * FROM v"), "4 100");
+}

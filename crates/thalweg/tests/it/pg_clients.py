@@ -47,6 +47,18 @@ with psycopg.connect(dsn, autocommit=True) as connection:
         assert time.time() < deadline, total
         time.sleep(0.01)
 
+# A prepared statement follows what it names.
+with psycopg.connect(dsn, autocommit=True) as connection:
+    connection.execute("CREATE MATERIALIZED VIEW v AS SELECT count(*) AS c FROM orders")
+    read = lambda: connection.execute("SELECT c FROM v", prepare=True).fetchone()[0]
+    deadline = time.time() + 20
+    while read() != 1000:
+        assert time.time() < deadline
+    connection.execute("CREATE OR REPLACE MATERIALIZED VIEW v AS SELECT count(DISTINCT product) AS c FROM orders")
+    assert read() == 3, read()
+    doors = {row[0] for row in connection.execute("SELECT door FROM sys.clients")}
+    assert "postgres" in doors, doors
+
 # A transaction is all or nothing, and of two that collide one is told to try again.
 with psycopg.connect(dsn) as first, psycopg.connect(dsn) as second:
     first.execute("UPDATE users SET balance = balance + 1 WHERE id = 1")
