@@ -303,7 +303,7 @@ fn gives_plan(statement: &DfStatement) -> bool {
                 | SqlStatement::ShowTables { .. }
                 | SqlStatement::ShowColumns { .. }
         ),
-        DfStatement::Explain(_) | DfStatement::CopyTo(_) => true,
+        DfStatement::Explain(_) => true,
         _ => false,
     }
 }

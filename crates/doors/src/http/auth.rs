@@ -1,4 +1,4 @@
-//! Who may ask: `Authorization: Bearer <password>`, or Basic with any user and the password, so that a browser can.
+//! Who may ask: nobody on behalf of another site's page; and, with a password set: `Authorization: Bearer <password>`, or Basic with any user and the password, so that a browser can.
 
 use super::{Door, Problem};
 use crate::shared::same_secret;
@@ -8,6 +8,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 pub(super) async fn require(State(door): State<Door>, request: Request, next: Next) -> Response {
+    if is_foreign(&request) {
+        let detail = "a page of another site may not make this request";
+        return Problem::new(StatusCode::FORBIDDEN, detail).into_response();
+    }
     let settings = door.shared.settings();
     if let Some(password) = &settings.password {
         let given = request.headers().get(header::AUTHORIZATION).and_then(secret_of);
@@ -25,6 +29,19 @@ pub(super) async fn require(State(door): State<Door>, request: Request, next: Ne
         }
     }
     next.run(request).await
+}
+
+/// Whether a page of another site makes a browser send this. Such a page may not read our answers, but without this it could
+/// have statements run by whoever looks at it.
+fn is_foreign(request: &Request) -> bool {
+    if request.method().is_safe() {
+        return false;
+    }
+    let text =
+        |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let Some(origin) = text(header::ORIGIN) else { return false };
+    let authority = origin.split_once("://").map_or(origin, |(_, authority)| authority);
+    text(header::HOST) != Some(authority)
 }
 
 fn secret_of(header: &HeaderValue) -> Option<Vec<u8>> {

@@ -76,7 +76,7 @@ fn router(door: Door) -> Router {
     let guarded = Router::new()
         .route("/data/{*key}", get(data::get).put(data::put).post(data::post).delete(data::delete))
         .route("/streams/{name}", get(streams::read).post(streams::append).put(sql::declare))
-        .route("/sql", get(sql::get).post(sql::post))
+        .route("/sql", axum::routing::post(sql::post))
         .route("/metrics", get(metrics::metrics))
         .route("/", get(dashboard::page))
         .route("/dashboard/events", get(dashboard::events))

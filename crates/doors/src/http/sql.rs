@@ -4,7 +4,7 @@ use super::{Door, Problem};
 use crate::sql::{SqlFault, SqlService};
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::TryStreamExt;
@@ -18,11 +18,6 @@ struct Request {
     query: String,
     #[serde(default)]
     parameters: Vec<Value>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct GetQuery {
-    q: String,
 }
 
 impl From<SqlFault> for Problem {
@@ -59,15 +54,6 @@ pub(super) async fn post(
         Request { query, parameters: Vec::new() }
     };
     answer(&door, &headers, request).await
-}
-
-/// Runs a statement given in the address.
-pub(super) async fn get(
-    State(door): State<Door>,
-    headers: HeaderMap,
-    Query(query): Query<GetQuery>,
-) -> Result<Response, Problem> {
-    answer(&door, &headers, Request { query: query.q, parameters: Vec::new() }).await
 }
 
 async fn answer(door: &Door, headers: &HeaderMap, request: Request) -> Result<Response, Problem> {

@@ -266,3 +266,27 @@ fn views_survive_kills() {
         }
     }
 }
+
+/// A page of another site must not run statements in the name of whoever looks at it, and SQL writes no files.
+#[test]
+fn neither_other_sites_nor_files() {
+    let server = Server::in_memory();
+    let post = |origin: &str| {
+        let output = Command::new("curl")
+            .args(["-s", "--max-time", "20", "-o", "/dev/null", "-w", "%{http_code}"])
+            .args(["-H", &format!("origin: {origin}"), "-H", "content-type: text/plain"])
+            .args(["--data-binary", "SELECT 1"])
+            .arg(format!("{}/sql", server.http))
+            .output()
+            .expect("curl");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert_eq!(post("http://evil.example"), "403");
+    assert_eq!(post("null"), "403");
+    assert_eq!(post(&server.http), "200");
+    let folder = tempfile::tempdir().expect("a folder");
+    let target = folder.path().join("out.csv");
+    let answer = sql(&server, &format!("COPY (SELECT 1) TO '{}' STORED AS CSV", target.display()));
+    assert!(answer.contains("0A000"), "{answer}");
+    assert!(!target.exists());
+}
