@@ -41,7 +41,7 @@ const SLOW_US: u64 = 100_000;
 /// How SQL is run.
 #[derive(Clone, Debug)]
 pub struct SqlSettings {
-    /// Where views keep their checkpoints and streams their segments; nothing: they are not kept.
+    /// Where views keep their checkpoints; nothing: they are not kept.
     pub folder: Option<PathBuf>,
     /// Memory that all queries may use together; sorts, joins and groups beyond it go to disk, the rest is refused.
     pub memory_max_bytes: usize,
@@ -173,8 +173,7 @@ fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlError> {
         .with_target_partitions(inner.settings.threads);
     let options = config.options_mut();
     options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
-    // Names that differ only in a record's field are different fields.
-    options.execution.parquet.pushdown_filters = false;
+    // A folder of folders is one table.
     options.execution.listing_table_ignore_subdirectory = false;
     let pool = FairSpillPool::new(inner.settings.memory_max_bytes);
     let pool = TrackConsumersPool::new(pool, NonZeroUsize::MIN.saturating_add(4));

@@ -136,7 +136,11 @@ impl PartitionStream for Keys {
         let keys = self.clone();
         builder.spawn_blocking(move || {
             if let Wanted::Keys(wanted) = &keys.wanted {
-                let wanted = wanted.iter().map(|key| key.clone().into_bytes()).collect();
+                let mut wanted: Vec<_> =
+                    wanted.iter().map(|key| key.clone().into_bytes()).collect();
+                // IN may name a key twice.
+                wanted.sort_unstable();
+                wanted.dedup();
                 let _nobody_waits =
                     sender.blocking_send(keys.table.batch(wanted).map_err(Into::into));
                 return Ok(());

@@ -185,8 +185,12 @@ impl Session {
         if outcome.is_err() && self.transaction.is_some() {
             self.failed = true;
         }
-        self.inner.note_duration(&prepared.text, started.elapsed().as_micros() as u64, 0);
-        outcome
+        let watch =
+            Watch { inner: self.inner.clone(), text: prepared.text.clone(), started, rows: 0 };
+        outcome.map(|outcome| match outcome {
+            Outcome::Rows(rows) => Outcome::Rows(watch.over(rows)),
+            done => done,
+        })
     }
 
     async fn execute_checked(
@@ -279,6 +283,33 @@ impl Session {
                 Ok(Outcome::Rows(execute_stream(physical, state.task_ctx())?))
             }
         }
+    }
+}
+
+/// Notes how long a statement took, when its last row is taken or nobody wants more.
+struct Watch {
+    inner: Arc<Inner>,
+    text: String,
+    started: Instant,
+    rows: u64,
+}
+
+impl Watch {
+    fn over(mut self, rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
+        let schema = rows.schema();
+        let counted = rows.inspect_ok(move |batch| self.count(batch));
+        Box::pin(RecordBatchStreamAdapter::new(schema, counted))
+    }
+
+    fn count(&mut self, batch: &RecordBatch) {
+        self.rows += batch.num_rows() as u64;
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let duration_us = self.started.elapsed().as_micros() as u64;
+        self.inner.note_duration(&self.text, duration_us, self.rows);
     }
 }
 

@@ -194,11 +194,8 @@ fn streams(inner: &Inner) -> Vec<Row> {
         let columns = columns.collect::<Vec<_>>().join(", ");
         for partition in 0..stream.partitions {
             let key = stream.key(&name, partition);
-            let info = inner.engine.call(&[b"XINFO", b"STREAM", key.as_bytes()]).ok();
-            let field = |wanted: &str| {
-                let pairs = info.as_ref().map(pairs_of).unwrap_or_default();
-                pairs.into_iter().find(|(name, _)| name == wanted).map(|(_, value)| value)
-            };
+            let info = crate::stream::info(&inner.engine, &key);
+            let field = |wanted: &str| info.get(wanted).cloned();
             rows.push(vec![
                 some(&name),
                 some(partition),
@@ -212,22 +209,6 @@ fn streams(inner: &Inner) -> Vec<Row> {
         }
     }
     rows
-}
-
-fn pairs_of(reply: &thalweg_machine::Reply) -> Vec<(String, String)> {
-    use thalweg_machine::Reply;
-    let text = |reply: &Reply| match reply {
-        Reply::Integer(number) => number.to_string(),
-        other => String::from_utf8_lossy(other.as_bytes().unwrap_or_default()).into_owned(),
-    };
-    match reply {
-        Reply::Map(pairs) => pairs.iter().map(|(name, value)| (text(name), text(value))).collect(),
-        other => other
-            .elements()
-            .chunks(2)
-            .filter_map(|pair| Some((text(pair.first()?), text(pair.get(1)?))))
-            .collect(),
-    }
 }
 
 fn views(inner: &Inner) -> Vec<Row> {

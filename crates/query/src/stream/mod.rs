@@ -19,8 +19,9 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use thalweg_machine::StreamId;
+use thalweg_machine::{Reply, StreamId};
 use thalweg_node::{Engine, RecordBlock};
 
 /// Records and bytes that are copied under a partition's lock at a time.
@@ -136,4 +137,23 @@ pub(crate) fn read_block(
         engine.read_records(key.as_bytes(), after, records_max, BLOCK_BYTES, block)
     })??;
     Ok(())
+}
+
+/// What XINFO STREAM says of a partition: names and values as text. Of one that does not exist, nothing.
+pub(crate) fn info(engine: &Engine, key: &str) -> BTreeMap<String, String> {
+    let text = |reply: &Reply| match reply {
+        Reply::Integer(number) => number.to_string(),
+        other => String::from_utf8_lossy(other.as_bytes().unwrap_or_default()).into_owned(),
+    };
+    let Ok(reply) = engine.call(&[b"XINFO", b"STREAM", key.as_bytes()]) else {
+        return BTreeMap::new();
+    };
+    match &reply {
+        Reply::Map(pairs) => pairs.iter().map(|(name, value)| (text(name), text(value))).collect(),
+        other => other
+            .elements()
+            .chunks(2)
+            .filter_map(|pair| Some((text(pair.first()?), text(pair.get(1)?))))
+            .collect(),
+    }
 }

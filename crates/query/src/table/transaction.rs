@@ -49,8 +49,12 @@ impl Transaction {
 
     /// Remembers what has been written so far, under a name.
     pub(crate) fn save(&mut self, name: &str) -> Result<(), SqlError> {
-        // Each holds a copy of what was written, so they count like writes.
-        self.grow(self.bytes)?;
+        // Each holds a copy of what was written, so together they count like writes.
+        let held: usize = self.savepoints.iter().map(|savepoint| savepoint.bytes).sum();
+        if held + 2 * self.bytes > WRITES_MAX_BYTES {
+            let message = "the transaction's savepoints hold too much";
+            return Err(SqlError::new(SqlState::LimitExceeded, message).hint("release some"));
+        }
         let (writes, appends) = (self.writes.clone(), self.appends.len());
         self.savepoints.push(Savepoint {
             name: name.to_owned(),

@@ -33,7 +33,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use thalweg_node::Engine;
-use tokio::sync::watch;
 use worker::{Clock, Live, Progress, Reader};
 
 /// How a view is doing.
@@ -67,8 +66,6 @@ pub(crate) struct View {
     abandoned: AtomicBool,
     checkpoint_ms: AtomicU64,
     files_rows: AtomicU64,
-    /// Counts changes, for those who wait for one.
-    version: watch::Sender<u64>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -147,7 +144,6 @@ impl View {
             abandoned: AtomicBool::new(false),
             checkpoint_ms: AtomicU64::new(0),
             files_rows: AtomicU64::new(0),
-            version: watch::Sender::new(0),
             threads: Mutex::default(),
         })
     }
@@ -160,10 +156,6 @@ impl View {
     fn progress(&self, partition: u16) -> Progress {
         let live = self.live.lock();
         live.progress.get(usize::from(partition)).copied().unwrap_or(Progress::START)
-    }
-
-    fn changed(&self) {
-        self.version.send_modify(|version| *version += 1);
     }
 
     fn note_live(&self) {
@@ -342,26 +334,8 @@ impl Inner {
 
     /// How many records were ever added to a stream's partition.
     fn records_added(&self, key: &str) -> u64 {
-        let Ok(reply) = self.engine.call(&[b"XINFO", b"STREAM", key.as_bytes()]) else { return 0 };
-        let elements = match &reply {
-            thalweg_machine::Reply::Map(pairs) => {
-                let found =
-                    pairs.iter().find(|(name, _)| name.as_bytes() == Some(b"entries-added"));
-                found.map(|(_, value)| value.clone())
-            }
-            other => {
-                let pairs = other.elements().chunks(2);
-                let mut found = pairs.filter(|pair| {
-                    pair.first().and_then(thalweg_machine::Reply::as_bytes)
-                        == Some(b"entries-added")
-                });
-                found.next().and_then(|pair| pair.get(1).cloned())
-            }
-        };
-        match elements {
-            Some(thalweg_machine::Reply::Integer(added)) => added.max(0) as u64,
-            _ => 0,
-        }
+        let info = crate::stream::info(&self.engine, key);
+        info.get("entries-added").and_then(|added| added.parse().ok()).unwrap_or(0)
     }
 
     /// Starts the views that the catalog names.
@@ -435,8 +409,11 @@ impl Inner {
             }
             _ => {
                 self.catalog.create(&create.name, Definition::View(definition.clone()), false)?;
-                let view = self.start_view(&create.name, &definition).await?;
-                self.views.all.write().insert(create.name.clone(), view);
+                let started = self.start_view(&create.name, &definition).await;
+                if started.is_err() {
+                    self.catalog.drop(&create.name)?;
+                }
+                self.views.all.write().insert(create.name.clone(), started?);
                 Ok(())
             }
         }

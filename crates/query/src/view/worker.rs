@@ -211,19 +211,13 @@ impl Reader {
             *clock = Clock { caught_up: false, active: Instant::now() };
         }
         live.advance(self.stream.watermark.as_ref().map(|watermark| watermark.delay_us))?;
-        drop(live);
-        view.changed();
         Ok(())
     }
 
     /// Lets event time go on past partitions that bring nothing.
     fn advance_idle(&mut self) -> Result<(), SqlError> {
         let delay_us = self.stream.watermark.as_ref().map(|watermark| watermark.delay_us);
-        let moved = self.view.live.lock().advance(delay_us)?;
-        if moved {
-            self.view.changed();
-        }
-        Ok(())
+        self.view.live.lock().advance(delay_us)
     }
 
     /// Appends records that came too late to the view's late stream, each once whatever happens; gives the LSN at which
@@ -322,9 +316,9 @@ impl Live {
         Ok(outcome?)
     }
 
-    /// Lets the watermark follow the partitions; says whether it moved.
-    fn advance(&mut self, delay_us: Option<i64>) -> Result<bool, SqlError> {
-        let Some(delay_us) = delay_us else { return Ok(false) };
+    /// Lets the watermark follow the partitions.
+    fn advance(&mut self, delay_us: Option<i64>) -> Result<(), SqlError> {
+        let Some(delay_us) = delay_us else { return Ok(()) };
         let times = self.progress.iter().map(|progress| progress.max_us);
         let busy: Vec<Option<i64>> = times
             .clone()
@@ -338,10 +332,8 @@ impl Live {
             // A partition that may still bring its first record holds everything.
             false => busy.into_iter().min().flatten(),
         };
-        let Some(slowest) = slowest else { return Ok(false) };
-        let before = self.state.watermark_us;
-        self.take(|state| state.advance(slowest.saturating_sub(delay_us)))?;
-        Ok(self.state.watermark_us != before)
+        let Some(slowest) = slowest else { return Ok(()) };
+        self.take(|state| state.advance(slowest.saturating_sub(delay_us)))
     }
 }
 
@@ -392,7 +384,5 @@ async fn read_all(inner: &Arc<Inner>, view: &Arc<View>, scan: LogicalPlan) -> Re
     // There is no more: every window is complete.
     live.take(|state| state.advance(i64::MAX))?;
     live.done = true;
-    drop(live);
-    view.changed();
     Ok(())
 }

@@ -90,6 +90,12 @@ fn transactions_are_all_or_nothing_and_see_themselves() {
     assert_eq!(sql.fails("INSERT INTO t VALUES ('b', 1)"), "23505");
     sql.rows("ROLLBACK TO SAVEPOINT here; COMMIT");
     assert_eq!(sql.rows("SELECT k FROM t ORDER BY k"), "a\nb");
+    sql.rows("BEGIN; INSERT INTO t VALUES ('d', 1)");
+    for _ in 0..64 {
+        sql.rows("SAVEPOINT again; RELEASE SAVEPOINT again");
+    }
+    sql.rows("COMMIT");
+    assert_eq!(sql.rows("SELECT count(*) FROM t"), "3");
 }
 
 #[test]
@@ -128,6 +134,10 @@ fn key_value_data_is_a_table() {
         "h hash {\"f\":\"v\"}\nuser:1 string ann"
     );
     assert_eq!(sql.rows("SELECT value FROM kv WHERE key = 'user:1'"), "ann");
+    assert_eq!(
+        sql.rows("SELECT key FROM kv WHERE key IN ('h', 'h', 'user:1') ORDER BY key"),
+        "h\nuser:1"
+    );
     assert_eq!(sql.rows("SELECT sum(keys) FROM sys.partitions"), "2");
     assert_eq!(sql.fails("SELECT * FROM sys.nothing"), "42P01");
 }
@@ -182,4 +192,11 @@ fn retention_deletes_what_is_too_old() {
         assert!(std::time::Instant::now() < deadline, "nothing is deleted");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
+}
+
+#[test]
+fn slow_statements_are_remembered_with_all_they_took() {
+    let mut sql = Sql::in_memory();
+    sql.rows("SELECT count(*) FROM generate_series(1, 3000) a, generate_series(1, 30000) b WHERE (a.value * b.value) % 7 = 8");
+    assert_eq!(sql.rows("SELECT rows, duration_us > 100000 FROM sys.slow_queries"), "1 true");
 }
