@@ -38,6 +38,11 @@ impl Packed {
         }
     }
 
+    fn truncate(&mut self, pieces: usize) {
+        self.ends.truncate(pieces);
+        self.bytes.truncate(self.ends.last().copied().unwrap_or(0));
+    }
+
     fn clear(&mut self) {
         self.ends.clear();
         self.bytes.clear();
@@ -64,6 +69,13 @@ impl RecordBlock {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
+    }
+
+    /// Leaves out the records above an ID.
+    pub fn truncate_after(&mut self, last: StreamId) {
+        let keep = self.ids.partition_point(|&id| id <= last);
+        self.ids.truncate(keep);
+        self.fields.truncate(keep);
     }
 
     /// The records with their packed fields.

@@ -2,6 +2,7 @@
 
 use crate::catalog::{Catalog, Definition, ExternalDefinition, Public, QueryDefinition, Sys, gone};
 use crate::error::SqlError;
+use crate::segment::Segments;
 use crate::session::Session;
 use crate::statement::{Statement, parse};
 use crate::view::Views;
@@ -33,8 +34,8 @@ use thalweg_node::Engine;
 pub(crate) const DATABASE: &str = "thalweg";
 /// Slow queries that are remembered.
 const SLOW_QUERIES: usize = 128;
-/// How often records are looked for that are older than their stream keeps them.
-const RETENTION_INTERVAL: Duration = Duration::from_millis(500);
+/// How often streams are looked at: are there records to seal, or older ones than are kept?
+const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(500);
 /// What counts as slow.
 const SLOW_US: u64 = 100_000;
 
@@ -43,6 +44,8 @@ const SLOW_US: u64 = 100_000;
 pub struct SqlSettings {
     /// Where views keep their checkpoints; nothing: they are not kept.
     pub folder: Option<PathBuf>,
+    /// Where streams' older records are sealed; nothing: all of them stay in memory.
+    pub segments_folder: Option<PathBuf>,
     /// Memory that all queries may use together; sorts, joins and groups beyond it go to disk, the rest is refused.
     pub memory_max_bytes: usize,
     /// Threads that run queries, and partitions that a query is cut into.
@@ -54,7 +57,13 @@ pub struct SqlSettings {
 impl Default for SqlSettings {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Self { folder: None, memory_max_bytes: 1 << 30, threads, checkpoint_interval_ms: 5_000 }
+        Self {
+            folder: None,
+            segments_folder: None,
+            memory_max_bytes: 1 << 30,
+            threads,
+            checkpoint_interval_ms: 5_000,
+        }
     }
 }
 
@@ -94,6 +103,7 @@ pub(crate) struct Inner {
     pub(crate) settings: SqlSettings,
     pub(crate) catalog: Catalog,
     pub(crate) views: Views,
+    pub(crate) segments: Arc<Segments>,
     pub(crate) sources: Sources,
     pub(crate) slow_queries: Mutex<VecDeque<SlowQuery>>,
     /// Connections of the Postgres door: where they come from, and since when.
@@ -111,10 +121,14 @@ impl Database {
         runtime: tokio::runtime::Handle,
     ) -> Result<Self, SqlError> {
         let catalog = Catalog::open(&engine)?;
+        let folder = settings.segments_folder.as_deref();
+        let segments = Arc::new(Segments::open(&engine, runtime.clone(), folder)?);
+        segments.load(&catalog.list())?;
         let inner = Arc::new(Inner {
             engine,
             catalog,
             views: Views::default(),
+            segments,
             sources,
             slow_queries: Mutex::default(),
             pg_clients: Mutex::default(),
@@ -126,7 +140,7 @@ impl Database {
         inner.context.get_or_init(|| context);
         let database = Self { inner };
         database.inner.start_views();
-        database.inner.runtime.spawn(expire(Arc::downgrade(&database.inner)));
+        database.inner.runtime.spawn(maintain(Arc::downgrade(&database.inner)));
         Ok(database)
     }
 
@@ -152,14 +166,14 @@ impl Database {
     }
 }
 
-/// Deletes what streams' retention says is too old, as long as the database is there.
-async fn expire(inner: Weak<Inner>) {
+/// Seals what streams have much of, and deletes what their retention says is too old, as long as the database is there.
+async fn maintain(inner: Weak<Inner>) {
     loop {
-        tokio::time::sleep(RETENTION_INTERVAL).await;
+        tokio::time::sleep(MAINTENANCE_INTERVAL).await;
         let Some(inner) = inner.upgrade() else { return };
-        let trimmed = tokio::task::spawn_blocking(move || inner.trim_streams()).await;
-        if let Ok(Err(error)) = trimmed {
-            tracing::warn!(%error, "records beyond their retention could not be deleted");
+        let outcome = tokio::task::spawn_blocking(move || inner.maintain_streams()).await;
+        if let Ok(Err(error)) = outcome {
+            tracing::warn!(%error, "streams could not be sealed, or records beyond their retention not be deleted");
         }
     }
 }
@@ -312,11 +326,18 @@ impl Inner {
         Ok(())
     }
 
-    fn trim_streams(&self) -> Result<(), SqlError> {
+    fn maintain_streams(&self) -> Result<(), SqlError> {
+        self.segments.remove_retired();
         for (name, definition) in self.catalog.list() {
             let Definition::Stream(stream) = definition.as_ref() else { continue };
-            let Some(retention_ms) = stream.retention_ms else { continue };
-            let oldest = self.engine.now_ms().saturating_sub(retention_ms).to_string();
+            for partition in 0..stream.partitions {
+                self.segments.seal(&name, stream, partition, false)?;
+            }
+            let now_ms = self.engine.now_ms();
+            let oldest_ms = stream.retention_ms.map(|kept_ms| now_ms.saturating_sub(kept_ms));
+            self.segments.retain(&name, stream, oldest_ms)?;
+            let Some(oldest_ms) = oldest_ms else { continue };
+            let oldest = oldest_ms.to_string();
             for partition in 0..stream.partitions {
                 let key = stream.key(&name, partition);
                 let args: [&[u8]; 4] = [b"XTRIM", key.as_bytes(), b"MINID", oldest.as_bytes()];

@@ -14,6 +14,7 @@ mod database;
 mod error;
 mod kv;
 mod pg;
+mod segment;
 mod session;
 mod statement;
 mod stream;

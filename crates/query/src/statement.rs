@@ -3,11 +3,13 @@
 //! ```text
 //! CREATE STREAM [IF NOT EXISTS] name [(column type [NOT NULL], …, [WATERMARK FOR column AS column - INTERVAL '…'])]
 //!     [PARTITION BY column | HASH(column) | ROUND ROBIN | RANDOM | RANGE(column) VALUES ('…', …)]
-//!     [WATERMARK FOR …] [WITH (partitions = 4, retention = '7 days', on_error = 'refuse')]
+//!     [WATERMARK FOR …]
+//!     [WITH (partitions = 4, retention = '7 days', retention_bytes = '10GiB', segment_records = 262144, on_error = 'refuse')]
 //! CREATE [OR REPLACE] MATERIALIZED VIEW [IF NOT EXISTS] name
 //!     [WITH (batch_rows = 8192, batch_delay = '1ms', lateness = '0s', emit = 'change')] AS query
 //! DROP STREAM | MATERIALIZED VIEW [IF EXISTS] name
 //! PAUSE | RESUME MATERIALIZED VIEW name
+//! SEAL STREAM name
 //! ```
 
 mod copy;
@@ -51,6 +53,10 @@ pub(crate) enum Statement {
         name: String,
         paused: bool,
     },
+    /// Everything a stream has goes into segments now.
+    Seal {
+        name: String,
+    },
     /// What runs incrementally in a view that exists, or in a query that could be one.
     ExplainView(Box<CreateView>),
     CopyIn(Copy),
@@ -87,6 +93,7 @@ impl std::fmt::Display for Statement {
             Self::Drop { kind, name, .. } => write!(f, "DROP {} {name}", kind.to_uppercase()),
             Self::SetPaused { name, paused: true } => write!(f, "PAUSE MATERIALIZED VIEW {name}"),
             Self::SetPaused { name, paused: false } => write!(f, "RESUME MATERIALIZED VIEW {name}"),
+            Self::Seal { name } => write!(f, "SEAL STREAM {name}"),
             Self::ExplainView(view) => write!(f, "EXPLAIN CREATE MATERIALIZED VIEW {}", view.name),
             Self::CopyIn(copy) => write!(f, "COPY {} FROM STDIN", copy.relation),
             Self::CopyOut(copy) => write!(f, "COPY {} TO STDOUT", copy.relation),
@@ -171,6 +178,10 @@ fn parse_ours(parser: &mut Parser<'_>) -> Result<Option<Statement>, SqlError> {
         let paused = parser.get_current_token().to_string().eq_ignore_ascii_case("PAUSE");
         expect_view(parser)?;
         return Ok(Some(Statement::SetPaused { name: name(parser)?, paused }));
+    }
+    if word(parser, "SEAL") {
+        expect(parser, "STREAM")?;
+        return Ok(Some(Statement::Seal { name: name(parser)? }));
     }
     if parser.parse_keyword(Keyword::DROP) {
         let kind = if word(parser, "STREAM") {

@@ -49,7 +49,15 @@ pub(crate) const TABLES: &[SystemTable] = &[
             ("stream", Text, "its name"),
             ("partition", Bigint, "number of the partition"),
             ("key", Text, "the key that holds it for Redis clients"),
-            ("records", Bigint, "records now"),
+            ("records", Bigint, "records that are entries of the node: in memory and its log"),
+            ("sealed_records", Bigint, "older records, in segments"),
+            ("segments", Bigint, "how many segments"),
+            ("segments_bytes", Bigint, "size of their files"),
+            (
+                "segments_folder",
+                Text,
+                "where the files are; any program that knows Parquet may read them",
+            ),
             ("last_id", Text, "ID of the last record"),
             ("groups", Bigint, "consumer groups"),
             ("partitioned_by", Text, "how records find their partition"),
@@ -196,11 +204,18 @@ fn streams(inner: &Inner) -> Vec<Row> {
             let key = stream.key(&name, partition);
             let info = crate::stream::info(&inner.engine, &key);
             let field = |wanted: &str| info.get(wanted).cloned();
+            let list = inner.segments.list(&key);
+            let folder = list.last().and_then(|segment| inner.segments.path_of(segment));
+            let folder = folder.and_then(|path| Some(path.parent()?.display().to_string()));
             rows.push(vec![
                 some(&name),
                 some(partition),
                 some(&key),
                 field("length").or(some(0)),
+                some(list.iter().map(|segment| segment.records).sum::<u64>()),
+                some(list.len()),
+                some(list.iter().map(|segment| segment.bytes).sum::<u64>()),
+                folder,
                 field("last-generated-id"),
                 field("groups").or(some(0)),
                 some(&partitioned_by),

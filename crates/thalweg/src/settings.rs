@@ -39,6 +39,9 @@ pub(crate) struct ServeArgs {
     /// Memory for SQL queries, all of them together [default: a fifth of --memory-max]
     #[arg(long, env = "THALWEG_SQL_MEMORY_MAX")]
     pub(crate) sql_memory_max: Option<String>,
+    /// Where declared streams' older records are sealed, as Parquet files [default: segments in the data directory]
+    #[arg(long, env = "THALWEG_SEGMENTS")]
+    pub(crate) segments: Option<PathBuf>,
     /// How often a materialized view writes its checkpoint [default: 5s]
     #[arg(long, env = "THALWEG_VIEW_CHECKPOINT")]
     pub(crate) view_checkpoint: Option<String>,
@@ -135,6 +138,7 @@ impl ServeArgs {
             sync_interval: self.sync_interval.or(file.sync_interval),
             memory_max: self.memory_max.or(file.memory_max),
             sql_memory_max: self.sql_memory_max.or(file.sql_memory_max),
+            segments: self.segments.or(file.segments),
             view_checkpoint: self.view_checkpoint.or(file.view_checkpoint),
             eviction: self.eviction.or(file.eviction),
             threads: self.threads.or(file.threads),
@@ -212,6 +216,11 @@ impl ServeArgs {
             folder: match &engine.place {
                 Place::Directory(path) => Some(path.clone()),
                 Place::Memory => None,
+            },
+            segments_folder: match (&self.segments, &engine.place) {
+                (Some(folder), _) => Some(folder.clone()),
+                (None, Place::Directory(path)) => Some(path.join("segments")),
+                (None, Place::Memory) => None,
             },
             memory_max_bytes: usize::try_from(engine.memory_max_bytes / 5)?,
             ..SqlSettings::default()

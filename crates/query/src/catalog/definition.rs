@@ -81,8 +81,19 @@ pub(crate) struct StreamDefinition {
     pub(crate) watermark: Option<Watermark>,
     /// Records older than this are deleted.
     pub(crate) retention_ms: Option<u64>,
+    /// The oldest segments are deleted when all of them together are larger than this.
+    #[serde(default)]
+    pub(crate) retention_bytes: Option<u64>,
+    /// Records in a segment; a partition seals its oldest when it has twice as many.
+    #[serde(default = "segment_records")]
+    pub(crate) segment_records: u64,
     /// What becomes of records that do not fit.
     pub(crate) on_error: OnError,
+}
+
+/// Large enough for a scan to be quick, small enough to be held in memory twice for each partition.
+fn segment_records() -> u64 {
+    256 * 1024
 }
 
 impl Default for StreamDefinition {
@@ -93,6 +104,8 @@ impl Default for StreamDefinition {
             partitioner: Partitioner::RoundRobin,
             watermark: None,
             retention_ms: None,
+            retention_bytes: None,
+            segment_records: segment_records(),
             on_error: OnError::Refuse,
         }
     }

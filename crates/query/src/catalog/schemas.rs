@@ -45,6 +45,7 @@ impl SchemaProvider for Public {
         let table: Arc<dyn TableProvider> = match definition.as_ref() {
             Definition::Stream(stream) => Arc::new(StreamTable {
                 engine: inner.engine.clone(),
+                segments: inner.segments.clone(),
                 name: name.to_owned(),
                 definition: Arc::new(stream.clone()),
             }),
@@ -69,6 +70,7 @@ fn undeclared_stream(inner: &Inner, name: &str) -> Result<Option<Arc<dyn TablePr
     }
     Ok(Some(Arc::new(StreamTable {
         engine: inner.engine.clone(),
+        segments: inner.segments.clone(),
         name: name.to_owned(),
         definition: Arc::default(),
     })))

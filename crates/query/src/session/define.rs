@@ -74,6 +74,21 @@ impl Session {
                 self.drop_object(kind, name, *if_exists)?;
                 Ok(Outcome::Done(format!("DROP {}", kind.to_uppercase())))
             }
+            Statement::Seal { name } => {
+                let stream = inner.catalog.stream(name);
+                let stream = stream.ok_or_else(|| SqlError::unknown("stream", name))?;
+                if !inner.segments.enabled() {
+                    return Err(SqlError::unsupported(
+                        "this node keeps no files, so it seals nothing",
+                    ));
+                }
+                let mut sealed = 0;
+                for partition in 0..stream.partitions {
+                    let seal = || inner.segments.seal(name, &stream, partition, true);
+                    sealed += tokio::task::block_in_place(seal)?;
+                }
+                done(&format!("SEAL {sealed}"))
+            }
             Statement::SetPaused { name, paused } => {
                 inner.set_paused(name, *paused).await?;
                 done(if *paused { "PAUSE" } else { "RESUME" })
@@ -124,7 +139,7 @@ impl Session {
                 for partition in 0..stream.partitions {
                     inner.engine.call(&[b"UNLINK", stream.key(name, partition).as_bytes()])?;
                 }
-                return Ok(());
+                return inner.segments.drop_stream(name, stream);
             }
             Definition::External(_) | Definition::Query(_) => {}
         }

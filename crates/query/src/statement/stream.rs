@@ -7,6 +7,7 @@ use crate::error::{SqlError, SqlState};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
+use thalweg_base::units::parse_bytes;
 
 pub(super) fn create_stream(parser: &mut Parser<'_>) -> Result<Statement, SqlError> {
     let if_not_exists = parser.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
@@ -104,6 +105,17 @@ fn stream_options(
                     .map_err(|_| wrong_option(&name, &value, "a number from 1 to 1024"))?;
             }
             "retention" => definition.retention_ms = Some(duration_us(&value)? as u64 / 1_000),
+            "retention_bytes" => {
+                definition.retention_bytes = Some(
+                    parse_bytes(&value)
+                        .map_err(|_| wrong_option(&name, &value, "a size like '10GiB'"))?,
+                );
+            }
+            "segment_records" => {
+                let number = value.parse().ok().filter(|number| (1..=16 << 20).contains(number));
+                definition.segment_records = number
+                    .ok_or_else(|| wrong_option(&name, &value, "a number from 1 to 16777216"))?;
+            }
             "on_error" => {
                 definition.on_error = match value.to_ascii_lowercase().as_str() {
                     "refuse" => OnError::Refuse,
@@ -113,7 +125,7 @@ fn stream_options(
             }
             _ => {
                 return Err(wrong_option(&name, &value, "there is no such option")
-                    .hint("streams have partitions, retention and on_error"));
+                    .hint("streams have partitions, retention, retention_bytes, segment_records and on_error"));
             }
         }
     }

@@ -2,23 +2,31 @@
 
 mod append;
 mod decode;
+mod read;
 
 pub use append::Appended;
-pub(crate) use append::{Appender, Fields, transact_in};
-pub(crate) use decode::{Decoder, Misfit, columns_of};
+pub(crate) use append::{Appender, Fields, transact, transact_in};
+pub(crate) use decode::{Decoder, Misfit, columns_of, fields_as_json};
+pub(crate) use read::{PartitionReader, pick};
 
 use crate::catalog::StreamDefinition;
 use crate::error::SqlError;
+use crate::segment::Segments;
 use crate::types::loose_schema_of;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{
+    ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
+};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, TableType};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use datafusion::physical_plan::union::UnionExec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use thalweg_machine::{Reply, StreamId};
@@ -29,8 +37,10 @@ pub(crate) const BLOCK_RECORDS: usize = 8_192;
 pub(crate) const BLOCK_BYTES: usize = 4 << 20;
 
 /// A stream as a table.
+#[derive(Clone)]
 pub(crate) struct StreamTable {
     pub(crate) engine: Engine,
+    pub(crate) segments: Arc<Segments>,
     pub(crate) name: String,
     pub(crate) definition: Arc<StreamDefinition>,
 }
@@ -51,51 +61,71 @@ impl TableProvider for StreamTable {
         TableType::Base
     }
 
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        // They choose segments and parts of them; rows are looked at by whoever asks.
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
     async fn scan(
         &self,
-        _state: &dyn Session,
+        state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let schema = self.schema();
-        let partitions = (0..self.definition.partitions).map(|partition| {
-            Arc::new(Partition {
-                engine: self.engine.clone(),
-                key: self.definition.key(&self.name, partition),
-                number: partition,
-                definition: self.definition.clone(),
-                schema: schema.clone(),
-            }) as Arc<dyn PartitionStream>
-        });
-        let exec = StreamingTableExec::try_new(
+        let mut files = Vec::new();
+        let mut partitions = Vec::new();
+        for number in 0..self.definition.partitions {
+            let key = self.definition.key(&self.name, number);
+            let list = self.segments.list(&key);
+            let after = list.last().map_or(StreamId::MIN, |segment| segment.last());
+            files.extend(list.iter().filter_map(|segment| self.segments.path_of(segment)));
+            let (table, schema) = (self.clone(), schema.clone());
+            let tail = Tail { table, key, number, after, schema };
+            partitions.push(Arc::new(tail) as Arc<dyn PartitionStream>);
+        }
+        // A limit counts rows before the filter above: only without one it is the scan's.
+        let limit = limit.filter(|_| filters.is_empty());
+        let tail = StreamingTableExec::try_new(
             schema.clone(),
-            partitions.collect(),
+            partitions,
             projection,
             Vec::new(),
             false,
             limit,
         )?;
-        Ok(Arc::new(exec))
+        if files.is_empty() {
+            return Ok(Arc::new(tail));
+        }
+        let urls = files.iter().map(|file| ListingTableUrl::parse(file.to_string_lossy()));
+        let config = ListingTableConfig::new_with_multi_paths(urls.collect::<Result<_>>()?)
+            .with_listing_options(ListingOptions::new(Arc::new(ParquetFormat::default())))
+            .with_schema(schema);
+        let sealed = ListingTable::try_new(config)?.scan(state, projection, filters, limit).await?;
+        UnionExec::try_new(vec![sealed, Arc::new(tail)])
     }
 }
 
-/// A partition of a stream, from its beginning to where it ends when the reading begins.
-struct Partition {
-    engine: Engine,
+/// The records of a partition that were not sealed when the query was planned, to where it ends when the reading begins.
+struct Tail {
+    table: StreamTable,
     key: String,
     number: u16,
-    definition: Arc<StreamDefinition>,
+    after: StreamId,
     schema: SchemaRef,
 }
 
-impl std::fmt::Debug for Partition {
+impl std::fmt::Debug for Tail {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.key)
     }
 }
 
-impl PartitionStream for Partition {
+impl PartitionStream for Tail {
     fn schema(&self) -> &SchemaRef {
         &self.schema
     }
@@ -103,23 +133,27 @@ impl PartitionStream for Partition {
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema.clone(), 2);
         let sender = builder.tx();
-        let (engine, key, number) = (self.engine.clone(), self.key.clone(), self.number);
-        let mut decoder = Decoder::new(&self.definition);
+        let table = &self.table;
+        let mut reader = PartitionReader::new(
+            &table.engine,
+            &table.segments,
+            (self.key.clone(), self.number),
+            &table.definition,
+            None,
+        );
+        let mut after = self.after;
+        let schema = self.schema.clone();
         builder.spawn_blocking(move || {
-            let mut block = RecordBlock::default();
-            let mut after = StreamId::MIN;
-            let mut end = None;
-            loop {
-                read_block(&engine, &key, after, BLOCK_RECORDS, &mut block)?;
-                let end = *end.get_or_insert(block.last);
-                let Some(&last) = block.ids.last() else { return Ok(()) };
-                after = last;
-                let (batch, _misfits) = decoder.decode(&block, number);
+            let end = reader.last_id()?;
+            while after < end {
+                let Some(piece) = reader.next(after, BLOCK_RECORDS)? else { return Ok(()) };
+                after = piece.last;
                 // Nobody wants the rest.
-                if sender.blocking_send(Ok(batch)).is_err() || last >= end {
+                if sender.blocking_send(Ok(pick(&piece.batch, &schema)?)).is_err() {
                     return Ok(());
                 }
             }
+            Ok(())
         });
         builder.build()
     }
@@ -141,14 +175,24 @@ pub(crate) fn read_block(
 
 /// What XINFO STREAM says of a partition: names and values as text. Of one that does not exist, nothing.
 pub(crate) fn info(engine: &Engine, key: &str) -> BTreeMap<String, String> {
+    let Ok(reply) = engine.call(&[b"XINFO", b"STREAM", key.as_bytes()]) else {
+        return BTreeMap::new();
+    };
+    texts_of(&reply)
+}
+
+/// The same of a command that describes several things.
+pub(crate) fn info_rows(engine: &Engine, args: &[&[u8]]) -> Vec<BTreeMap<String, String>> {
+    let reply = engine.call(args);
+    reply.map(|reply| reply.elements().iter().map(texts_of).collect()).unwrap_or_default()
+}
+
+fn texts_of(reply: &Reply) -> BTreeMap<String, String> {
     let text = |reply: &Reply| match reply {
         Reply::Integer(number) => number.to_string(),
         other => String::from_utf8_lossy(other.as_bytes().unwrap_or_default()).into_owned(),
     };
-    let Ok(reply) = engine.call(&[b"XINFO", b"STREAM", key.as_bytes()]) else {
-        return BTreeMap::new();
-    };
-    match &reply {
+    match reply {
         Reply::Map(pairs) => pairs.iter().map(|(name, value)| (text(name), text(value))).collect(),
         other => other
             .elements()

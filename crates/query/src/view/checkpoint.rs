@@ -200,7 +200,7 @@ impl Folder {
     }
 }
 
-fn skip_rows(batches: &[RecordBatch], mut skip: usize) -> Vec<RecordBatch> {
+pub(super) fn skip_rows(batches: &[RecordBatch], mut skip: usize) -> Vec<RecordBatch> {
     let mut out = Vec::new();
     for batch in batches {
         if skip >= batch.num_rows() {
@@ -214,7 +214,7 @@ fn skip_rows(batches: &[RecordBatch], mut skip: usize) -> Vec<RecordBatch> {
 }
 
 /// The columns of a state: when (a pane's beginning, or a session's first and last record), keys, states.
-fn state_schema(compiled: &Compiled) -> Result<SchemaRef, SqlError> {
+pub(super) fn state_schema(compiled: &Compiled) -> Result<SchemaRef, SqlError> {
     let mut fields =
         vec![Field::new("from", DataType::Int64, false), Field::new("to", DataType::Int64, false)];
     let mut add =
@@ -241,7 +241,10 @@ fn layout_of(compiled: &Compiled) -> Result<String, SqlError> {
     Ok(layout)
 }
 
-fn state_batches(state: &mut State, schema: &SchemaRef) -> Result<Vec<RecordBatch>, SqlError> {
+pub(super) fn state_batches(
+    state: &mut State,
+    schema: &SchemaRef,
+) -> Result<Vec<RecordBatch>, SqlError> {
     let make =
         |from: Int64Array, to: Int64Array, keys: Vec<ArrayRef>, states: Vec<Vec<ArrayRef>>| {
             let mut columns: Vec<ArrayRef> = vec![Arc::new(from), Arc::new(to)];
@@ -271,7 +274,10 @@ fn state_batches(state: &mut State, schema: &SchemaRef) -> Result<Vec<RecordBatc
     Ok(batches)
 }
 
-fn restore(state: &mut State, batches: &[RecordBatch]) -> datafusion::common::Result<()> {
+pub(super) fn restore(
+    state: &mut State,
+    batches: &[RecordBatch],
+) -> datafusion::common::Result<()> {
     let compiled = state.compiled.clone();
     let widths = state_widths(&compiled.aggregates)?;
     let keys_len = compiled.key_schema.fields().len();

@@ -2,7 +2,9 @@
 //! grouped (keys and accumulators), and what is done with the groups when the view is read (`finish`, a DataFusion plan
 //! over the groups). What cannot be maintained so is refused here, with the reason.
 
+use super::View;
 use super::accumulate::AggregatePlan;
+use super::lookup::{self, Lookup};
 use super::rows::Step;
 use crate::catalog::{Definition, StreamDefinition};
 use crate::database::Inner;
@@ -32,12 +34,24 @@ pub(crate) enum Source {
     Stream { name: String, definition: StreamDefinition, projection: Option<Vec<usize>> },
     /// Files, to their end.
     Files { name: String, scan: LogicalPlan },
+    /// Another view's groups.
+    View { view: Arc<View>, projection: Option<Vec<usize>>, completes: Completes },
+}
+
+/// What the closing of the other view's windows says about the time of a view over it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Completes {
+    /// Rows that come later have later times than what is closed there, less this.
+    Behind(i64),
+    /// Nothing.
+    Never,
 }
 
 impl Source {
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::Stream { name, .. } | Self::Files { name, .. } => name,
+            Self::View { view, .. } => &view.name,
         }
     }
 }
@@ -66,11 +80,13 @@ pub(crate) struct Compiled {
     pub(crate) aggregates: Vec<AggregatePlan>,
     /// The columns of the groups: grouping columns, then aggregates.
     pub(crate) group_schema: SchemaRef,
+    /// What is joined to the groups when the view is read; then the keys are what that takes.
+    pub(crate) lookup: Option<Lookup>,
     /// The whole plan, whose node over the groups is replaced when it is read.
     pub(crate) plan: LogicalPlan,
 }
 
-fn refuse<T>(what: impl Into<String>) -> Result<T, SqlError> {
+pub(super) fn refuse<T>(what: impl Into<String>) -> Result<T, SqlError> {
     Err(SqlError::unsupported(format!("this cannot be maintained incrementally: {}", what.into())))
 }
 
@@ -94,9 +110,14 @@ pub(crate) async fn compile(inner: &Inner, query: &Query) -> Result<Compiled, Sq
     check_deterministic(&plan)?;
     let plan = state.optimize(&plan)?;
     let aggregate = find_aggregate(&plan)?;
+    if let Some(stream) = lookup::stream_side(inner, &aggregate.input)? {
+        let mut steps = Vec::new();
+        let below = compile_rows(inner, &stream, &mut steps)?;
+        return lookup::compile_groups(aggregate, &stream, below, steps, plan.clone());
+    }
     let mut steps = Vec::new();
-    let (source, window, tags) = compile_rows(inner, &aggregate.input, &mut steps)?;
-    compile_groups(aggregate, source, steps, window, &tags, plan.clone())
+    let below = compile_rows(inner, &aggregate.input, &mut steps)?;
+    compile_groups(aggregate, below, steps, plan.clone())
 }
 
 /// A view must say the same tomorrow as today.
@@ -144,25 +165,25 @@ fn find_aggregate(plan: &LogicalPlan) -> Result<&Aggregate, SqlError> {
 }
 
 /// Which output columns are bounds of the window.
-type Tags = Vec<Option<KeyColumn>>;
+pub(super) type Tags = Vec<Option<KeyColumn>>;
 
-/// Compiles what is done to each record, from the source up; gives the source, the window, and which columns are its bounds.
+/// What is below the groups: the source, the window, and which columns are its bounds.
+pub(super) type Below = (Source, Option<WindowKind>, Tags);
+
+/// Compiles what is done to each record, from the source up.
 fn compile_rows(
     inner: &Inner,
     plan: &LogicalPlan,
     steps: &mut Vec<Step>,
-) -> Result<(Source, Option<WindowKind>, Tags), SqlError> {
+) -> Result<Below, SqlError> {
     match plan {
         LogicalPlan::TableScan(scan) => {
             let source = source_of(inner, scan, plan)?;
-            if let Source::Stream { .. } = source
-                && let Some(predicate) = scan.filters.iter().cloned().reduce(Expr::and)
-            {
-                steps.push(Step::Filter(physical(&predicate, plan.schema())?));
-            }
             Ok((source, None, vec![None; plan.schema().fields().len()]))
         }
         LogicalPlan::SubqueryAlias(node) => compile_rows(inner, &node.input, steps),
+        // An order below groups says nothing.
+        LogicalPlan::Sort(node) if node.fetch.is_none() => compile_rows(inner, &node.input, steps),
         LogicalPlan::Filter(node) => {
             let (source, window, tags) = compile_rows(inner, &node.input, steps)?;
             bounds_untouched(&node.predicate, node.input.schema(), window, &tags)?;
@@ -188,9 +209,12 @@ fn compile_rows(
             let Some(node) = extension.node.as_any().downcast_ref::<WindowNode>() else {
                 return refuse(format!("{} below the groups", plan.display()));
             };
-            let (source, window, mut tags) = compile_rows(inner, &node.input, steps)?;
+            let (mut source, window, mut tags) = compile_rows(inner, &node.input, steps)?;
             if window.is_some() {
                 return refuse("a window over a window");
+            }
+            if let Source::View { view, completes, .. } = &mut source {
+                *completes = view.completes(traced(&node.time, &node.input));
             }
             steps.push(Step::Window {
                 kind: node.kind,
@@ -200,7 +224,7 @@ fn compile_rows(
             tags.extend([Some(KeyColumn::Start), Some(KeyColumn::End)]);
             Ok((source, Some(node.kind), tags))
         }
-        LogicalPlan::Join(_) => refuse("a join below the groups"),
+        LogicalPlan::Join(_) => refuse("a join of what is below the groups with itself"),
         LogicalPlan::Aggregate(_) => refuse("an aggregate of an aggregate")
             .map_err(|error| error.hint("put the inner one into a view of its own")),
         other => refuse(format!("{} below the groups", other.display())),
@@ -208,7 +232,7 @@ fn compile_rows(
 }
 
 /// A schema whose columns may all be null: what an expression promises is not always kept by a row that is about to go.
-fn loose(schema: &DFSchema) -> SchemaRef {
+pub(super) fn loose(schema: &DFSchema) -> SchemaRef {
     let fields = schema.as_arrow().fields().iter();
     Arc::new(Schema::new(
         fields.map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>(),
@@ -216,6 +240,10 @@ fn loose(schema: &DFSchema) -> SchemaRef {
 }
 
 fn source_of(inner: &Inner, scan: &TableScan, plan: &LogicalPlan) -> Result<Source, SqlError> {
+    if let Some(view) = super::table::view_of(scan) {
+        let projection = scan.projection.clone();
+        return Ok(Source::View { view, projection, completes: Completes::Never });
+    }
     let name = scan.table_name.table().to_owned();
     if matches!(scan.table_name.schema(), Some(schema) if schema != "public") {
         return refuse(format!("\"{}\" does not say when it changes", scan.table_name));
@@ -239,7 +267,7 @@ fn source_of(inner: &Inner, scan: &TableScan, plan: &LogicalPlan) -> Result<Sour
     }
 }
 
-fn physical(expr: &Expr, schema: &DFSchema) -> DfResult<Arc<dyn PhysicalExpr>> {
+pub(super) fn physical(expr: &Expr, schema: &DFSchema) -> DfResult<Arc<dyn PhysicalExpr>> {
     create_physical_expr(expr, schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())
 }
 
@@ -276,16 +304,36 @@ fn bounds_untouched(
     Ok(())
 }
 
+/// The column of the source that an expression is, unchanged.
+fn traced(expr: &Expr, plan: &LogicalPlan) -> Option<usize> {
+    let Expr::Column(column) = expr else {
+        let Expr::Alias(alias) = expr else { return None };
+        return traced(&alias.expr, plan);
+    };
+    let index = plan.schema().maybe_index_of_column(column)?;
+    match plan {
+        LogicalPlan::TableScan(scan) => match &scan.projection {
+            Some(projection) => projection.get(index).copied(),
+            None => Some(index),
+        },
+        LogicalPlan::Projection(node) => traced(node.expr.get(index)?, &node.input),
+        LogicalPlan::SubqueryAlias(_) | LogicalPlan::Filter(_) | LogicalPlan::Sort(_) => {
+            let input = plan.inputs().first().copied()?;
+            let (qualifier, field) = input.schema().qualified_field(index);
+            traced(&Expr::Column((qualifier, field).into()), input)
+        }
+        _ => None,
+    }
+}
+
 fn compile_groups(
     aggregate: &Aggregate,
-    source: Source,
+    (source, window, tags): Below,
     steps: Vec<Step>,
-    window: Option<WindowKind>,
-    tags: &Tags,
     plan: LogicalPlan,
 ) -> Result<Compiled, SqlError> {
+    let tags = &tags;
     let input = aggregate.input.schema();
-    let physical_input = loose(input);
     let mut keys = Vec::new();
     let mut fields = Vec::new();
     let mut layout = Vec::new();
@@ -313,7 +361,31 @@ fn compile_groups(
         }
         other => other,
     };
-    let aggregates = aggregate.aggr_expr.iter().map(|expr| {
+    let aggregates = compile_aggregates(&aggregate.aggr_expr, input)?;
+    let group_schema = loose(&aggregate.schema);
+    let key_schema = super::groups::key_schema(fields);
+    let lookup = None;
+    Ok(Compiled {
+        source,
+        steps,
+        window,
+        keys,
+        key_schema,
+        layout,
+        aggregates,
+        group_schema,
+        lookup,
+        plan,
+    })
+}
+
+/// The accumulators of aggregates over some rows.
+pub(super) fn compile_aggregates(
+    exprs: &[Expr],
+    input: &DFSchema,
+) -> Result<Vec<AggregatePlan>, SqlError> {
+    let physical_input = loose(input);
+    let aggregates = exprs.iter().map(|expr| {
         let props = ExecutionProps::new();
         let context = PhysicalPlanningContext::default();
         let lowered =
@@ -322,9 +394,7 @@ fn compile_groups(
     });
     let aggregates = aggregates.collect::<DfResult<Vec<_>>>()?;
     check_order(&aggregates)?;
-    let group_schema = loose(&aggregate.schema);
-    let key_schema = super::groups::key_schema(fields);
-    Ok(Compiled { source, steps, window, keys, key_schema, layout, aggregates, group_schema, plan })
+    Ok(aggregates)
 }
 
 /// An aggregate whose answer depends on the order of the rows would change with the knobs.
@@ -346,6 +416,12 @@ fn check_order(aggregates: &[AggregatePlan]) -> Result<(), SqlError> {
 }
 
 impl Compiled {
+    /// Whether a name is that of something it reads.
+    pub(crate) fn reads(&self, name: &str) -> bool {
+        let tables = self.lookup.iter().flat_map(|lookup| &lookup.tables);
+        self.source.name() == name || tables.into_iter().any(|table| table == name)
+    }
+
     /// What a reader of EXPLAIN is told.
     pub(crate) fn describe(&self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -357,6 +433,10 @@ impl Compiled {
                 )
             }
             Source::Files { name, .. } => format!("read files {name} once, to their end"),
+            Source::View { view, .. } => format!(
+                "read view {}: its closed windows once, those that may still change when this is read",
+                view.name
+            ),
         });
         for step in &self.steps {
             lines.push(match step {
@@ -373,6 +453,9 @@ impl Compiled {
         lines.push(format!("incremental: group by {by_window}, [{}]", keys.join(", ")));
         for aggregate in &self.aggregates {
             lines.push(format!("  incremental: {}", aggregate.describe()));
+        }
+        if let Some(lookup) = &self.lookup {
+            lines.extend(lookup.describe().lines().map(|line| format!("when read: join {line}")));
         }
         let above = self.plan.display_indent().to_string();
         let above: Vec<&str> =

@@ -2,12 +2,15 @@
 //!
 //! `compile.rs` cuts a query into what is done to each record (`rows.rs`), how records are grouped (`groups.rs`,
 //! `sessions.rs`, `accumulate/`) and what is done with the groups when the view is read (`table.rs`). `state.rs` holds the
-//! groups by window, `worker.rs` feeds it, `checkpoint.rs` keeps it.
+//! groups by window, `worker.rs` feeds it, `checkpoint.rs` keeps it. `lookup.rs` joins tables to the groups, `over.rs` builds a
+//! view on another one.
 
 mod accumulate;
 mod checkpoint;
 mod compile;
 mod groups;
+mod lookup;
+mod over;
 mod rows;
 mod sessions;
 mod state;
@@ -21,9 +24,11 @@ use crate::statement::{CreateView, Statement, parse};
 use checkpoint::Folder;
 use compile::{Compiled, Source, compile};
 use datafusion::arrow::array::RecordBatch;
-use datafusion::catalog::TableProvider;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::Result as DfResult;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{Query, Statement as SqlStatement};
+use over::Above;
 use parking_lot::{Mutex, RwLock};
 use state::State;
 use std::collections::BTreeMap;
@@ -32,6 +37,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use thalweg_machine::StreamId;
 use thalweg_node::Engine;
 use worker::{Clock, Live, Progress, Reader};
 
@@ -67,6 +73,14 @@ pub(crate) struct View {
     checkpoint_ms: AtomicU64,
     files_rows: AtomicU64,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// How far it is in the view that it reads, if it reads one.
+    above: tokio::sync::Mutex<Above>,
+}
+
+impl std::fmt::Debug for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "view {}", self.name)
+    }
 }
 
 /// Figures of a view.
@@ -96,8 +110,10 @@ impl View {
     ) -> Result<Self, SqlError> {
         let partitions = match &compiled.source {
             Source::Stream { definition, .. } => usize::from(definition.partitions),
-            Source::Files { .. } => 0,
+            Source::Files { .. } | Source::View { .. } => 0,
         };
+        // What a view over another one has follows from that one's state, which is kept.
+        let folder = folder.filter(|_| !matches!(compiled.source, Source::View { .. }));
         let mut folder = folder.map(Folder::open).transpose()?;
         let restored = match &mut folder {
             Some(folder) => folder.load(&compiled, definition.lateness_us)?,
@@ -125,7 +141,11 @@ impl View {
         };
         live.progress.resize(partitions, Progress::START);
         live.clocks.resize(partitions, Clock::new());
-        let status = if live.done { Status::Done } else { Status::Backfill };
+        let status = match compiled.source {
+            _ if live.done => Status::Done,
+            Source::View { .. } => Status::Live,
+            _ => Status::Backfill,
+        };
         Ok(Self {
             name: name.to_owned(),
             engine: engine.clone(),
@@ -145,12 +165,14 @@ impl View {
             checkpoint_ms: AtomicU64::new(0),
             files_rows: AtomicU64::new(0),
             threads: Mutex::default(),
+            above: tokio::sync::Mutex::default(),
         })
     }
 
     /// The groups' rows as they are now.
-    fn rows(&self) -> Result<Vec<RecordBatch>, SqlError> {
-        Ok(self.live.lock().state.rows(self.closed_only)?)
+    async fn rows(&self, session: &dyn Session) -> DfResult<Vec<RecordBatch>> {
+        let now = self.now(session, 0).await?;
+        Ok(now.closed.into_iter().chain(now.open).collect())
     }
 
     fn progress(&self, partition: u16) -> Progress {
@@ -241,11 +263,22 @@ impl View {
     /// Records that its stream has and it has not taken in.
     fn lag(&self, inner: &Inner) -> u64 {
         let Source::Stream { name, definition, .. } = &self.compiled.source else { return 0 };
-        let added: u64 = (0..definition.partitions)
-            .map(|number| inner.records_added(&definition.key(name, number)))
-            .sum();
+        let mut added: u64 = 0;
+        let mut behind = false;
+        for number in 0..definition.partitions {
+            let info = crate::stream::info(&inner.engine, &definition.key(name, number));
+            let count = info.get("entries-added").and_then(|added| added.parse::<u64>().ok());
+            added += count.unwrap_or(0);
+            let last = info.get("last-generated-id");
+            let last = last.and_then(|id| StreamId::parse(id.as_bytes(), 0));
+            behind |= last.is_some_and(|last| last > self.progress(number).after());
+        }
+        if !behind {
+            return 0;
+        }
+        // Records that were deleted before the view could see them count as added for ever: one is the least that is true.
         let live = self.live.lock();
-        added.saturating_sub(live.state.rows_in + live.misfits)
+        added.saturating_sub(live.state.rows_in + live.misfits).max(1)
     }
 }
 
@@ -285,9 +318,7 @@ impl Views {
     /// A view that reads something.
     pub(crate) fn user_of(&self, source: &str) -> Option<String> {
         let all = self.all.read();
-        all.values()
-            .find(|view| view.compiled.source.name() == source)
-            .map(|view| view.name.clone())
+        all.values().find(|view| view.compiled.reads(source)).map(|view| view.name.clone())
     }
 
     /// Stops a view and forgets what it had.
@@ -332,27 +363,35 @@ impl Inner {
         Some(self.settings.folder.as_ref()?.join("views").join(incarnation.to_string()))
     }
 
-    /// How many records were ever added to a stream's partition.
-    fn records_added(&self, key: &str) -> u64 {
-        let info = crate::stream::info(&self.engine, key);
-        info.get("entries-added").and_then(|added| added.parse().ok()).unwrap_or(0)
-    }
-
     /// Starts the views that the catalog names.
     pub(crate) fn start_views(self: &Arc<Self>) {
         self.views.inner.get_or_init(|| Arc::downgrade(self));
-        for (name, definition) in self.catalog.list() {
-            let Definition::View(definition) = definition.as_ref() else { continue };
-            let started = self.runtime.block_on(self.start_view(&name, definition));
-            match started {
-                Ok(view) => {
-                    self.views.all.write().insert(name, view);
+        let all = self.catalog.list().into_iter();
+        let mut waiting: Vec<_> =
+            all.filter(|(_, definition)| matches!(**definition, Definition::View(_))).collect();
+        // A view over another one starts after it, whatever their names: as long as any could be started, others may follow.
+        loop {
+            let count = waiting.len();
+            waiting.retain(|(name, definition)| {
+                let Definition::View(definition) = definition.as_ref() else { return false };
+                match self.runtime.block_on(self.start_view(name, definition)) {
+                    Ok(view) => {
+                        self.views.broken.write().remove(name);
+                        self.views.all.write().insert(name.clone(), view);
+                        false
+                    }
+                    Err(error) => {
+                        self.views.broken.write().insert(name.clone(), error);
+                        true
+                    }
                 }
-                Err(error) => {
-                    tracing::error!(view = name, %error, "a materialized view could not be started");
-                    self.views.broken.write().insert(name, error);
-                }
+            });
+            if waiting.is_empty() || waiting.len() == count {
+                break;
             }
+        }
+        for (name, error) in self.views.broken.read().iter() {
+            tracing::error!(view = name, %error, "a materialized view could not be started");
         }
     }
 
@@ -378,6 +417,7 @@ impl Inner {
         let view = Arc::new(view);
         match &view.compiled.source {
             Source::Stream { .. } => Reader::start_all(self, &view)?,
+            Source::View { .. } => {}
             Source::Files { .. } if matches!(*view.status.lock(), Status::Done) => {}
             Source::Files { scan, .. } => {
                 self.runtime.spawn(worker::read_files(self.clone(), view.clone(), scan.clone()));
@@ -405,6 +445,13 @@ impl Inner {
         };
         match old.as_deref() {
             Some(Definition::View(_)) if create.or_replace => {
+                if let Some(user) = self.views.user_of(&create.name) {
+                    let message = format!(
+                        "cannot replace \"{}\": materialized view \"{user}\" reads it",
+                        create.name
+                    );
+                    return Err(SqlError::new(SqlState::DependentObjects, message));
+                }
                 self.replace_view(create, old.as_deref(), definition).await
             }
             _ => {

@@ -8,6 +8,7 @@
 use super::accumulate::AggregatePlan;
 use super::compile::{Compiled, KeyColumn};
 use super::groups::{GroupRows, Groups};
+use super::lookup::Partials;
 use super::rows::{Flow, arguments, columns};
 use super::sessions::Sessions;
 use crate::window::{WindowKind, floor_us};
@@ -239,6 +240,8 @@ impl State {
         let closed_us = watermark_us.saturating_sub(self.lateness_us);
         match self.compiled.window {
             None => Ok(()),
+            // The table's side may change what a closed window says.
+            _ if self.compiled.lookup.is_some() => Ok(()),
             Some(WindowKind::Tumble { size_us }) => self.freeze_panes(closed_us, size_us),
             Some(WindowKind::Hop { slide_us, size_us }) => {
                 self.freeze_hops(closed_us, slide_us, size_us)
@@ -314,9 +317,9 @@ impl State {
         Ok(())
     }
 
-    /// The groups' rows as they are now; with `closed_only`, of windows whose time is over.
-    pub(crate) fn rows(&mut self, closed_only: bool) -> Result<Vec<RecordBatch>> {
-        let mut out = self.frozen.clone();
+    /// The rows of groups that may still change, as they are now; with `closed_only`, of windows whose time is over.
+    pub(crate) fn open_rows(&mut self, closed_only: bool) -> Result<Vec<RecordBatch>> {
+        let mut out = Vec::new();
         let closed_us = closed_only.then_some(self.watermark_us.unwrap_or(i64::MIN));
         let compiled = self.compiled.clone();
         match (&mut self.content, compiled.window) {
@@ -336,16 +339,7 @@ impl State {
                 }
             }
             (Content::Panes(panes), Some(WindowKind::Hop { slide_us, size_us })) => {
-                let mut starts: Vec<i64> = Vec::new();
-                for &pane_us in panes.keys() {
-                    let mut start_us = floor_us(pane_us, slide_us);
-                    while start_us > pane_us - size_us && start_us >= self.frozen_before_us {
-                        starts.push(start_us);
-                        start_us -= slide_us;
-                    }
-                }
-                starts.sort_unstable();
-                starts.dedup();
+                let mut starts = hop_starts(panes, slide_us, size_us, self.frozen_before_us);
                 starts.retain(|start_us| {
                     closed_us.is_none_or(|closed_us| start_us + size_us <= closed_us)
                 });
@@ -356,6 +350,38 @@ impl State {
             _ => {}
         }
         Ok(out)
+    }
+
+    /// The groups as a lookup takes them.
+    pub(crate) fn partials(&mut self, closed_only: bool) -> Result<Option<Partials>> {
+        let closed_us = closed_only.then_some(self.watermark_us.unwrap_or(i64::MIN));
+        let is_shown = |end_us: i64| closed_us.is_none_or(|closed_us| end_us <= closed_us);
+        let compiled = self.compiled.clone();
+        let mut parts = Vec::new();
+        match (&mut self.content, compiled.window) {
+            (Content::Whole(groups), _) => parts.push(partials_of(groups, &compiled, None)?),
+            (Content::Panes(panes), Some(WindowKind::Tumble { size_us })) => {
+                for (&start_us, pane) in panes {
+                    let end_us = start_us.saturating_add(size_us);
+                    if is_shown(end_us) {
+                        let bounds = Some((start_us, end_us));
+                        parts.push(partials_of(&mut pane.groups, &compiled, bounds)?);
+                    }
+                }
+            }
+            (Content::Panes(panes), Some(WindowKind::Hop { slide_us, size_us })) => {
+                for start_us in hop_starts(panes, slide_us, size_us, self.frozen_before_us) {
+                    let end_us = start_us.saturating_add(size_us);
+                    if is_shown(end_us) {
+                        let mut groups = hop_groups(panes, &compiled, start_us, end_us)?;
+                        let bounds = Some((start_us, end_us));
+                        parts.push(partials_of(&mut groups, &compiled, bounds)?);
+                    }
+                }
+            }
+            _ => {}
+        }
+        Partials::join(parts, compiled.layout.len(), &state_widths(&compiled.aggregates)?)
     }
 
     /// Groups that may still change.
@@ -437,7 +463,60 @@ fn split(times: &[i64], pane_us: i64) -> Vec<(i64, Option<UInt32Array>)> {
     parts.into_iter().map(|(start, rows)| (start, Some(UInt32Array::from(rows)))).collect()
 }
 
-/// The rows of a hopping window: its panes together.
+/// The beginnings of the hopping windows that panes belong to, ascending.
+fn hop_starts(
+    panes: &BTreeMap<i64, Pane>,
+    slide_us: i64,
+    size_us: i64,
+    not_before_us: i64,
+) -> Vec<i64> {
+    let mut starts: Vec<i64> = Vec::new();
+    for &pane_us in panes.keys() {
+        let mut start_us = floor_us(pane_us, slide_us);
+        while start_us > pane_us - size_us && start_us >= not_before_us {
+            starts.push(start_us);
+            start_us -= slide_us;
+        }
+    }
+    starts.sort_unstable();
+    starts.dedup();
+    starts
+}
+
+/// The groups of a hopping window: its panes together.
+fn hop_groups(
+    panes: &mut BTreeMap<i64, Pane>,
+    compiled: &Compiled,
+    start_us: i64,
+    end_us: i64,
+) -> Result<Groups> {
+    let mut groups = Groups::new(&compiled.key_schema, &compiled.aggregates)?;
+    for (_, pane) in panes.range_mut(start_us..end_us) {
+        let rows = pane.groups.len();
+        let (keys, states) = pane.groups.state()?;
+        groups.merge(&keys, &states, rows)?;
+    }
+    Ok(groups)
+}
+
+fn partials_of(
+    groups: &mut Groups,
+    compiled: &Compiled,
+    bounds: Option<(i64, i64)>,
+) -> Result<Partials> {
+    let rows = groups.len();
+    let (keys, states) = groups.state()?;
+    let time = |us: i64| -> ArrayRef { Arc::new(TimestampMicrosecondArray::from(vec![us; rows])) };
+    let (start_us, end_us) = bounds.unwrap_or((0, 0));
+    let column = |column: &KeyColumn| match column {
+        KeyColumn::Key(index) => keys.get(*index).cloned().unwrap_or_else(|| time(0)),
+        KeyColumn::Start => time(start_us),
+        KeyColumn::End => time(end_us),
+    };
+    Ok(Partials { columns: compiled.layout.iter().map(column).collect(), states, rows })
+}
+
+/// The rows of a hopping window.
 fn hop_rows(
     panes: &mut BTreeMap<i64, Pane>,
     compiled: &Compiled,
@@ -445,12 +524,7 @@ fn hop_rows(
     size_us: i64,
 ) -> Result<Option<RecordBatch>> {
     let end_us = start_us.saturating_add(size_us);
-    let mut groups = Groups::new(&compiled.key_schema, &compiled.aggregates)?;
-    for (_, pane) in panes.range_mut(start_us..end_us) {
-        let rows = pane.groups.len();
-        let (keys, states) = pane.groups.state()?;
-        groups.merge(&keys, &states, rows)?;
-    }
+    let mut groups = hop_groups(panes, compiled, start_us, end_us)?;
     if groups.len() == 0 {
         return Ok(None);
     }

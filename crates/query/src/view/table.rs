@@ -9,8 +9,8 @@ use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result};
-use datafusion::datasource::{MemTable, ViewTable, provider_as_source};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableType};
+use datafusion::datasource::{MemTable, ViewTable, provider_as_source, source_as_provider};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableScan, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ impl TableProvider for GroupsTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let rows = self.view.rows()?;
+        let rows = self.view.rows(state).await?;
         let named = rows.into_iter().map(|batch| {
             let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
             RecordBatch::try_new_with_options(
@@ -66,6 +66,12 @@ fn numbered(compiled: &Compiled) -> SchemaRef {
     let fields = compiled.group_schema.fields().iter().enumerate();
     let fields = fields.map(|(index, field)| field.as_ref().clone().with_name(format!("c{index}")));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// The view whose groups a plan reads.
+pub(super) fn view_of(scan: &TableScan) -> Option<Arc<View>> {
+    let provider = source_as_provider(&scan.source).ok()?;
+    provider.downcast_ref::<GroupsTable>().map(|groups| groups.view.clone())
 }
 
 /// The view, to be queried.

@@ -7,9 +7,12 @@ use super::{Status, View};
 use crate::catalog::StreamDefinition;
 use crate::database::Inner;
 use crate::error::{SqlError, SqlState};
-use crate::stream::{Decoder, Misfit, read_block};
+use crate::stream::{Misfit, PartitionReader, columns_of, pick};
+use crate::types::loose_schema_of;
 use crate::window::times_us;
 use datafusion::arrow::array::{Array, RecordBatch};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::DataFusionError;
 use datafusion::logical_expr::LogicalPlan;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -17,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use thalweg_machine::{Lsn, StreamId};
-use thalweg_node::{Engine, RecordBlock};
+use thalweg_node::Engine;
 
 /// A partition that brings nothing for this long does not hold the watermark back.
 const IDLE: Duration = Duration::from_secs(5);
@@ -36,7 +39,7 @@ pub(crate) struct Progress {
 impl Progress {
     pub(crate) const START: Self = Self { after_ms: 0, after_sequence: 0, max_us: None };
 
-    fn after(self) -> StreamId {
+    pub(super) fn after(self) -> StreamId {
         StreamId { ms: self.after_ms, sequence: self.after_sequence }
     }
 }
@@ -46,11 +49,9 @@ pub(super) struct Reader {
     view: Arc<View>,
     engine: Engine,
     stream: StreamDefinition,
-    projection: Option<Vec<usize>>,
-    decoder: Decoder,
-    block: RecordBlock,
-    /// Number and key.
-    partitions: Vec<(u16, String)>,
+    /// The columns that the view's first step finds.
+    wanted: SchemaRef,
+    partitions: Vec<PartitionReader>,
     /// There are other threads: this one prepares its records by itself before it takes the state's lock.
     shares: bool,
     checkpoints: bool,
@@ -62,18 +63,31 @@ impl Reader {
         let Source::Stream { name, definition, projection } = &view.compiled.source else {
             return Ok(());
         };
+        let wanted = loose_schema_of(&columns_of(definition));
+        let wanted = match projection {
+            Some(projection) => {
+                Arc::new(wanted.project(projection).map_err(DataFusionError::from)?)
+            }
+            None => wanted,
+        };
+        let mut columns: Vec<String> =
+            wanted.fields().iter().map(|field| field.name().clone()).collect();
+        // Event time is read even where the query does not.
+        columns.extend(definition.watermark.iter().map(|watermark| watermark.column.clone()));
         let threads = usize::from(definition.partitions).min(inner.settings.threads).max(1);
         for thread in 0..threads {
             let own = (0..definition.partitions)
                 .filter(|&number| usize::from(number) % threads == thread);
-            let partitions = own.map(|number| (number, definition.key(name, number)));
+            let partitions = own.map(|number| {
+                let (engine, key) = (&inner.engine, definition.key(name, number));
+                let columns = Some(columns.clone());
+                PartitionReader::new(engine, &inner.segments, (key, number), definition, columns)
+            });
             let reader = Self {
                 view: view.clone(),
                 engine: inner.engine.clone(),
                 stream: definition.clone(),
-                projection: projection.clone(),
-                decoder: Decoder::new(definition),
-                block: RecordBlock::default(),
+                wanted: wanted.clone(),
                 partitions: partitions.collect(),
                 shares: threads > 1,
                 checkpoints: thread == 0,
@@ -105,7 +119,7 @@ impl Reader {
         let thread = std::thread::current();
         let waiter = self.engine.add_waiter(Arc::new(move || thread.unpark()));
         let keys: Vec<Vec<u8>> =
-            self.partitions.iter().map(|(_, key)| key.clone().into_bytes()).collect();
+            self.partitions.iter().map(|reader| reader.key().as_bytes().to_vec()).collect();
         let outcome = self.read_until_stopped(waiter, &keys, interval);
         self.engine.remove_waiter(waiter, &keys);
         outcome?;
@@ -151,38 +165,34 @@ impl Reader {
 
     /// Takes in the next records of a partition; false if there are none.
     fn step(&mut self, index: usize) -> Result<bool, SqlError> {
-        let Some((number, key)) = self.partitions.get(index) else { return Ok(false) };
-        let before = self.view.progress(*number);
+        let Some(reader) = self.partitions.get_mut(index) else { return Ok(false) };
+        let number = reader.number();
+        let before = self.view.progress(number);
         let rows = self.view.batch_rows.load(Ordering::Relaxed);
-        read_block(&self.engine, key, before.after(), rows, &mut self.block)?;
-        let Some(&last) = self.block.ids.last() else {
-            if let Some(clock) = self.view.live.lock().clocks.get_mut(usize::from(*number)) {
+        let Some(piece) = reader.next(before.after(), rows)? else {
+            if let Some(clock) = self.view.live.lock().clocks.get_mut(usize::from(number)) {
                 clock.caught_up = true;
             }
             return Ok(false);
         };
-        let (number, key) = (*number, key.clone());
-        let (batch, misfits) = self.decoder.decode(&self.block, number);
-        let (own, max_us) = own_watermarks(&self.stream, &batch, before.max_us)?;
-        let batch = match &self.projection {
-            Some(columns) => {
-                batch.project(columns).map_err(datafusion::common::DataFusionError::from)?
-            }
-            None => batch,
-        };
-        let after = Progress { after_ms: last.ms, after_sequence: last.sequence, max_us };
-        self.take_in((number, &key), batch, own, after, &misfits)?;
+        let (own, max_us) = own_watermarks(&self.stream, &piece.batch, before.max_us)?;
+        let batch = pick(&piece.batch, &self.wanted)?;
+        let after =
+            Progress { after_ms: piece.last.ms, after_sequence: piece.last.sequence, max_us };
+        self.take_in(index, batch, own, after, &piece.misfits)?;
         Ok(true)
     }
 
     fn take_in(
         &mut self,
-        (number, key): (u16, &str),
+        index: usize,
         batch: RecordBatch,
         own: Option<OwnWatermarks>,
         after: Progress,
         misfits: &[Misfit],
     ) -> Result<(), SqlError> {
+        let Some(reader) = self.partitions.get(index) else { return Ok(()) };
+        let number = usize::from(reader.number());
         let view = self.view.clone();
         let prepared = if self.shares {
             let mut part = State::new(&view.compiled, view.lateness_us)?;
@@ -199,15 +209,15 @@ impl Reader {
         })?;
         if !late.is_empty() {
             // Before a checkpoint can say that these records were dealt with.
-            let gate = self.set_aside(key, &late, misfits);
+            let gate = self.set_aside(reader, &late, misfits);
             live.spoilt |= gate.is_err();
             live.late_gate = live.late_gate.max(gate?);
         }
-        if let Some(progress) = live.progress.get_mut(usize::from(number)) {
+        if let Some(progress) = live.progress.get_mut(number) {
             *progress = after;
         }
         live.misfits += misfits.len() as u64;
-        if let Some(clock) = live.clocks.get_mut(usize::from(number)) {
+        if let Some(clock) = live.clocks.get_mut(number) {
             *clock = Clock { caught_up: false, active: Instant::now() };
         }
         live.advance(self.stream.watermark.as_ref().map(|watermark| watermark.delay_us))?;
@@ -222,17 +232,17 @@ impl Reader {
 
     /// Appends records that came too late to the view's late stream, each once whatever happens; gives the LSN at which
     /// they are there for good.
-    fn set_aside(&self, key: &str, late: &[usize], misfits: &[Misfit]) -> Result<Lsn, SqlError> {
+    fn set_aside(
+        &self,
+        reader: &PartitionReader,
+        late: &[usize],
+        misfits: &[Misfit],
+    ) -> Result<Lsn, SqlError> {
         let target = format!("{}.late", self.view.name);
         let producer = format!("view {}", self.view.incarnation);
-        // Positions count the records that fit.
-        let fits =
-            self.block.iter().filter(|(id, _)| !misfits.iter().any(|misfit| misfit.id == *id));
-        let fits: Vec<_> = fits.collect();
         let mut gate = 0;
-        for &position in late {
-            let Some((id, fields)) = fits.get(position) else { continue };
-            let request = format!("{key}/{}-{}", id.ms, id.sequence);
+        for (id, fields) in reader.records(late, misfits)? {
+            let request = format!("{}/{}-{}", reader.key(), id.ms, id.sequence);
             let mut args: Vec<&[u8]> = vec![
                 b"XADD",
                 target.as_bytes(),
@@ -241,7 +251,7 @@ impl Reader {
                 request.as_bytes(),
                 b"*",
             ];
-            args.extend(thalweg_machine::unpack_fields(fields));
+            args.extend(fields.iter().flat_map(|(name, value)| [name.as_slice(), value]));
             let mut session = thalweg_node::Session::default();
             match self.engine.run_in(&mut session, &args)? {
                 (thalweg_machine::Reply::Error(error), _) => return Err(error.into()),

@@ -2,5 +2,6 @@
 
 mod support;
 
+mod segments;
 mod statements;
 mod views;

@@ -17,6 +17,19 @@ const QUERIES: &[&str] = &[
     "SELECT k, count(DISTINCT n) AS d, approx_distinct(n) AS ad, count(*) FILTER (WHERE n > 50) AS big FROM e WHERE n % 3 <> 1 GROUP BY k HAVING count(*) > 1",
     "SELECT CASE WHEN n < 30 THEN 'low' ELSE 'high' END AS class, sum(n) * 2 AS s FROM e GROUP BY 1 ORDER BY 2 DESC LIMIT 1",
     "SELECT DISTINCT k FROM e WHERE x IS NOT NULL",
+    // Views over views, by their numbers here.
+    "SELECT c % 3 AS m, count(*) AS g, sum(s) AS s FROM v0 GROUP BY 1",
+    "SELECT window_start, sum(c) AS c, max(a) AS a, count(DISTINCT k) AS d FROM TUMBLE((SELECT window_start AS at, k, c, a FROM v2), at, INTERVAL '1' MINUTE) GROUP BY window_start",
+    "SELECT window_end, sum(c) AS c FROM HOP((SELECT window_end AS at, c FROM v3), at, INTERVAL '20' SECOND, INTERVAL '1' MINUTE) GROUP BY window_end",
+    "SELECT k, count(*) AS sessions, max(c) AS longest, max(window_end) AS last FROM v4 GROUP BY k",
+    "SELECT max(c) AS c, min(window_start) AS first FROM v9",
+    // Joins with a table and with keys.
+    "SELECT class, count(*) AS c, sum(n) AS s, avg(n) AS a, count(DISTINCT n) AS d FROM e JOIN names ON e.k = names.k GROUP BY class",
+    "SELECT class, window_start, sum(n + 1) AS s FROM TUMBLE(e, ts, INTERVAL '10' SECOND) AS w LEFT JOIN names ON w.k = names.k GROUP BY class, window_start",
+    "SELECT window_end, count(*) AS c FROM HOP(e, ts, INTERVAL '5' SECOND, INTERVAL '20' SECOND) AS w JOIN names ON w.k = names.k AND weight > n GROUP BY window_end",
+    "SELECT upper(kv.value) AS v, count(*) AS c, max(x) AS hi FROM kv JOIN e ON kv.key = 'class:' || e.k WHERE e.n > 3 GROUP BY 1 HAVING count(*) > 1",
+    "SELECT class, sum(c) AS c FROM v2 JOIN names ON v2.k = names.k GROUP BY class",
+    "SELECT count(*) AS c, sum(c) AS s FROM v13",
 ];
 
 fn table_of(rows: &str) -> Vec<String> {
@@ -80,6 +93,11 @@ fn create_stream(sql: &mut Sql, partitions: u16, lateness: &str) {
 }
 
 fn create_views(sql: &mut Sql, knobs: &str) {
+    sql.rows("CREATE TABLE names (k TEXT PRIMARY KEY, class TEXT, weight BIGINT)");
+    sql.rows("INSERT INTO names VALUES ('k0', 'a', 10), ('k1', 'b', 50), ('k2', 'a', 90), ('k9', 'c', 1)");
+    for (key, class) in [(b"class:k0", b"x"), (b"class:k1", b"y"), (b"class:k2", b"x")] {
+        sql.engine.call(&[b"SET", key, class]).expect("set");
+    }
     for (number, query) in QUERIES.iter().enumerate() {
         sql.rows(&format!("CREATE MATERIALIZED VIEW v{number} {knobs} AS {query}"));
     }
@@ -101,15 +119,31 @@ proptest! {
         partitions in 1u16..4,
         batch_rows in prop::sample::select(vec![1usize, 7, 8_192]),
         split in 0usize..400,
+        seal in any::<bool>(),
     ) {
-        let mut sql = Sql::in_memory();
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings =
+            SqlSettings { segments_folder: Some(folder.path().to_owned()), ..SqlSettings::default() };
+        let mut sql = Sql::open(EngineSettings::in_memory(), settings);
         create_stream(&mut sql, partitions, "1 hour");
         let split = split.min(events.len());
         let (history, live) = events.split_at(split);
-        insert(&mut sql, history);
+        let (older, newer) = history.split_at(history.len() / 2);
+        insert(&mut sql, older);
+        if seal {
+            sql.rows("SEAL STREAM e");
+        }
+        insert(&mut sql, newer);
         create_views(&mut sql, &format!("WITH (batch_rows = {batch_rows}, batch_delay = '0ms')"));
         insert(&mut sql, live);
         check_all(&mut sql, "after all events");
+        if seal {
+            sql.rows("SEAL STREAM e");
+            prop_assert_eq!(sql.rows("SELECT sum(records) FROM sys.streams"), "0");
+        }
+        sql.rows("UPDATE names SET class = 'd', weight = 20 WHERE k IN ('k1', 'k9')");
+        sql.rows("DELETE FROM names WHERE k = 'k2'");
+        check_all(&mut sql, "after the tables have changed");
     }
 }
 
@@ -248,7 +282,12 @@ fn what_cannot_be_maintained_is_refused_with_the_reason() {
             "SELECT count(c) FROM (SELECT k, count(*) AS c FROM s GROUP BY k)",
             "aggregate of an aggregate",
         ),
-        ("SELECT a.k, count(*) FROM s a JOIN s b ON a.k = b.k GROUP BY a.k", "join"),
+        ("SELECT a.k, count(*) FROM s a JOIN s b ON a.k = b.k GROUP BY a.k", "join of streams"),
+        (
+            "SELECT t.k, sum(s.n + length(t.k)) FROM s JOIN t ON s.k = t.k GROUP BY t.k",
+            "values from a table",
+        ),
+        ("SELECT t.k, count(*) FROM s FULL JOIN t ON s.k = t.k GROUP BY t.k", "Full join"),
         ("SELECT k, array_agg(n) FROM s GROUP BY k", "order"),
         ("SELECT count(*) FROM HOP(s, ts, INTERVAL '1' SECOND, INTERVAL '2' SECOND)", "grouped by"),
         ("SELECT count(*) FROM s GROUP BY ROLLUP(k)", "ROLLUP"),

@@ -1,0 +1,157 @@
+//! Views over views. Windows of the view below that cannot change any more are taken in once, as they close. Those that may
+//! are few; whenever the view above is read, they are read anew and added to a copy of what it has. So no change has ever to be
+//! taken back, and the view above is always that of the view below at one moment.
+//!
+//! What a view over another one has taken in is not written down: it follows from the closed windows below, which are.
+
+use super::View;
+use super::checkpoint::{restore, skip_rows, state_batches, state_schema};
+use super::compile::{Compiled, Completes, KeyColumn, Source};
+use super::state::State;
+use crate::window::WindowKind;
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion::catalog::Session;
+use datafusion::common::Result;
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+
+/// How far a view is in the one below.
+#[derive(Default)]
+pub(super) struct Above {
+    /// Closed rows of that view that it has taken in.
+    rows: usize,
+}
+
+/// A view at one moment.
+pub(super) struct Now {
+    /// Rows that cannot change any more, without those that were skipped.
+    pub(super) closed: Vec<RecordBatch>,
+    /// The rest.
+    pub(super) open: Vec<RecordBatch>,
+    /// Windows that end here or before are closed, all of them.
+    closed_us: Option<i64>,
+}
+
+impl View {
+    /// What it says of the order of its rows' times that a column of its groups is the event time of a view over it.
+    pub(super) fn completes(&self, column: Option<usize>) -> Completes {
+        let compiled = &self.compiled;
+        let bound = column.and_then(|column| compiled.layout.get(column));
+        match (bound, compiled.window) {
+            _ if compiled.lookup.is_some() => Completes::Never,
+            (Some(KeyColumn::End), Some(WindowKind::Tumble { .. } | WindowKind::Hop { .. })) => {
+                Completes::Behind(0)
+            }
+            (
+                Some(KeyColumn::Start),
+                Some(WindowKind::Tumble { size_us } | WindowKind::Hop { size_us, .. }),
+            ) => Completes::Behind(size_us),
+            _ => Completes::Never,
+        }
+    }
+
+    /// The view as it is, from some closed row on.
+    pub(super) fn now<'a>(
+        &'a self,
+        session: &'a dyn Session,
+        skip: usize,
+    ) -> BoxFuture<'a, Result<Now>> {
+        Box::pin(async move {
+            let Source::View { view: below, projection, completes } = &self.compiled.source else {
+                return self.now_of(None, session, skip).await;
+            };
+            // One reader at a time takes in; the others find it done.
+            let mut above = self.above.lock().await;
+            let below = below.now(session, above.rows).await?;
+            let taken: usize = below.closed.iter().map(RecordBatch::num_rows).sum();
+            let closed = project(below.closed, projection.as_deref())?;
+            let open = project(below.open, projection.as_deref())?;
+            {
+                let mut live = self.live.lock();
+                for batch in closed {
+                    live.state.ingest(batch, None)?;
+                }
+                above.rows += taken;
+                if let (Completes::Behind(by_us), Some(closed_us)) = (completes, below.closed_us) {
+                    live.state.advance(closed_us.saturating_sub(*by_us))?;
+                }
+            }
+            self.now_of(Some(open), session, skip).await
+        })
+    }
+
+    /// The view with some rows that it has not taken in.
+    async fn now_of(
+        &self,
+        open: Option<Vec<RecordBatch>>,
+        session: &dyn Session,
+        skip: usize,
+    ) -> Result<Now> {
+        let (closed, closed_us, mut with_open) = {
+            let mut live = self.live.lock();
+            let state = &mut live.state;
+            let closed = skip_rows(&state.frozen, skip);
+            let closed_us = state.watermark_us.map(|us| us.saturating_sub(self.lateness_us));
+            let with_open = match open {
+                Some(open) => with_rows(state, open, &self.compiled)?,
+                None if self.compiled.lookup.is_none() => {
+                    let open = state.open_rows(self.closed_only)?;
+                    return Ok(Now { closed, open, closed_us });
+                }
+                None => Prepared::Partials(state.partials(self.closed_only)?),
+            };
+            (closed, closed_us, with_open)
+        };
+        if let Prepared::State(state) = &mut with_open
+            && self.compiled.lookup.is_none()
+        {
+            let open = state.open_rows(self.closed_only)?;
+            return Ok(Now { closed, open, closed_us });
+        }
+        let partials = match with_open {
+            Prepared::State(mut state) => state.partials(self.closed_only)?,
+            Prepared::Partials(partials) => partials,
+        };
+        let open = match &self.compiled.lookup {
+            Some(lookup) => vec![lookup.finish(&self.compiled, partials, session).await?],
+            None => Vec::new(),
+        };
+        Ok(Now { closed, open, closed_us })
+    }
+}
+
+/// What is evaluated when the state's lock is free again.
+enum Prepared {
+    State(Box<State>),
+    Partials(Option<super::lookup::Partials>),
+}
+
+/// A copy of a state that has taken in some more rows.
+fn with_rows(
+    state: &mut State,
+    rows: Vec<RecordBatch>,
+    compiled: &Arc<Compiled>,
+) -> Result<Prepared> {
+    let mut copy = State::new(compiled, state.lateness_us)?;
+    copy.frozen_before_us = state.frozen_before_us;
+    let schema = state_schema(compiled)?;
+    restore(&mut copy, &state_batches(state, &schema)?)?;
+    for batch in rows {
+        copy.ingest(batch, None)?;
+    }
+    copy.watermark_us = state.watermark_us;
+    Ok(Prepared::State(Box::new(copy)))
+}
+
+fn project(batches: Vec<RecordBatch>, columns: Option<&[usize]>) -> Result<Vec<RecordBatch>> {
+    let project = |batch: RecordBatch| match columns {
+        Some([]) => {
+            let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+            let empty = Arc::new(datafusion::arrow::datatypes::Schema::empty());
+            Ok(RecordBatch::try_new_with_options(empty, Vec::new(), &options)?)
+        }
+        Some(columns) => Ok(batch.project(columns)?),
+        None => Ok(batch),
+    };
+    batches.into_iter().map(project).collect()
+}
