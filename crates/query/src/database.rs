@@ -23,7 +23,7 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::{Analyzer, AnalyzerRule};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
@@ -36,6 +36,8 @@ pub(crate) const DATABASE: &str = "thalweg";
 const SLOW_QUERIES: usize = 128;
 /// How often streams are looked at: are there records to seal, or older ones than are kept?
 const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(500);
+/// How often changes of views are looked for.
+const CHANGES_INTERVAL: Duration = Duration::from_millis(50);
 /// What counts as slow.
 const SLOW_US: u64 = 100_000;
 
@@ -140,6 +142,7 @@ impl Database {
         inner.context.get_or_init(|| context);
         let database = Self { inner };
         database.inner.start_views();
+        database.inner.runtime.spawn(tell_changes(Arc::downgrade(&database.inner)));
         database.inner.runtime.spawn(maintain(Arc::downgrade(&database.inner)));
         Ok(database)
     }
@@ -174,6 +177,20 @@ async fn maintain(inner: Weak<Inner>) {
         let outcome = tokio::task::spawn_blocking(move || inner.maintain_streams()).await;
         if let Ok(Err(error)) = outcome {
             tracing::warn!(%error, "streams could not be sealed, or records beyond their retention not be deleted");
+        }
+    }
+}
+
+/// Tells those who follow views what has changed, as long as the database is there.
+async fn tell_changes(inner: Weak<Inner>) {
+    let mut told = HashMap::new();
+    loop {
+        tokio::time::sleep(CHANGES_INTERVAL).await;
+        let Some(inner) = inner.upgrade() else { return };
+        if let Err(error) = inner.tell_changes(&mut told).await {
+            tracing::warn!(%error, "changes of views could not be told; they will be");
+            // What the log has of it is read again.
+            told.clear();
         }
     }
 }

@@ -6,7 +6,7 @@
 //!     [WATERMARK FOR …]
 //!     [WITH (partitions = 4, retention = '7 days', retention_bytes = '10GiB', segment_records = 262144, on_error = 'refuse')]
 //! CREATE [OR REPLACE] MATERIALIZED VIEW [IF NOT EXISTS] name
-//!     [WITH (batch_rows = 8192, batch_delay = '1ms', lateness = '0s', emit = 'change')] AS query
+//!     [WITH (batch_rows = 8192, batch_delay = '1ms', lateness = '0s', emit = 'change', changes = 10000)] AS query
 //! DROP STREAM | MATERIALIZED VIEW [IF EXISTS] name
 //! PAUSE | RESUME MATERIALIZED VIEW name
 //! SEAL STREAM name
@@ -113,6 +113,7 @@ pub(crate) struct CreateView {
     pub(crate) batch_delay_ms: u64,
     pub(crate) lateness_us: i64,
     pub(crate) emit: Emit,
+    pub(crate) changes: Option<u64>,
 }
 
 /// Splits a request's text into its statements and parses them.
@@ -336,6 +337,7 @@ fn create_view(parser: &mut Parser<'_>, or_replace: bool) -> Result<CreateView, 
         batch_delay_ms: 1,
         lateness_us: 0,
         emit: Emit::Change,
+        changes: None,
     };
     for (name, value) in given {
         match name.as_str() {
@@ -360,9 +362,15 @@ fn create_view(parser: &mut Parser<'_>, or_replace: bool) -> Result<CreateView, 
                     _ => return Err(wrong_option(&name, &value, "'change' or 'close'")),
                 };
             }
+            "changes" => {
+                let kept = value.parse().ok().filter(|kept| (1..=1 << 30).contains(kept));
+                let wrong =
+                    || wrong_option(&name, &value, "how many to keep, from 1 to 1073741824");
+                view.changes = Some(kept.ok_or_else(wrong)?);
+            }
             _ => {
                 return Err(wrong_option(&name, &value, "there is no such option")
-                    .hint("views have batch_rows, batch_delay, lateness and emit"));
+                    .hint("views have batch_rows, batch_delay, lateness, emit and changes"));
             }
         }
     }

@@ -197,6 +197,9 @@ pub(crate) struct ViewDefinition {
     pub(crate) lateness_us: i64,
     /// When subscribers are told.
     pub(crate) emit: Emit,
+    /// About so many of its changes are kept in a stream; nothing: there is no such stream.
+    #[serde(default)]
+    pub(crate) changes: Option<u64>,
     /// Whether it stands still.
     pub(crate) paused: bool,
 }

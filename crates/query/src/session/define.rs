@@ -126,7 +126,11 @@ impl Session {
         }
         match definition.as_ref() {
             // Its threads end first.
-            Definition::View(_) => tokio::task::block_in_place(|| inner.views.drop(name))?,
+            Definition::View(_) => {
+                tokio::task::block_in_place(|| inner.views.drop(name))?;
+                inner.catalog.drop(name)?;
+                return inner.forget_changes(name);
+            }
             Definition::Table(_) => {
                 inner.catalog.drop(name)?;
                 for bucket in 0..BUCKETS {

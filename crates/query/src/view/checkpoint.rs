@@ -14,8 +14,9 @@
 //! | 4 | CRC-32C of all before |
 
 use super::compile::Compiled;
+use super::panes::pane_at;
 use super::sessions::SessionColumns;
-use super::state::{Content, State, pane_at, state_widths};
+use super::state::{Content, State, state_widths};
 use super::worker::Progress;
 use crate::error::{SqlError, SqlState};
 use datafusion::arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};

@@ -6,11 +6,13 @@
 //! view on another one.
 
 mod accumulate;
+mod changes;
 mod checkpoint;
 mod compile;
 mod groups;
 mod lookup;
 mod over;
+mod panes;
 mod rows;
 mod sessions;
 mod state;
@@ -61,6 +63,8 @@ pub(crate) struct View {
     compiled: Arc<Compiled>,
     lateness_us: i64,
     closed_only: bool,
+    /// Changes that its stream of changes keeps, if it has one.
+    changes_kept: Option<u64>,
     batch_rows: AtomicUsize,
     batch_delay_ms: AtomicU64,
     live: Mutex<Live>,
@@ -154,6 +158,7 @@ impl View {
             compiled,
             lateness_us: definition.lateness_us,
             closed_only: definition.emit == crate::catalog::Emit::Close,
+            changes_kept: definition.changes,
             batch_rows: AtomicUsize::new(definition.batch_rows),
             batch_delay_ms: AtomicU64::new(definition.batch_delay_ms),
             live: Mutex::new(live),
@@ -173,6 +178,11 @@ impl View {
     async fn rows(&self, session: &dyn Session) -> DfResult<Vec<RecordBatch>> {
         let now = self.now(session, 0).await?;
         Ok(now.closed.into_iter().chain(now.open).collect())
+    }
+
+    /// Whether it changes only by what it takes in.
+    fn stands_alone(&self) -> bool {
+        self.compiled.lookup.is_none() && !matches!(self.compiled.source, Source::View { .. })
     }
 
     fn progress(&self, partition: u16) -> Progress {
@@ -441,6 +451,7 @@ impl Inner {
             batch_delay_ms: create.batch_delay_ms,
             lateness_us: create.lateness_us,
             emit: create.emit,
+            changes: create.changes,
             paused: false,
         };
         match old.as_deref() {

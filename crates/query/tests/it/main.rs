@@ -2,6 +2,7 @@
 
 mod support;
 
+mod changes;
 mod segments;
 mod statements;
 mod views;
