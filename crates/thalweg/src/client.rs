@@ -16,20 +16,6 @@ pub(crate) enum Reply {
 }
 
 impl Reply {
-    pub(crate) fn elements(&self) -> &[Self] {
-        match self {
-            Self::Array(elements) => elements,
-            _ => &[],
-        }
-    }
-
-    pub(crate) fn text(&self) -> &str {
-        match self {
-            Self::Text(bytes) => std::str::from_utf8(bytes).unwrap_or_default(),
-            _ => "",
-        }
-    }
-
     /// The reply, unless it is an error.
     pub(crate) fn ok(self) -> anyhow::Result<Self> {
         match self {

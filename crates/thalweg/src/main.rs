@@ -3,9 +3,11 @@
 mod bench;
 mod client;
 mod demo;
+mod http;
 mod random;
 mod serve;
 mod settings;
+mod shell;
 mod sql;
 
 use clap::{Parser, Subcommand};
@@ -18,7 +20,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[command(
     name = "thalweg",
     version,
-    about = "Key-value data and streams over one durable log, spoken to over Redis and HTTP"
+    about = "Key-value data, streams and SQL over one durable log, spoken to over Redis, HTTP and Postgres"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -31,6 +33,8 @@ enum Command {
     Serve(Box<settings::ServeArgs>),
     /// Run the order system end to end and watch it
     Demo(demo::DemoArgs),
+    /// Type SQL into a terminal
+    Sql(shell::SqlArgs),
     /// Put a Redis-speaking server under load and measure it
     Bench(bench::BenchArgs),
 }
@@ -39,6 +43,7 @@ fn main() -> std::process::ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Sql(args) => shell::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match outcome {

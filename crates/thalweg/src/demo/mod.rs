@@ -1,19 +1,20 @@
 //! `thalweg demo`: the order system, end to end.
 //!
-//! A node runs as a process of its own. Producers send orders through the RESP door in pipelines, as any client would,
-//! into one stream a *lane* (a product's orders share a lane, so their order is definite); each append carries the
-//! order's ID as idempotency key, so an order that comes twice is taken once. A settler reads the lanes, debits stock and
-//! adds revenue per product and minute, and commits the results and the offsets it has read as one transaction. So
-//! whatever is killed whenever, every order is settled exactly once. At the end everything is computed again from the
-//! streams and from the generator, independently, and compared.
+//! A node runs as a process of its own. The shop is declared in SQL (`orders.sql`): a stream, a table, and views that keep
+//! revenue and stock up to date. Producers send orders through the RESP door in pipelines, as any client would, each to the
+//! stream's partition that its product belongs to; each append carries the order's ID as idempotency key, so an order that
+//! comes twice is taken once. A view's state and the offsets it has read are one checkpoint, so whatever is killed
+//! whenever, every order counts exactly once. At the end everything is computed again from the stream and from the
+//! generator, independently, and compared.
 
 mod node;
 mod orders;
 mod produce;
 mod screen;
-mod settle;
+mod shop;
 mod verify;
 
+use crate::http::SqlClient;
 use anyhow::Context;
 use clap::Args;
 use node::Node;
@@ -25,9 +26,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Streams that orders are spread over.
+/// Partitions of the stream of orders, as `orders.sql` declares it.
 pub(crate) const LANES: usize = 4;
-/// What a product has in stock when it is first ordered.
+/// What the shop has of each product when it opens.
 pub(crate) const STOCK_AT_FIRST: i64 = 1_000_000;
 
 #[derive(Args)]
@@ -67,15 +68,15 @@ pub(crate) struct Board {
     pub(crate) resp: RwLock<SocketAddr>,
     /// Orders that were sent and acknowledged, duplicates included.
     pub(crate) acknowledged: AtomicU64,
-    /// Orders that the settler has committed.
+    /// Orders that the view by minute has taken in.
     pub(crate) settled: AtomicU64,
     pub(crate) duplicates_sent: AtomicU64,
     pub(crate) producers_done: AtomicBool,
     /// The node is being killed and restarted: errors are expected, and retried.
     pub(crate) reconnects: AtomicU64,
     pub(crate) latency_us: Mutex<hdrhistogram::Histogram<u64>>,
-    /// Revenue by product so far, in thousandths.
-    pub(crate) top: Mutex<Vec<(String, i64)>>,
+    /// Revenue by product so far.
+    pub(crate) top: Mutex<Vec<(String, String)>>,
     pub(crate) failed: AtomicBool,
 }
 
@@ -85,6 +86,10 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let mut node = Node::start(args.data.clone(), &args.durability, &args.http)?;
     println!("node {} on {}, durability {}", node.pid(), node.resp(), args.durability);
     println!("dashboard {}", node.dashboard());
+    let client = SqlClient::new(node.dashboard(), None)?;
+    let script = shop::script(&source)?;
+    println!("\n{script}");
+    shop::open(&client, &source, &script)?;
     let board = Arc::new(Board {
         resp: RwLock::new(node.resp()),
         acknowledged: AtomicU64::new(0),
@@ -108,7 +113,7 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
             outcome
         });
         let settling = scope.spawn(|| {
-            let outcome = settle::run(&board, source.distinct());
+            let outcome = shop::follow(&client, &board, source.distinct());
             if outcome.is_err() {
                 board.failed.store(true, Ordering::SeqCst);
             }
@@ -131,14 +136,16 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
         Ok((killed, elapsed))
     })?;
     summarise(&source, &board, elapsed, killed);
-    verify::run(&source, node.resp())?;
+    verify::run(&source, &client)?;
     if args.exit {
         return Ok(());
     }
     println!(
-        "the node keeps serving: dashboard {}, redis-cli -p {}; Ctrl-C ends it",
-        node.dashboard(),
-        node.resp().port()
+        "the node keeps serving: dashboard {url}, `thalweg sql --url {url}`, psql -h 127.0.0.1 -p {}, redis-cli -p {}; Ctrl-C \
+         ends it",
+        node.postgres().port(),
+        node.resp().port(),
+        url = node.dashboard(),
     );
     node.wait_for_interrupt()
 }
@@ -167,7 +174,7 @@ fn summarise(source: &Source, board: &Board, elapsed: Duration, killed: Option<K
     let latency = board.latency_us.lock();
     println!();
     println!(
-        "{} orders settled in {seconds:.2} s: {:.0} orders/s end to end ({} sent, {} of them twice)",
+        "{} orders settled by the views in {seconds:.2} s: {:.0} orders/s end to end ({} sent, {} of them twice)",
         settled,
         settled as f64 / seconds,
         source.total(),
@@ -189,16 +196,12 @@ fn summarise(source: &Source, board: &Board, elapsed: Duration, killed: Option<K
     }
 }
 
-/// The stream of a lane.
+/// The key of a partition.
 pub(crate) fn lane_key(lane: usize) -> String {
     format!("orders:{lane}")
 }
 
-/// The lane of an order: all orders of a product share one.
+/// The partition of an order, as the node itself finds it: all orders of a product share one.
 pub(crate) fn lane_of(order: &Order) -> usize {
-    let hash = order
-        .product
-        .bytes()
-        .fold(0u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
-    (hash >> 16) as usize % LANES
+    (xxhash_rust::xxh3::xxh3_64(order.product.as_bytes()) % LANES as u64) as usize
 }

@@ -14,6 +14,7 @@ pub(super) struct Node {
     http_wanted: String,
     resp: SocketAddr,
     http: String,
+    postgres: SocketAddr,
 }
 
 impl Node {
@@ -27,11 +28,12 @@ impl Node {
             Some(data) => data,
             None => std::env::temp_dir().join(format!("thalweg-demo-{}", std::process::id())),
         };
-        let (child, resp, http_address) = match spawn(&data, durability, "127.0.0.1:0", http) {
+        let started = match spawn(&data, durability, "127.0.0.1:0", http) {
             Ok(started) => started,
             // The usual port may be taken, by another demo for example.
             Err(_) => spawn(&data, durability, "127.0.0.1:0", "127.0.0.1:0")?,
         };
+        let Started { child, resp, http: http_address, postgres } = started;
         Ok(Self {
             child,
             data,
@@ -43,6 +45,7 @@ impl Node {
                 .to_owned(),
             resp,
             http: http_address,
+            postgres,
         })
     }
 
@@ -54,6 +57,10 @@ impl Node {
         self.resp
     }
 
+    pub(super) fn postgres(&self) -> SocketAddr {
+        self.postgres
+    }
+
     pub(super) fn dashboard(&self) -> &str {
         &self.http
     }
@@ -62,9 +69,10 @@ impl Node {
     pub(super) fn kill_and_restart(&mut self) -> anyhow::Result<()> {
         self.child.kill().context("kill the node")?;
         self.child.wait().context("wait for the node")?;
-        let (child, resp, http) =
+        let started =
             spawn(&self.data, &self.durability, &self.resp.to_string(), &self.http_wanted)?;
-        (self.child, self.resp, self.http) = (child, resp, http);
+        (self.child, self.resp, self.http) = (started.child, started.resp, started.http);
+        self.postgres = started.postgres;
         Ok(())
     }
 
@@ -90,12 +98,15 @@ impl Drop for Node {
     }
 }
 
-fn spawn(
-    data: &PathBuf,
-    durability: &str,
-    resp: &str,
-    http: &str,
-) -> anyhow::Result<(Child, SocketAddr, String)> {
+/// A node that serves.
+struct Started {
+    child: Child,
+    resp: SocketAddr,
+    http: String,
+    postgres: SocketAddr,
+}
+
+fn spawn(data: &PathBuf, durability: &str, resp: &str, http: &str) -> anyhow::Result<Started> {
     let program = std::env::current_exe().context("find the program itself")?;
     let mut child = Command::new(program)
         .arg("serve")
@@ -108,16 +119,17 @@ fn spawn(
         .spawn()
         .context("start the node")?;
     let out = child.stdout.take().context("read what the node says")?;
-    let (mut resp, mut http) = (None, None);
+    let (mut resp, mut http, mut postgres) = (None, None, None);
     for line in BufReader::new(out).lines() {
         let line = line.context("read what the node says")?;
         match line.split_whitespace().collect::<Vec<_>>().as_slice() {
             ["ready", "resp", address] => resp = address.parse().ok(),
+            ["ready", "postgres", address] => postgres = address.parse().ok(),
             ["ready", "http", address] => http = Some((*address).to_owned()),
             _ => {}
         }
-        if let (Some(resp), Some(http)) = (resp, http.clone()) {
-            return Ok((child, resp, http));
+        if let (Some(resp), Some(http), Some(postgres)) = (resp, http.clone(), postgres) {
+            return Ok(Started { child, resp, http, postgres });
         }
     }
     let status = child.wait().context("wait for the node")?;

@@ -82,6 +82,18 @@ impl Source {
         }
     }
 
+    /// How far an order may be behind one that came before it.
+    pub(crate) fn lateness_ms(&self) -> anyhow::Result<u64> {
+        let Self::File { .. } = self else { return Ok(LATE_MAX_MS) };
+        let (mut latest_ms, mut lateness_ms) = (i64::MIN, 0);
+        self.for_each(&mut |order, _| {
+            latest_ms = latest_ms.max(order.at_ms);
+            lateness_ms = lateness_ms.max(latest_ms.abs_diff(order.at_ms));
+            Ok(())
+        })?;
+        Ok(lateness_ms)
+    }
+
     /// Gives every order as it is sent; `true` with one that was given before.
     pub(crate) fn for_each(
         &self,
@@ -262,7 +274,7 @@ fn push(fields: &mut [String], c: char) {
 }
 
 /// A decimal number in thousandths, exactly.
-fn parse_milli(text: &str) -> anyhow::Result<i64> {
+pub(super) fn parse_milli(text: &str) -> anyhow::Result<i64> {
     let wrong = || format!("'{text}' is not a price with at most three decimals");
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),

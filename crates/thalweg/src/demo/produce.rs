@@ -79,10 +79,22 @@ fn generate(
     Ok(())
 }
 
+/// Thousandths as a decimal number.
+fn put_milli(out: &mut Vec<u8>, milli: i64) {
+    if milli < 0 {
+        out.push(b'-');
+    }
+    let milli = milli.unsigned_abs();
+    thalweg_machine::push_i64(out, (milli / 1_000) as i64);
+    out.push(b'.');
+    let fraction = milli % 1_000;
+    out.extend([fraction / 100, fraction / 10 % 10, fraction % 10].map(|digit| b'0' + digit as u8));
+}
+
 fn put_order(out: &mut Vec<u8>, lane: usize, order: &Order) {
     let (mut quantity, mut price, mut at) = (Vec::new(), Vec::new(), Vec::new());
     thalweg_machine::push_i64(&mut quantity, order.quantity);
-    thalweg_machine::push_i64(&mut price, order.price_milli);
+    put_milli(&mut price, order.price_milli);
     thalweg_machine::push_i64(&mut at, order.at_ms);
     let key = [b"orders:", &[b'0' + lane as u8][..]].concat();
     put_command(
@@ -94,7 +106,7 @@ fn put_order(out: &mut Vec<u8>, lane: usize, order: &Order) {
             b"shop",
             order.id.as_bytes(),
             b"*",
-            b"order",
+            b"order_id",
             order.id.as_bytes(),
             b"product",
             order.product.as_bytes(),
@@ -102,7 +114,7 @@ fn put_order(out: &mut Vec<u8>, lane: usize, order: &Order) {
             &quantity,
             b"price",
             &price,
-            b"at",
+            b"ts",
             &at,
         ],
     );

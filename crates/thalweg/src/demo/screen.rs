@@ -60,7 +60,7 @@ impl Screen {
         if self.live {
             lines.push(self.sparkline());
             for (product, revenue) in &*board.top.lock() {
-                lines.push(format!("  {product:<12} {:>14.2}", *revenue as f64 / 1_000.0));
+                lines.push(format!("  {product:<12} {revenue:>16}"));
             }
         }
         let mut out = std::io::stdout().lock();

@@ -1,13 +1,12 @@
-//! Everything once more, independently: from the source, from the streams, and as the settler left it. Three ways, one
+//! Everything once more, independently: from the source, from the stream as a query, and as the views keep it. Three ways, one
 //! answer.
 
-use super::orders::{Order, Source};
-use super::settle::order_of;
-use super::{LANES, STOCK_AT_FIRST, lane_key};
-use crate::client::{Client, Reply};
+use super::STOCK_AT_FIRST;
+use super::orders::{Order, Source, parse_milli};
+use crate::http::SqlClient;
 use anyhow::{Context, bail};
-use std::collections::{BTreeMap, HashSet};
-use std::net::SocketAddr;
+use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// What orders amount to.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -26,8 +25,15 @@ impl Totals {
     }
 }
 
+/// The query of the view, run once over the stream.
+const STREAM: &str = "SELECT CAST(extract(epoch FROM window_start) AS BIGINT) / 60 AS minute, product, count(*) AS orders, \
+    sum(quantity) AS quantity, CAST(sum(quantity * price) AS TEXT) AS revenue \
+    FROM TUMBLE(orders, ts, INTERVAL '1' MINUTE) GROUP BY window_start, product";
+const VIEW: &str = "SELECT CAST(extract(epoch FROM minute) AS BIGINT) / 60 AS minute, product, orders, quantity, \
+    CAST(revenue AS TEXT) AS revenue FROM revenue_by_minute";
+
 /// Compares, and says so.
-pub(super) fn run(source: &Source, resp: SocketAddr) -> anyhow::Result<()> {
+pub(super) fn run(source: &Source, client: &SqlClient) -> anyhow::Result<()> {
     let mut expected = Totals::default();
     source.for_each(&mut |order, again| {
         if !again {
@@ -35,15 +41,13 @@ pub(super) fn run(source: &Source, resp: SocketAddr) -> anyhow::Result<()> {
         }
         Ok(())
     })?;
-    let mut client = Client::connect(resp)?;
-    let streamed = from_streams(&mut client)?;
-    compare("the streams", &expected, &streamed)?;
-    let settled = from_results(&mut client, &expected)?;
-    compare("stock and revenue", &expected, &settled)?;
+    compare("the stream", &expected, &read(client, STREAM)?)?;
+    compare("the view by minute", &expected, &read(client, VIEW)?)?;
+    check_views(client, &expected)?;
     let revenue: i64 = expected.revenue.values().sum();
     println!(
-        "verified: {} orders, {} products, revenue {}.{:03}; the source, the streams, and the settled stock and revenue \
-         agree, each order once",
+        "verified: {} orders, {} products, revenue {}.{:03}; the source, the stream as a query, and the views agree, each \
+         order once",
         expected.orders,
         expected.quantity.len(),
         revenue / 1_000,
@@ -59,69 +63,75 @@ fn compare(what: &str, expected: &Totals, found: &Totals) -> anyhow::Result<()> 
     let differs =
         expected.revenue.iter().find(|(key, value)| found.revenue.get(key) != Some(value));
     bail!(
-        "{what} do not agree with the source: {} orders instead of {}; the first difference: {differs:?}",
+        "{what} does not agree with the source: {} orders instead of {}; the first difference: {differs:?}",
         found.orders,
         expected.orders
     );
 }
 
-/// What the streams hold, read from their beginning.
-fn from_streams(client: &mut Client) -> anyhow::Result<Totals> {
+fn text(row: &Value, name: &str) -> anyhow::Result<String> {
+    row[name].as_str().map(str::to_owned).with_context(|| format!("no {name} in {row}"))
+}
+
+fn number(row: &Value, name: &str) -> anyhow::Result<i64> {
+    let number = match &row[name] {
+        Value::String(text) => text.parse().ok(),
+        other => other.as_i64(),
+    };
+    number.with_context(|| format!("no {name} in {row}"))
+}
+
+fn read(client: &SqlClient, query: &str) -> anyhow::Result<Totals> {
     let mut totals = Totals::default();
-    let mut seen = HashSet::new();
-    for lane in 0..LANES {
-        let key = lane_key(lane);
-        let mut start = "-".to_owned();
-        loop {
-            let page = client.call(&[
-                b"XRANGE",
-                key.as_bytes(),
-                start.as_bytes(),
-                b"+",
-                b"COUNT",
-                b"10000",
-            ])?;
-            for record in page.elements() {
-                let order = order_of(record)?;
-                if !seen.insert(order.id.clone()) {
-                    bail!("order {} stands in the streams twice", order.id);
-                }
-                totals.add(&order);
-            }
-            match page.elements().last().and_then(|record| record.elements().first()) {
-                Some(last) => start = format!("({}", last.text()),
-                None => break,
-            }
-        }
+    for row in rows(client, query)? {
+        let product = text(&row, "product")?;
+        totals.orders += number(&row, "orders")? as u64;
+        *totals.quantity.entry(product.clone()).or_default() += number(&row, "quantity")?;
+        let revenue = parse_milli(&text(&row, "revenue")?)?;
+        totals.revenue.insert((number(&row, "minute")?, product), revenue);
     }
     Ok(totals)
 }
 
-/// What the settler committed.
-fn from_results(client: &mut Client, expected: &Totals) -> anyhow::Result<Totals> {
-    let orders =
-        client.call(&[b"GET", b"settler:count"])?.text().parse().context("settler:count")?;
-    let mut totals = Totals { orders, ..Totals::default() };
-    for (product, stock) in pairs(&client.call(&[b"HGETALL", b"stock"])?)? {
-        totals.quantity.insert(product, STOCK_AT_FIRST - stock);
-    }
-    let minutes: std::collections::BTreeSet<i64> =
-        expected.revenue.keys().map(|(minute, _)| *minute).collect();
-    for minute in minutes {
-        let key = format!("revenue:{minute}");
-        for (product, revenue) in pairs(&client.call(&[b"HGETALL", key.as_bytes()])?)? {
-            totals.revenue.insert((minute, product), revenue);
-        }
-    }
-    Ok(totals)
+fn rows(client: &SqlClient, query: &str) -> anyhow::Result<Vec<Value>> {
+    let body = client.post(query, "application/x-ndjson")?;
+    let lines = body.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line).context("a row that is no JSON")).collect()
 }
 
-fn pairs(reply: &Reply) -> anyhow::Result<Vec<(String, i64)>> {
-    let number = |reply: &Reply| reply.text().parse().context("a number in a hash");
-    reply
-        .elements()
-        .chunks(2)
-        .filter_map(|pair| Some((pair.first()?, pair.get(1)?)))
-        .map(|(name, value)| Ok((name.text().to_owned(), number(value)?)))
-        .collect()
+/// The views over the view.
+fn check_views(client: &SqlClient, expected: &Totals) -> anyhow::Result<()> {
+    let mut revenue: BTreeMap<&str, i64> = BTreeMap::new();
+    for ((_, product), amount) in &expected.revenue {
+        *revenue.entry(product).or_default() += amount;
+    }
+    let by_product =
+        "SELECT product, quantity, CAST(revenue AS TEXT) AS revenue FROM revenue_by_product";
+    let left = "SELECT product, quantity FROM stock_left";
+    let (by_product, left) = (rows(client, by_product)?, rows(client, left)?);
+    if by_product.len() != expected.quantity.len() || left.len() != expected.quantity.len() {
+        bail!(
+            "the views by product have {} and {} rows, not {}",
+            by_product.len(),
+            left.len(),
+            expected.quantity.len()
+        );
+    }
+    for row in by_product {
+        let product = text(&row, "product")?;
+        let found = (Some(number(&row, "quantity")?), Some(parse_milli(&text(&row, "revenue")?)?));
+        if found
+            != (expected.quantity.get(&product).copied(), revenue.get(product.as_str()).copied())
+        {
+            bail!("revenue_by_product does not agree with the source for {product}: {found:?}");
+        }
+    }
+    for row in left {
+        let product = text(&row, "product")?;
+        let sold = STOCK_AT_FIRST - number(&row, "quantity")?;
+        if expected.quantity.get(&product) != Some(&sold) {
+            bail!("stock_left does not agree with the source for {product}: {sold} sold");
+        }
+    }
+    Ok(())
 }

@@ -19,7 +19,7 @@ fn demo(args: &[&str]) -> String {
 #[test]
 fn generated_orders_are_settled_once() {
     let text = demo(&["--orders", "30000"]);
-    assert!(text.contains("30000 orders settled"), "{text}");
+    assert!(text.contains("30000 orders settled by the views"), "{text}");
 }
 
 #[test]
