@@ -188,8 +188,10 @@ fn columns_of(name: &str) -> String {
     let (schema, table) = name.split_once('.').unwrap_or(("public", name));
     let quote = |text: &str| text.trim_matches('"').replace('\'', "''");
     format!(
-        "SELECT column_name AS column, data_type AS type, is_nullable AS nullable FROM information_schema.columns \
-         WHERE table_schema = '{}' AND table_name = '{}' ORDER BY ordinal_position",
+        "SELECT a.attname AS column, t.typname AS type, NOT a.attnotnull AS nullable FROM pg_catalog.pg_attribute a \
+         JOIN pg_catalog.pg_class c ON a.attrelid = c.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
+         WHERE n.nspname = '{}' AND c.relname = '{}' AND a.attnum > 0 ORDER BY a.attnum",
         quote(schema),
         quote(table)
     )

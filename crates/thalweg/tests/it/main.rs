@@ -1,12 +1,14 @@
 //! End-to-end tests: the built program, spoken to by real clients over loopback.
 
 mod clients;
+mod console;
 mod demo;
 mod docs;
 mod hostile;
 mod http;
 mod kill;
 mod power;
+mod real_orders;
 mod serve;
 mod server;
 mod sql;

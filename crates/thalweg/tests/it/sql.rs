@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-fn sql(server: &Server, text: &str) -> String {
+pub(crate) fn sql(server: &Server, text: &str) -> String {
     let mut curl = Command::new("curl")
         .args([
             "-s",
