@@ -185,6 +185,8 @@ struct Declaration {
     partition_by: Option<String>,
     watermark: Option<DeclaredWatermark>,
     retention: Option<String>,
+    retention_bytes: Option<String>,
+    segment_records: Option<u64>,
     on_error: Option<String>,
 }
 
@@ -235,6 +237,8 @@ impl Database {
         let options = [
             ("partitions", declared.partitions.map(|count| count.to_string())),
             ("retention", declared.retention.as_deref().map(text)),
+            ("retention_bytes", declared.retention_bytes.as_deref().map(text)),
+            ("segment_records", declared.segment_records.map(|count| count.to_string())),
             ("on_error", declared.on_error.as_deref().map(text)),
         ];
         let options =

@@ -13,6 +13,7 @@ pub enum SqlState {
     UndefinedTable,
     UndefinedColumn,
     UndefinedFunction,
+    UndefinedObject,
     DuplicateTable,
     WrongObjectType,
     InvalidDefinition,
@@ -45,6 +46,7 @@ impl SqlState {
             Self::UndefinedTable => "42P01",
             Self::UndefinedColumn => "42703",
             Self::UndefinedFunction => "42883",
+            Self::UndefinedObject => "42704",
             Self::DuplicateTable => "42P07",
             Self::WrongObjectType => "42809",
             Self::InvalidDefinition => "42P17",
@@ -123,11 +125,16 @@ impl From<DataFusionError> for SqlError {
         }
         let state = state_of(error.find_root());
         let text = error.strip_backtrace();
-        let mut message = text.as_str();
-        // "Error during planning: " and its like say nothing to a user, the rest does.
-        for prefix in
-            ["Error during planning: ", "Execution error: ", "External error: ", "SQL error: "]
-        {
+        // What failed on the way, and "Error during planning: " and its like, say nothing to a user; the rest does.
+        let mut message = text.rsplit("\ncaused by\n").next().unwrap_or(&text);
+        for prefix in [
+            "Error during planning: ",
+            "Execution error: ",
+            "External error: ",
+            "SQL error: ",
+            "Arrow error: ",
+            "Invalid argument error: ",
+        ] {
             message = message.strip_prefix(prefix).unwrap_or(message);
         }
         Self::new(state, message)
@@ -151,6 +158,9 @@ fn state_of(error: &DataFusionError) -> SqlState {
             ArrowError::CastError(_) | ArrowError::ParseError(_) => SqlState::InvalidText,
             ArrowError::InvalidArgumentError(text) if text.contains("declared as non-nullable") => {
                 SqlState::NotNullViolation
+            }
+            ArrowError::InvalidArgumentError(text) if text.contains("too large to store") => {
+                SqlState::NumericOutOfRange
             }
             ArrowError::InvalidArgumentError(_) => SqlState::InvalidParameter,
             _ => SqlState::Internal,

@@ -82,7 +82,8 @@ impl ColumnType {
             | SqlType::Datetime(_) => Self::Timestamp,
             SqlType::Timestamp(..) => Self::Timestamptz,
             _ => {
-                return Err(SqlError::unsupported(format!("there is no column type {sql}")).hint(
+                let message = format!("there is no column type {sql}");
+                return Err(SqlError::new(SqlState::UndefinedObject, message).hint(
                     "BOOLEAN, SMALLINT, INTEGER, BIGINT, REAL, DOUBLE PRECISION, DECIMAL(p, s), TEXT, JSON, BYTEA, \
                      DATE, TIMESTAMP and TIMESTAMPTZ are there",
                 ));

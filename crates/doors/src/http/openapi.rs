@@ -15,6 +15,7 @@ pub(super) async fn document() -> Json<Value> {
         "paths": {
             "/data/{key}": data(),
             "/streams/{name}": streams(),
+            "/sql": sql(),
             "/healthz": plain("Whether the process lives"),
             "/readyz": plain("Whether writes are taken"),
             "/metrics": plain("Figures for Prometheus"),
@@ -123,6 +124,39 @@ fn data() -> Value {
     })
 }
 
+fn sql() -> Value {
+    json!({
+        "post": {
+            "summary": "Run statements; the last one's rows, in the format that Accept asks for",
+            "requestBody": { "required": true, "content": {
+                "text/plain": { "schema": { "type": "string", "example": "SELECT * FROM sys.views" } },
+                "application/json": { "schema": {
+                    "type": "object", "required": ["query"],
+                    "properties": { "query": { "type": "string" }, "parameters": { "type": "array", "items": {} } }
+                } }
+            } },
+            "responses": {
+                "200": { "description": "rows", "content": {
+                    "application/json": { "schema": {
+                        "type": "object", "required": ["columns", "rows"],
+                        "properties": {
+                            "columns": { "type": "array", "items": {
+                                "type": "object", "required": ["name", "type"],
+                                "properties": { "name": { "type": "string" }, "type": { "type": "string" } }
+                            } },
+                            "rows": { "type": "array", "items": { "type": "object" } }
+                        }
+                    } },
+                    "application/x-ndjson": { "schema": { "type": "string" } },
+                    "text/csv": { "schema": { "type": "string" } },
+                    "application/vnd.apache.arrow.stream": { "schema": { "type": "string", "format": "binary" } }
+                } },
+                "400": problem(), "404": problem(), "409": problem(), "default": problem()
+            }
+        }
+    })
+}
+
 fn streams() -> Value {
     let record = json!({ "type": "object", "minProperties": 1 });
     json!({
@@ -154,8 +188,29 @@ fn streams() -> Value {
                 "400": problem(), "409": problem(), "default": problem()
             }
         },
+        "put": {
+            "summary": "Declare a stream; declaring the same again changes nothing",
+            "requestBody": { "required": true, "content": { "application/json": { "schema": {
+                "type": "object", "additionalProperties": false,
+                "properties": {
+                    "columns": { "type": "array", "minItems": 1, "items": {
+                        "type": "object", "required": ["name", "type"], "additionalProperties": false,
+                        "properties": {
+                            "name": { "type": "string", "pattern": "^[a-z][a-z0-9]{0,20}$" },
+                            "type": { "type": "string", "enum": ["TEXT", "BIGINT", "DOUBLE PRECISION", "TIMESTAMP", "JSON"] },
+                            "nullable": { "type": "boolean" }
+                        }
+                    } },
+                    "partitions": { "type": "integer", "minimum": 1, "maximum": 16 }
+                }
+            } } } },
+            "responses": {
+                "200": { "description": "it was there already" }, "201": { "description": "declared" },
+                "400": problem(), "404": problem(), "409": problem(), "default": problem()
+            }
+        },
         "post": {
-            "summary": "Append one record, or with NDJSON many as one batch",
+            "summary": "Append one record, or many as one batch: all or none",
             "requestBody": { "required": true, "content": {
                 "application/json": { "schema": record },
                 "application/x-ndjson": { "schema": { "type": "string" } }

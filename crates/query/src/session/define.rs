@@ -300,7 +300,7 @@ impl Session {
         let name = name.to_lowercase();
         if !VARIABLES.iter().any(|(known, _)| *known == name) {
             let message = format!("unrecognized configuration parameter \"{name}\"");
-            return Err(SqlError::new(SqlState::InvalidParameter, message));
+            return Err(SqlError::new(SqlState::UndefinedObject, message));
         }
         self.variables.insert(name, value);
         Ok(())
@@ -329,7 +329,7 @@ impl Session {
         let known = VARIABLES.iter().find(|(known, _)| *known == name);
         let Some((_, default)) = known else {
             let message = format!("unrecognized configuration parameter \"{name}\"");
-            return Err(SqlError::new(SqlState::InvalidParameter, message));
+            return Err(SqlError::new(SqlState::UndefinedObject, message));
         };
         let value = self.variables.get(&name).cloned().unwrap_or_else(|| (*default).to_owned());
         text_rows(&name, vec![Some(value)]).map(Some)

@@ -104,7 +104,7 @@ impl<'a> Appender<'a> {
                     commands.push(command(key, fields));
                     outcome.appended += 1;
                 }
-                Some(reason) if self.definition.on_error == OnError::DeadLetter => {
+                Some((_, reason)) if self.definition.on_error == OnError::DeadLetter => {
                     let record = serde_json::Map::from_iter(fields.iter().map(|(name, value)| {
                         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
                         (text(name), text(value).into())
@@ -117,9 +117,9 @@ impl<'a> Appender<'a> {
                     commands.push(command(format!("{}.dead", self.name), fields));
                     outcome.dead += 1;
                 }
-                Some(reason) => {
+                Some((state, reason)) => {
                     let message = format!("record {}: {reason}; nothing was appended", number + 1);
-                    return Err(SqlError::new(SqlState::InvalidText, message));
+                    return Err(SqlError::new(state, message));
                 }
             }
         }
@@ -127,15 +127,19 @@ impl<'a> Appender<'a> {
     }
 
     /// Why a record does not fit, if it does not.
-    fn misfit(&self, fields: &Fields) -> Option<String> {
+    fn misfit(&self, fields: &Fields) -> Option<(SqlState, String)> {
         if self.definition.columns.is_empty() {
-            return fields.is_empty().then(|| "a record has at least one field".to_owned());
+            let reason = || (SqlState::InvalidText, "a record has at least one field".to_owned());
+            return fields.is_empty().then(reason);
         }
         for column in &self.definition.columns {
             let value = fields.iter().find(|(name, _)| name == column.name.as_bytes());
             match value {
                 None if column.nullable || column.name.starts_with('_') => {}
-                None => return Some(format!("column \"{}\" has no value", column.name)),
+                None => {
+                    let reason = format!("column \"{}\" has no value", column.name);
+                    return Some((SqlState::NotNullViolation, reason));
+                }
                 Some((_, value)) => {
                     let fits = ColumnBuilder::new(column.kind, 1).append_text(value);
                     let absent = value.is_empty() && column.nullable;
@@ -143,10 +147,9 @@ impl<'a> Appender<'a> {
                         let shown = value.get(..60.min(value.len())).unwrap_or_default();
                         let shown = String::from_utf8_lossy(shown);
                         let kind = column.kind.name();
-                        return Some(format!(
-                            "column \"{}\": '{shown}' is not a {kind}",
-                            column.name
-                        ));
+                        let reason =
+                            format!("column \"{}\": '{shown}' is not a {kind}", column.name);
+                        return Some((SqlState::InvalidText, reason));
                     }
                 }
             }

@@ -11,5 +11,6 @@ mod power;
 mod real_orders;
 mod serve;
 mod server;
+mod slt;
 mod sql;
 mod tidy;
