@@ -143,8 +143,10 @@ def flink(query, rows, check, _data):
 def spark_session():
     from pyspark.sql import SparkSession
     builder = SparkSession.builder.master("local[2]").appName("bench")
+    # VFORK: Java's spawn helper fails now and then, with which Hadoop runs chmod.
     for name, value in {"spark.sql.shuffle.partitions": "2", "spark.ui.enabled": "false", "spark.driver.memory": "8g",
-                        "spark.sql.session.timeZone": "UTC", "spark.log.level": "ERROR",
+                        "spark.sql.session.timeZone": "UTC", "spark.log.level": "ERROR", "spark.ui.showConsoleProgress": "false",
+                        "spark.driver.extraJavaOptions": "-Djdk.lang.Process.launchMechanism=VFORK",
                         "spark.sql.streaming.sessionWindow.merge.sessions.in.local.partition": "true"}.items():
         builder = builder.config(name, value)
     return builder.getOrCreate()

@@ -57,7 +57,9 @@ pub(crate) fn survive(data: &Path, rounds: u64, mut end: impl FnMut(&mut Server,
                 .drain(..)
                 .enumerate()
                 .map(|(writer, ledger)| {
-                    scope.spawn(move || write(Connection::open(address), writer, ledger, dead))
+                    // Connected before the clock runs: a thread may wait for a processor longer than the node lives.
+                    let connection = Connection::open(address);
+                    scope.spawn(move || write(connection, writer, ledger, dead))
                 })
                 .collect();
             random ^= random << 13;

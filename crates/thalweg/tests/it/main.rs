@@ -6,6 +6,7 @@ mod demo;
 mod docs;
 mod hostile;
 mod http;
+mod jdbc;
 mod kill;
 mod power;
 mod real_orders;
