@@ -208,7 +208,7 @@ fn views_survive_kills() {
     sql(
         &server,
         "CREATE STREAM e (ts TIMESTAMP, k TEXT, n BIGINT, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) \
-                  PARTITION BY k WITH (partitions = 2)",
+                  PARTITION BY k WITH (partitions = 2, segment_records = 400)",
     );
     for (number, view) in views.iter().enumerate() {
         let made = sql(
@@ -289,4 +289,47 @@ fn neither_other_sites_nor_files() {
     let answer = sql(&server, &format!("COPY (SELECT 1) TO '{}' STORED AS CSV", target.display()));
     assert!(answer.contains("0A000"), "{answer}");
     assert!(!target.exists());
+}
+
+/// Two thousand connections that do nothing keep nobody waiting.
+#[test]
+fn idle_connections_disturb_nobody() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    use std::io::{Read, Write};
+    const IDLE: usize = 2_000;
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Some(limit.maximum.unwrap_or(65_536).min(65_536));
+    setrlimit(Resource::Nofile, Rlimit { current: wanted, maximum: limit.maximum })
+        .expect("a limit");
+    let server = Server::in_memory();
+    let address = server.postgres.expect("the Postgres door");
+    let parameters = b"user\0anybody\0database\0thalweg\0\0";
+    let mut startup = ((parameters.len() + 8) as u32).to_be_bytes().to_vec();
+    startup.extend(196_608u32.to_be_bytes());
+    startup.extend(parameters);
+    let open = || {
+        let mut stream = std::net::TcpStream::connect(address).expect("connect");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time limit");
+        stream.write_all(&startup).expect("send");
+        stream
+    };
+    let mut idle: Vec<_> = (0..IDLE).map(|_| open()).collect();
+    for stream in &mut idle {
+        // Each is let in, up to "ready for query": `Z`, its length, `I`.
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"Z\0\0\0\x05I") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("an answer");
+            seen.push(byte[0]);
+        }
+    }
+    let clients = sql(&server, "SELECT count(*) AS c FROM sys.clients WHERE door = 'postgres'");
+    assert_eq!(clients, format!("c\n{IDLE}"));
+    assert_eq!(sql(&server, "SELECT 1 AS one"), "one\n1");
+    drop(idle);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while sql(&server, "SELECT count(*) AS c FROM sys.clients WHERE door = 'postgres'") != "c\n0" {
+        assert!(Instant::now() < deadline, "connections stay behind");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
