@@ -139,7 +139,7 @@ def machine(peers=()):
 
 
 def count_text(number):
-    """1000000 as 1 M, for names of files and titles."""
+    """1000000 as 1m, as in the names of the files."""
     for unit, letter in ((1_000_000, "m"), (1_000, "k")):
         if number % unit == 0:
             return f"{number // unit}{letter}"
@@ -148,7 +148,7 @@ def count_text(number):
 
 def write(name, title, lines, peers, print_only):
     """Prints a result and writes bench/<name>.md, with the command, the machine and the versions."""
-    command = f"python3 bench/{pathlib.Path(sys.argv[0]).name} {shlex.join(sys.argv[1:])}".strip()
+    command = f"target/peers/bin/python bench/{pathlib.Path(sys.argv[0]).name} {shlex.join(sys.argv[1:])}".strip()
     text = "\n".join([f"# {title}", "", f"`{command}`", "", machine(peers), "", *lines]) + "\n"
     if not print_only:
         (ROOT / "bench" / f"{name}.md").write_text(text)

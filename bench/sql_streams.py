@@ -189,42 +189,41 @@ def measure(options, systems):
 
 
 def marginal(pairs, rows):
-    """Median rate, its range, CPU microseconds a row."""
-    rates = [rows / max(large["seconds"] - small["seconds"], 1e-9) for small, large in pairs]
+    """Median rate, its range, CPU microseconds a row; None where the large file did not take longer than the small one."""
+    if any(large["seconds"] <= small["seconds"] for small, large in pairs):
+        return None
+    rates = [rows / (large["seconds"] - small["seconds"]) for small, large in pairs]
     cpu = statistics.median((large["cpu"] - small["cpu"]) * 1e6 / rows for small, large in pairs)
     return {"rate": statistics.median(rates), "low": min(rates), "high": max(rates), "cpu_us": cpu,
             "small": statistics.median(small["seconds"] for small, _ in pairs),
             "large": statistics.median(large["seconds"] for _, large in pairs)}
 
 
+def row_of(options, query, system, pairs, base):
+    small, large = sizes(options, query, system)
+    start = f"| {TITLES[system]} | {count_text(small)}, {count_text(large)} |"
+    if not pairs:
+        return f"{start} failed, or more than {options.limit:.0f} s | | | | |"
+    its = marginal(pairs, large - small)
+    if not its:
+        return f"{start} the files are too small to tell | | | | |"
+    ratio = f"{base['rate'] / its['rate']:.2f}×" if base else ""
+    return (f"{start} {its['small']:.1f}, {its['large']:.1f} | {its['rate']:,.0f} | {its['low']:,.0f} to {its['high']:,.0f} |"
+            f" {its['cpu_us']:.2f} | {ratio} |")
+
+
 def table(options, query, systems, results):
     lines = [f"## {QUERIES[query].title}", "",
              "| system | rows | s | rows/s | range | CPU µs a row | Thalweg (CSV) beside it |", "|---|---|---|---|---|---|---|"]
     base = results.get((query, "thalweg-file"))
-    for system in systems:
-        if (query, system) not in results:
-            continue
-        small, large = sizes(options, query, system)
-        spans = f"{count_text(small)}, {count_text(large)}".upper()
-        pairs = results[query, system]
-        if not pairs:
-            lines.append(f"| {TITLES[system]} | {spans} | failed, or more than {options.limit} s | | | | |")
-            continue
-        its = marginal(pairs, large - small)
-        ratio = "" if not base else f"{its_rate(options, query, base) / its['rate']:.2f}×"
-        lines.append(f"| {TITLES[system]} | {spans} | {its['small']:.1f}, {its['large']:.1f} | {its['rate']:,.0f} |"
-                     f" {its['low']:,.0f} to {its['high']:,.0f} | {its['cpu_us']:.2f} | {ratio} |")
-    return lines + [""]
-
-
-def its_rate(options, query, base):
-    small, large = sizes(options, query, "thalweg-file")
-    return marginal(base, large - small)["rate"]
+    base = marginal(base, options.large - options.small) if base else None
+    return lines + [row_of(options, query, system, results[query, system], base)
+                    for system in systems if (query, system) in results] + [""]
 
 
 def describe(options, filled):
     lines = [f"Marginal rates between two files, median of {options.pairs} interleaved pairs, two cores for everything; CPU of the whole"
-             " process. The first column of times is of the small and the large file, from submission to end, without the start of a JVM.", "",
+             " process. The times in s are of the small and the large file, from submission to end, without the start of a JVM.", "",
              "- Thalweg as it comes (`--durability sync`): the view's state is checkpointed every 5 s and its result can be read and survives a"
              " crash. Over the stream: a replay of sealed records, with watermarks.",
              "- Flink SQL: streaming mode, window functions of SQL, filesystem source (two files: it reads a CSV with one task), watermark 5 s,"

@@ -79,10 +79,12 @@ fn counters(answer: &mut dyn Answer, stream: &StreamObject) {
     id(answer, "max-deleted-entry-id", stream.max_deleted);
     integer(answer, "entries-added", stream.added);
     id(answer, "recorded-first-entry-id", stream.records.first_id().unwrap_or(StreamId::MIN));
+    integer(answer, "idmp-maxsize", stream.idempotency_limit);
+    integer(answer, "iids-tracked", stream.idempotency.len() as u64);
 }
 
 fn about_stream(answer: &mut dyn Answer, stream: &StreamObject) {
-    answer.map(10);
+    answer.map(12);
     counters(answer, stream);
     integer(answer, "groups", stream.groups.len() as u64);
     answer.bulk(b"first-entry");
@@ -92,7 +94,7 @@ fn about_stream(answer: &mut dyn Answer, stream: &StreamObject) {
 }
 
 fn about_stream_full(answer: &mut dyn Answer, stream: &StreamObject, count: usize) {
-    answer.map(9);
+    answer.map(11);
     counters(answer, stream);
     let records: Vec<_> = stream.records.iter_from(StreamId::MIN).take(count).collect();
     answer.bulk(b"entries");

@@ -50,13 +50,19 @@ impl Segments {
         self.trim(&key)?;
         let mut sealed = 0;
         loop {
-            let length = info(&self.engine, &key).get("length").and_then(|text| text.parse().ok());
-            let length: u64 = length.unwrap_or(0);
-            let enough = if all { length > 0 } else { length >= 2 * stream.segment_records };
-            if !enough {
+            let about = info(&self.engine, &key);
+            let number = |name: &str| about.get(name).and_then(|text| text.parse::<u64>().ok());
+            let length = number("length").unwrap_or(0);
+            // A producer's repetition is known by the record that it repeats: those it may still repeat stay.
+            let free = length.saturating_sub(number("iids-tracked").unwrap_or(0));
+            let kept = if all { 0 } else { stream.segment_records };
+            let wanted = free.min(length.saturating_sub(kept)).min(stream.segment_records);
+            if wanted == 0 || (!all && wanted < stream.segment_records) {
                 return Ok(sealed);
             }
-            let Some(file) = self.write(&key, stream, partition)? else { return Ok(sealed) };
+            let Some(file) = self.write(&key, stream, partition, wanted)? else {
+                return Ok(sealed);
+            };
             sealed += file.records;
             self.commit(name, &key, partition, file)?;
             self.trim(&key)?;
@@ -88,6 +94,7 @@ impl Segments {
         key: &str,
         stream: &StreamDefinition,
         partition: u16,
+        records: u64,
     ) -> Result<Option<Sealed>, SqlError> {
         let (after, limit) = (self.sealed_to(key), self.limit(key));
         let names: HashSet<&[u8]> =
@@ -104,8 +111,8 @@ impl Segments {
             misfits: Vec::new(),
         };
         let mut block = RecordBlock::default();
-        while sealed.records < stream.segment_records && sealed.last < limit {
-            let wanted = (stream.segment_records - sealed.records).min(BLOCK_RECORDS as u64);
+        while sealed.records < records && sealed.last < limit {
+            let wanted = (records - sealed.records).min(BLOCK_RECORDS as u64);
             read_block(&self.engine, key, sealed.last, wanted as usize, &mut block)?;
             block.truncate_after(limit);
             let (Some(&first), Some(&last)) = (block.ids.first(), block.ids.last()) else { break };

@@ -211,3 +211,23 @@ fn late_records_of_segments_are_set_aside_whole() {
     let late = sql.rows("SELECT data ->> 'n', data ->> 'word' FROM \"v.late\"");
     assert_eq!(late, "3 too late");
 }
+
+#[test]
+fn what_a_producer_may_repeat_is_held() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut sql = open(folder.path());
+    sql.rows("CREATE STREAM s (n BIGINT, k TEXT, x DOUBLE PRECISION)");
+    sql.engine.call(&[b"XADD", b"s", b"*", b"n", b"0"]).expect("add");
+    let add = |sql: &Sql, n: u64| {
+        let n = n.to_string();
+        let args: [&[u8]; 8] =
+            [b"XADD", b"s", b"IDMP", b"p", n.as_bytes(), b"*", b"n", n.as_bytes()];
+        sql.engine.call(&args).expect("add").as_bytes().map(<[u8]>::to_vec)
+    };
+    let first: Vec<_> = (1..=20).map(|n| add(&sql, n)).collect();
+    sql.rows("SEAL STREAM s");
+    assert_eq!(sql.rows("SELECT records, sealed_records FROM sys.streams"), "20 1");
+    let again: Vec<_> = (1..=20).map(|n| add(&sql, n)).collect();
+    assert_eq!(first, again, "each is known by the record that it repeats");
+    assert_eq!(sql.rows("SELECT count(*) FROM s"), "21");
+}
