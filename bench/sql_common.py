@@ -3,6 +3,7 @@ Markdown. The binary is $THALWEG, target/release/thalweg where that is not set. 
 
 import http.client
 import importlib.metadata
+import importlib.util
 import json
 import os
 import pathlib
@@ -122,12 +123,19 @@ def version(package):
         return None
 
 
-def missing(package, module=None):
+def missing(package):
     """Says so and returns True where a peer is not installed."""
-    if importlib.util.find_spec(module or package):
+    if importlib.util.find_spec(package):
         return False
     print(f"skipped: {package} is not installed in {sys.executable}; bench/sql_peers.sh does it", file=sys.stderr)
     return True
+
+
+def need(*packages):
+    """Ends the script where something that it cannot do without is not installed."""
+    absent = [package for package in packages if not importlib.util.find_spec(package)]
+    if absent:
+        sys.exit(f"{', '.join(absent)} is not installed in {sys.executable}; run bench/sql_peers.sh, then target/peers/bin/python {sys.argv[0]}")
 
 
 def machine(peers=()):

@@ -38,6 +38,8 @@ const SLOW_QUERIES: usize = 128;
 const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(500);
 /// How often changes of views are looked for.
 const CHANGES_INTERVAL: Duration = Duration::from_millis(50);
+/// How often the memory of views is looked at.
+const MEMORY_INTERVAL: Duration = Duration::from_millis(100);
 /// What counts as slow.
 const SLOW_US: u64 = 100_000;
 
@@ -50,6 +52,9 @@ pub struct SqlSettings {
     pub segments_folder: Option<PathBuf>,
     /// Memory that all queries may use together; sorts, joins and groups beyond it go to disk, the rest is refused.
     pub memory_max_bytes: usize,
+    /// Memory that the states of all views may have together; beyond it views over streams wait, and their streams keep what
+    /// comes.
+    pub view_memory_max_bytes: usize,
     /// Threads that run queries, and partitions that a query is cut into.
     pub threads: usize,
     /// How often a view writes its checkpoint.
@@ -63,6 +68,7 @@ impl Default for SqlSettings {
             folder: None,
             segments_folder: None,
             memory_max_bytes: 1 << 30,
+            view_memory_max_bytes: 1 << 30,
             threads,
             checkpoint_interval_ms: 5_000,
         }
@@ -143,6 +149,7 @@ impl Database {
         let database = Self { inner };
         database.inner.start_views();
         database.inner.runtime.spawn(tell_changes(Arc::downgrade(&database.inner)));
+        database.inner.runtime.spawn(watch_memory(Arc::downgrade(&database.inner)));
         database.inner.runtime.spawn(maintain(Arc::downgrade(&database.inner)));
         Ok(database)
     }
@@ -181,17 +188,34 @@ async fn maintain(inner: Weak<Inner>) {
     }
 }
 
+/// Lets views wait while all of them together have more memory than they may, as long as the database is there.
+async fn watch_memory(inner: Weak<Inner>) {
+    loop {
+        tokio::time::sleep(MEMORY_INTERVAL).await;
+        let Some(inner) = inner.upgrade() else { return };
+        let watched = tokio::task::spawn_blocking(move || {
+            inner.views.watch_memory(inner.settings.view_memory_max_bytes);
+        });
+        // It only ends early with the node.
+        let _ended = watched.await;
+    }
+}
+
 /// Tells those who follow views what has changed, as long as the database is there.
 async fn tell_changes(inner: Weak<Inner>) {
     let mut told = HashMap::new();
+    let mut pause = CHANGES_INTERVAL;
     loop {
-        tokio::time::sleep(CHANGES_INTERVAL).await;
+        tokio::time::sleep(pause).await;
         let Some(inner) = inner.upgrade() else { return };
+        let started = std::time::Instant::now();
         if let Err(error) = inner.tell_changes(&mut told).await {
             tracing::warn!(%error, "changes of views could not be told; they will be");
             // What the log has of it is read again.
             told.clear();
         }
+        // Large views are looked at more rarely: whoever follows them must not take the processors from those who feed them.
+        pause = CHANGES_INTERVAL.max(started.elapsed() * 4);
     }
 }
 

@@ -71,7 +71,11 @@ pub(crate) const TABLES: &[SystemTable] = &[
         columns: &[
             ("view", Text, "its name"),
             ("source", Text, "what it reads"),
-            ("state", Text, "backfill, live, paused, done (its files are read) or failed"),
+            (
+                "state",
+                Text,
+                "backfill, live, paused, starved (the views' memory is spent), done (its files are read) or failed",
+            ),
             ("rows_in", Bigint, "records it has taken in"),
             ("groups", Bigint, "groups in its state"),
             ("memory_bytes", Bigint, "memory its state uses, about"),

@@ -39,6 +39,9 @@ pub(crate) struct ServeArgs {
     /// Memory for SQL queries, all of them together [default: a fifth of --memory-max]
     #[arg(long, env = "THALWEG_SQL_MEMORY_MAX")]
     pub(crate) sql_memory_max: Option<String>,
+    /// Memory for the states of materialized views, all of them together [default: a fifth of --memory-max]
+    #[arg(long, env = "THALWEG_VIEW_MEMORY_MAX")]
+    pub(crate) view_memory_max: Option<String>,
     /// Where declared streams' older records are sealed, as Parquet files [default: segments in the data directory]
     #[arg(long, env = "THALWEG_SEGMENTS")]
     pub(crate) segments: Option<PathBuf>,
@@ -138,6 +141,7 @@ impl ServeArgs {
             sync_interval: self.sync_interval.or(file.sync_interval),
             memory_max: self.memory_max.or(file.memory_max),
             sql_memory_max: self.sql_memory_max.or(file.sql_memory_max),
+            view_memory_max: self.view_memory_max.or(file.view_memory_max),
             segments: self.segments.or(file.segments),
             view_checkpoint: self.view_checkpoint.or(file.view_checkpoint),
             eviction: self.eviction.or(file.eviction),
@@ -223,9 +227,11 @@ impl ServeArgs {
                 (None, Place::Memory) => None,
             },
             memory_max_bytes: usize::try_from(engine.memory_max_bytes / 5)?,
+            view_memory_max_bytes: usize::try_from(engine.memory_max_bytes / 5)?,
             ..SqlSettings::default()
         };
         size(&self.sql_memory_max, "--sql-memory-max", &mut sql.memory_max_bytes)?;
+        size(&self.view_memory_max, "--view-memory-max", &mut sql.view_memory_max_bytes)?;
         if let Some(interval) = &self.view_checkpoint {
             sql.checkpoint_interval_ms =
                 parse_duration_ms(interval).context("--view-checkpoint")?.max(10);

@@ -9,10 +9,10 @@ use datafusion::arrow::array::{ArrayRef, RecordBatch, StringViewArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::parser::{CreateExternalTable, Statement as DfStatement};
 use datafusion::sql::sqlparser::ast::{
     ColumnOption, CreateTable, Expr, ObjectName, ObjectType, Set, Statement as SqlStatement,
-    TableConstraint,
+    TableConstraint, Value,
 };
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -159,7 +159,7 @@ impl Session {
         if let DfStatement::CreateExternalTable(create) = statement {
             self.refuse_in_transaction(text)?;
             let name = object_name(&create.name)?;
-            let definition = ExternalDefinition { statement: statement.to_string() };
+            let definition = ExternalDefinition { statement: spell(create) };
             self.inner.external(&definition).await?;
             let if_not_exists = create.if_not_exists;
             self.inner.catalog.create(&name, Definition::External(definition), if_not_exists)?;
@@ -372,6 +372,43 @@ pub(super) fn object_name(name: &ObjectName) -> Result<String, SqlError> {
             Err(SqlError::unsupported(format!("{name}: objects are created in schema \"public\"")))
         }
     }
+}
+
+/// A declaration of files as text, whole: the parser's own form leaves out columns and options.
+fn spell(create: &CreateExternalTable) -> String {
+    let mut text = format!("CREATE EXTERNAL TABLE {}", create.name);
+    let listed = |parts: Vec<String>| parts.join(", ");
+    let columns = create.columns.iter().map(ToString::to_string);
+    let parts: Vec<String> =
+        columns.chain(create.constraints.iter().map(ToString::to_string)).collect();
+    if !parts.is_empty() {
+        text.push_str(&format!(" ({})", listed(parts)));
+    }
+    text.push_str(&format!(" STORED AS {}", create.file_type));
+    if !create.table_partition_cols.is_empty() {
+        text.push_str(&format!(
+            " PARTITIONED BY ({})",
+            listed(create.table_partition_cols.clone())
+        ));
+    }
+    for order in &create.order_exprs {
+        let order = order.iter().map(ToString::to_string).collect();
+        text.push_str(&format!(" WITH ORDER ({})", listed(order)));
+    }
+    let quoted = |text: &String| format!("'{}'", text.replace('\'', "''"));
+    match create.locations.as_slice() {
+        [location] => text.push_str(&format!(" LOCATION {}", quoted(location))),
+        many => {
+            let many = many.iter().map(quoted).collect();
+            text.push_str(&format!(" LOCATION ({})", listed(many)));
+        }
+    }
+    if !create.options.is_empty() {
+        let option = |(name, value): &(String, Value)| format!("{} {value}", quoted(name));
+        let options = create.options.iter().map(option).collect();
+        text.push_str(&format!(" OPTIONS ({})", listed(options)));
+    }
+    text
 }
 
 fn table_definition(name: &str, create: &CreateTable) -> Result<TableDefinition, SqlError> {

@@ -71,6 +71,8 @@ pub(crate) struct View {
     folder: Option<Mutex<Folder>>,
     status: Mutex<Status>,
     paused: AtomicBool,
+    /// All views together have more memory than they may.
+    starved: AtomicBool,
     stopping: AtomicBool,
     /// No more checkpoints.
     abandoned: AtomicBool,
@@ -165,6 +167,7 @@ impl View {
             folder: folder.map(Mutex::new),
             status: Mutex::new(status),
             paused: AtomicBool::new(definition.paused),
+            starved: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             checkpoint_ms: AtomicU64::new(0),
@@ -248,6 +251,7 @@ impl View {
             Status::Failed(_) => "failed",
             Status::Done => "done",
             _ if self.paused.load(Ordering::SeqCst) => "paused",
+            _ if self.starved.load(Ordering::SeqCst) => "starved",
             Status::Live => "live",
             Status::Backfill => "backfill",
         };
@@ -329,6 +333,23 @@ impl Views {
     pub(crate) fn user_of(&self, source: &str) -> Option<String> {
         let all = self.all.read();
         all.values().find(|view| view.compiled.reads(source)).map(|view| view.name.clone())
+    }
+
+    /// Makes views wait, or go on, by the memory of all of them.
+    pub(crate) fn watch_memory(&self, bytes_max: usize) {
+        let views: Vec<Arc<View>> = self.all.read().values().cloned().collect();
+        let bytes: usize = views.iter().map(|view| view.live.lock().state.bytes()).sum();
+        let starved = bytes > bytes_max;
+        for view in views {
+            if view.starved.swap(starved, Ordering::SeqCst) != starved && starved {
+                tracing::warn!(
+                    view = view.name,
+                    bytes,
+                    bytes_max,
+                    "the views' memory is spent; they wait until a view is dropped or the limit is raised"
+                );
+            }
+        }
     }
 
     /// Stops a view and forgets what it had.
@@ -535,6 +556,11 @@ impl Inner {
         paused: bool,
     ) -> Result<(), SqlError> {
         let view = self.views.get(name)?;
+        if let Source::View { view: below, .. } = &view.compiled.source {
+            let message =
+                format!("\"{name}\" takes in nothing by itself: it reads \"{}\"", below.name);
+            return Err(SqlError::unsupported(message).hint(format!("pause \"{}\"", below.name)));
+        }
         let Some(old) = self.catalog.get(name) else { return Ok(()) };
         if let Definition::View(definition) = old.as_ref() {
             let new = ViewDefinition { paused, ..definition.clone() };

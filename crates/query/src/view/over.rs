@@ -4,10 +4,11 @@
 //!
 //! What a view over another one has taken in is not written down: it follows from the closed windows below, which are.
 
-use super::View;
 use super::checkpoint::{restore, skip_rows, state_batches, state_schema};
 use super::compile::{Compiled, Completes, KeyColumn, Source};
 use super::state::State;
+use super::{Status, View};
+use crate::error::{SqlError, SqlState};
 use crate::window::WindowKind;
 use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::catalog::Session;
@@ -60,24 +61,35 @@ impl View {
             let Source::View { view: below, projection, completes } = &self.compiled.source else {
                 return self.now_of(None, session, skip).await;
             };
+            if let Status::Failed(error) = &*self.status.lock() {
+                return Err(error.clone().into());
+            }
             // One reader at a time takes in; the others find it done.
             let mut above = self.above.lock().await;
             let below = below.now(session, above.rows).await?;
             let taken: usize = below.closed.iter().map(RecordBatch::num_rows).sum();
             let closed = project(below.closed, projection.as_deref())?;
             let open = project(below.open, projection.as_deref())?;
-            {
-                let mut live = self.live.lock();
-                for batch in closed {
-                    live.state.ingest(batch, None)?;
-                }
-                above.rows += taken;
-                if let (Completes::Behind(by_us), Some(closed_us)) = (completes, below.closed_us) {
-                    live.state.advance(closed_us.saturating_sub(*by_us))?;
-                }
+            let complete_us = match (completes, below.closed_us) {
+                (Completes::Behind(by_us), Some(us)) => Some(us.saturating_sub(*by_us)),
+                _ => None,
+            };
+            if let Err(error) = self.take_in_closed(closed, complete_us) {
+                // Part of it may be in the state: what would be read from now on would be wrong.
+                self.fail(error.into());
+                return Err(SqlError::new(SqlState::Internal, "the view has stopped").into());
             }
+            above.rows += taken;
             self.now_of(Some(open), session, skip).await
         })
+    }
+
+    fn take_in_closed(&self, rows: Vec<RecordBatch>, complete_us: Option<i64>) -> Result<()> {
+        let mut live = self.live.lock();
+        for batch in rows {
+            live.state.ingest(batch, None)?;
+        }
+        complete_us.map_or(Ok(()), |us| live.state.advance(us))
     }
 
     /// The view with some rows that it has not taken in.

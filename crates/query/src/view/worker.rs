@@ -138,7 +138,8 @@ impl Reader {
                 self.view.save()?;
                 saved = Instant::now();
             }
-            if self.view.paused.load(Ordering::SeqCst) || self.view.has_failed() {
+            let waits = [&self.view.paused, &self.view.starved];
+            if waits.iter().any(|wait| wait.load(Ordering::SeqCst)) || self.view.has_failed() {
                 std::thread::park_timeout(NAP);
                 continue;
             }

@@ -335,3 +335,27 @@ fn a_view_that_fails_says_why_and_keeps_its_last_checkpoint() {
     sql.rows("CREATE OR REPLACE MATERIALIZED VIEW v AS SELECT count(*) AS c, max(100 / nullif(n, 0)) AS m FROM s");
     assert_eq!(sql.rows("SELECT * FROM v"), "4 100");
 }
+
+#[test]
+fn views_wait_where_their_memory_is_spent() {
+    let settings = SqlSettings { view_memory_max_bytes: 4 << 20, ..SqlSettings::default() };
+    let mut sql = Sql::open(EngineSettings::in_memory(), settings);
+    sql.rows("CREATE STREAM s (n BIGINT)");
+    sql.rows("CREATE MATERIALIZED VIEW large AS SELECT n, count(*) AS c FROM s GROUP BY n");
+    sql.rows("CREATE MATERIALIZED VIEW small AS SELECT count(*) AS c FROM s");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut total = 0;
+    while sql.rows("SELECT state FROM sys.views WHERE view = 'small'") != "starved" {
+        assert!(Instant::now() < deadline, "{}", sql.rows("SELECT * FROM sys.views"));
+        sql.rows(&format!("INSERT INTO s SELECT value + {total} FROM generate_series(1, 20000)"));
+        total += 20_000;
+    }
+    sql.rows("INSERT INTO s SELECT value FROM generate_series(1, 20000)");
+    total += 20_000;
+    std::thread::sleep(Duration::from_millis(300));
+    let behind = sql.rows("SELECT lag >= 20000 FROM sys.views WHERE view = 'small'");
+    assert_eq!(behind, "true", "it does wait");
+    sql.rows("DROP MATERIALIZED VIEW large");
+    wait_for_views(&mut sql);
+    assert_eq!(sql.rows("SELECT c FROM small"), total.to_string());
+}
