@@ -54,12 +54,11 @@ impl Database {
             return Err(SqlError::new(SqlState::SyntaxError, "one declaration is expected"));
         };
         definition.check(name)?;
-        let wanted = crate::catalog::Definition::Stream(definition.clone());
-        if self.inner.catalog.get(name).as_deref() == Some(&wanted) {
+        if self.inner.catalog.stream(name).as_ref() == Some(definition) {
             // Putting the same twice is no error.
             return Ok(false);
         }
-        self.inner.catalog.create(name, wanted, false)
+        self.inner.create_stream(name, definition.clone(), false)
     }
 
     /// Appends the records of a body: all of them or none. Blocks the thread.

@@ -1,6 +1,8 @@
 //! The database: a node's data as SQL sees them. One for a node; sessions come and go.
 
-use crate::catalog::{Catalog, Definition, ExternalDefinition, Public, QueryDefinition, Sys, gone};
+use crate::catalog::{
+    Catalog, Definition, ExternalDefinition, Public, QueryDefinition, StreamDefinition, Sys, gone,
+};
 use crate::error::SqlError;
 use crate::segment::Segments;
 use crate::session::Session;
@@ -181,10 +183,8 @@ async fn maintain(inner: Weak<Inner>) {
     loop {
         tokio::time::sleep(MAINTENANCE_INTERVAL).await;
         let Some(inner) = inner.upgrade() else { return };
-        let outcome = tokio::task::spawn_blocking(move || inner.maintain_streams()).await;
-        if let Ok(Err(error)) = outcome {
-            tracing::warn!(%error, "streams could not be sealed, or records beyond their retention not be deleted");
-        }
+        // It only ends early with the node.
+        let _ended = tokio::task::spawn_blocking(move || inner.maintain_streams()).await;
     }
 }
 
@@ -209,11 +209,7 @@ async fn tell_changes(inner: Weak<Inner>) {
         tokio::time::sleep(pause).await;
         let Some(inner) = inner.upgrade() else { return };
         let started = std::time::Instant::now();
-        if let Err(error) = inner.tell_changes(&mut told).await {
-            tracing::warn!(%error, "changes of views could not be told; they will be");
-            // What the log has of it is read again.
-            told.clear();
-        }
+        inner.tell_changes(&mut told).await;
         // Large views are looked at more rarely: whoever follows them must not take the processors from those who feed them.
         pause = CHANGES_INTERVAL.max(started.elapsed() * 4);
     }
@@ -367,24 +363,43 @@ impl Inner {
         Ok(())
     }
 
-    fn maintain_streams(&self) -> Result<(), SqlError> {
+    /// Declares a stream; false if it is there already and that is no error.
+    pub(crate) fn create_stream(
+        &self,
+        name: &str,
+        stream: StreamDefinition,
+        if_not_exists: bool,
+    ) -> Result<bool, SqlError> {
+        let definition = Definition::Stream(stream.clone());
+        let prepare = || self.segments.drop_stream(name, &stream);
+        self.catalog.create_after(name, definition, if_not_exists, prepare)
+    }
+
+    fn maintain_streams(&self) {
         self.segments.remove_retired();
         for (name, definition) in self.catalog.list() {
             let Definition::Stream(stream) = definition.as_ref() else { continue };
-            for partition in 0..stream.partitions {
-                self.segments.seal(&name, stream, partition, false)?;
+            // One that cannot be sealed must not keep the others from it.
+            if let Err(error) = self.maintain_stream(&name, stream) {
+                tracing::warn!(stream = name, %error, "records could not be sealed, or not be deleted where they are too old");
             }
-            let now_ms = self.engine.now_ms();
-            let oldest_ms = stream.retention_ms.map(|kept_ms| now_ms.saturating_sub(kept_ms));
-            self.segments.retain(&name, stream, oldest_ms)?;
-            let Some(oldest_ms) = oldest_ms else { continue };
-            let oldest = oldest_ms.to_string();
-            for partition in 0..stream.partitions {
-                let key = stream.key(&name, partition);
-                let args: [&[u8]; 4] = [b"XTRIM", key.as_bytes(), b"MINID", oldest.as_bytes()];
-                if let thalweg_machine::Reply::Error(error) = self.engine.call(&args)? {
-                    return Err(error.into());
-                }
+        }
+    }
+
+    fn maintain_stream(&self, name: &str, stream: &StreamDefinition) -> Result<(), SqlError> {
+        for partition in 0..stream.partitions {
+            self.segments.seal(&self.catalog, name, partition, false)?;
+        }
+        let now_ms = self.engine.now_ms();
+        let oldest_ms = stream.retention_ms.map(|kept_ms| now_ms.saturating_sub(kept_ms));
+        self.segments.retain(name, stream, oldest_ms)?;
+        let Some(oldest_ms) = oldest_ms else { return Ok(()) };
+        let oldest = oldest_ms.to_string();
+        for partition in 0..stream.partitions {
+            let key = stream.key(name, partition);
+            let args: [&[u8]; 4] = [b"XTRIM", key.as_bytes(), b"MINID", oldest.as_bytes()];
+            if let thalweg_machine::Reply::Error(error) = self.engine.call(&args)? {
+                return Err(error.into());
             }
         }
         Ok(())

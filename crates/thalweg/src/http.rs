@@ -73,9 +73,8 @@ impl SqlClient {
             Some(password) => format!("Authorization: Bearer {password}\r\n"),
             None => String::new(),
         };
-        // Of this version the answer ends with the connection, and comes in one piece.
         let head = format!(
-            "POST /sql HTTP/1.0\r\nHost: {}\r\nAccept: {accept}\r\nContent-Type: application/sql\r\n\
+            "POST /sql HTTP/1.1\r\nConnection: close\r\nHost: {}\r\nAccept: {accept}\r\nContent-Type: application/sql\r\n\
              {authorization}Content-Length: {}\r\n\r\n",
             self.address,
             text.len()
@@ -89,6 +88,8 @@ impl SqlClient {
         let split = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
         let Some(split) = split else { bail!("the node closed the connection") };
         let body = answer.split_off(split + 4);
+        let body = whole(&answer, body)
+            .context("the answer was cut off: the statement failed, or the node has gone")?;
         let status = answer.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
         if status == b"200" {
             return Ok(body);
@@ -99,5 +100,47 @@ impl SqlClient {
         let code = field("code").unwrap_or_else(|| format!("HTTP {status}"));
         let detail = field("detail").or_else(|| field("title"));
         Err(Refusal { code, detail: detail.unwrap_or_default() }.into())
+    }
+}
+
+/// A body without its chunks' lengths; nothing if it is not whole.
+fn whole(head: &[u8], body: Vec<u8>) -> Option<Vec<u8>> {
+    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+    if let Some((_, length)) = head.split_once("\r\ncontent-length:") {
+        let length = length.lines().next()?.trim().parse().ok()?;
+        return (body.len() == length).then_some(body);
+    }
+    if !head.contains("transfer-encoding: chunked") {
+        return Some(body);
+    }
+    let (mut out, mut rest) = (Vec::with_capacity(body.len()), body.as_slice());
+    loop {
+        let end = rest.windows(2).position(|bytes| bytes == b"\r\n")?;
+        let (length, after) = rest.split_at_checked(end)?;
+        let length = usize::from_str_radix(std::str::from_utf8(length).ok()?.trim(), 16).ok()?;
+        if length == 0 {
+            return Some(out);
+        }
+        let (piece, after) = after.get(2..)?.split_at_checked(length)?;
+        out.extend_from_slice(piece);
+        rest = after.strip_prefix(b"\r\n")?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_cut_off_is_no_answer() {
+        let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n";
+        let body = b"5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n";
+        assert_eq!(whole(head, body.to_vec()).as_deref(), Some(&b"hello!"[..]));
+        for cut in 0..body.len() - 4 {
+            assert_eq!(whole(head, body[..cut].to_vec()), None, "{cut}");
+        }
+        let head = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 3\r\n";
+        assert_eq!(whole(head, b"ab".to_vec()), None);
+        assert_eq!(whole(head, b"abc".to_vec()), Some(b"abc".to_vec()));
     }
 }

@@ -94,8 +94,14 @@ fn about_stream(answer: &mut dyn Answer, stream: &StreamObject) {
 }
 
 fn about_stream_full(answer: &mut dyn Answer, stream: &StreamObject, count: usize) {
-    answer.map(11);
+    answer.map(12);
     counters(answer, stream);
+    // Looked for among all of them: only whoever asks for everything pays for it.
+    answer.bulk(b"iids-oldest-id");
+    match stream.idempotency.values().min() {
+        Some(oldest) => answer.bulk(&oldest.to_text()),
+        None => answer.null(),
+    }
     let records: Vec<_> = stream.records.iter_from(StreamId::MIN).take(count).collect();
     answer.bulk(b"entries");
     answer_records(answer, &records);

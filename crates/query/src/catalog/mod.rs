@@ -91,6 +91,17 @@ impl Catalog {
         definition: Definition,
         if_not_exists: bool,
     ) -> Result<bool, SqlError> {
+        self.create_after(name, definition, if_not_exists, || Ok(()))
+    }
+
+    /// The same after some preparation, which is made only if the object is new, and by nobody else at the same time.
+    pub(crate) fn create_after(
+        &self,
+        name: &str,
+        definition: Definition,
+        if_not_exists: bool,
+        prepare: impl FnOnce() -> Result<(), SqlError>,
+    ) -> Result<bool, SqlError> {
         let _changing = self.changing.lock();
         check_name(name)?;
         if let Some(other) = self.get(name) {
@@ -100,6 +111,7 @@ impl Catalog {
             let message = format!("{} \"{name}\" already exists", other.kind());
             return Err(SqlError::new(SqlState::DuplicateTable, message));
         }
+        prepare()?;
         self.write(name, definition)?;
         Ok(true)
     }
@@ -130,9 +142,19 @@ impl Catalog {
         Ok(())
     }
 
-    /// Forgets an object, if nothing depends on it.
+    /// Forgets an object.
     pub(crate) fn drop(&self, name: &str) -> Result<(), SqlError> {
+        self.drop_after(name, || Ok(()))
+    }
+
+    /// The same after its data have gone: if that is cut short, the object is still there, and can be dropped again.
+    pub(crate) fn drop_after(
+        &self,
+        name: &str,
+        clear: impl FnOnce() -> Result<(), SqlError>,
+    ) -> Result<(), SqlError> {
         let _changing = self.changing.lock();
+        clear()?;
         self.call(&[b"HDEL", KEY, name.as_bytes()])?;
         self.objects.write().remove(name);
         self.version.fetch_add(1, Ordering::SeqCst);

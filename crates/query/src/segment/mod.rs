@@ -6,7 +6,7 @@
 //! up to the manifest's last ID the files count, above it the entry.
 //!
 //! The manifest of a partition is the hash `thalweg:segments:<key of the partition>`: a field for each file, named
-//! like it, its value a [`Segment`] as JSON. Files are `<stream>/<partition>/<first ID>.parquet`, zstd, with statistics:
+//! like it, its value a [`Segment`] as JSON. Files are `<stream>/<partition>/<first ID>-<when it was sealed>.parquet`, zstd, with statistics:
 //! `_id_ms` and `_id_sequence` (the record's ID), the stream's columns, and `_rest`, the fields that are no columns, as
 //! JSON.
 
@@ -21,7 +21,7 @@ use object_store::path::Path as StorePath;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -76,6 +76,8 @@ pub(crate) struct Segments {
     lists: RwLock<BTreeMap<String, List>>,
     /// Files on their way out, and since when.
     retired: Mutex<Vec<(Instant, String)>>,
+    /// Keys that may still have as entries what a crash has left in segments, too.
+    untrimmed: Mutex<BTreeSet<String>>,
     /// One change at a time.
     changing: Mutex<()>,
 }
@@ -108,6 +110,7 @@ impl Segments {
             place: place.transpose()?,
             lists: RwLock::default(),
             retired: Mutex::default(),
+            untrimmed: Mutex::default(),
             changing: Mutex::new(()),
         })
     }
@@ -125,6 +128,7 @@ impl Segments {
                 let list = self.read_manifest(&key)?;
                 self.sweep(&folder_of(name, partition), &list);
                 if !list.is_empty() {
+                    self.untrimmed.lock().insert(key.clone());
                     self.lists.write().insert(key, Arc::new(list));
                 }
             }
@@ -191,6 +195,19 @@ impl Segments {
     /// The file as other programs name it.
     pub(crate) fn path_of(&self, segment: &Segment) -> Option<PathBuf> {
         Some(self.place.as_ref()?.folder.join(&segment.file))
+    }
+
+    /// The same, if the file is there and whole: a query must not pass over one that is missing.
+    pub(crate) fn check(&self, segment: &Segment) -> Result<PathBuf, SqlError> {
+        let path =
+            self.path_of(segment).ok_or_else(|| failed("read a segment", "no folder is set"))?;
+        let action = || format!("read the segment {}", path.display());
+        let about = std::fs::metadata(&path).map_err(|error| failed(&action(), error))?;
+        if about.len() != segment.bytes {
+            let what = format!("it has {} bytes, not {}", about.len(), segment.bytes);
+            return Err(failed(&action(), what));
+        }
+        Ok(path)
     }
 
     /// Blocks until the store has answered.
@@ -272,7 +289,8 @@ impl Segments {
         }
     }
 
-    /// Forgets all segments of a stream, and their files at once.
+    /// Forgets all segments of a stream, and their files at once. Before a stream is made, too: a crash may have left an
+    /// earlier one of the name half dropped.
     pub(crate) fn drop_stream(
         &self,
         name: &str,

@@ -1,9 +1,11 @@
 //! Sealing: from a partition's oldest entries to a file, the manifest, and only then the trimming.
 
 use super::{ID_MS, ID_SEQUENCE, REST, Segment, Segments, failed, folder_of, manifest_key};
-use crate::catalog::StreamDefinition;
+use crate::catalog::{Catalog, StreamDefinition};
 use crate::error::SqlError;
-use crate::stream::{BLOCK_RECORDS, Decoder, Misfit, info, info_rows, read_block, transact};
+use crate::stream::{
+    BLOCK_RECORDS, Decoder, Misfit, describe, info, info_rows, read_block, transact,
+};
 use crate::types::{Column, ColumnType, loose_schema_of};
 use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
 use datafusion::common::DataFusionError;
@@ -24,6 +26,9 @@ const ROW_GROUP_ROWS: usize = 128 * 1024;
 /// Records that are trimmed in one command: nobody waits long for the partition.
 const TRIM_RECORDS: u64 = 4_096;
 
+/// A segment ends when it has left out so many records: they are appended elsewhere in one transaction.
+const SEGMENT_MISFITS: usize = 4_096;
+
 /// A file under way.
 struct Sealed {
     bytes: Vec<u8>,
@@ -37,8 +42,8 @@ impl Segments {
     /// Seals a partition's oldest records while it has twice as many as a segment, or, with `all`, down to the last.
     pub(crate) fn seal(
         &self,
+        catalog: &Catalog,
         name: &str,
-        stream: &StreamDefinition,
         partition: u16,
         all: bool,
     ) -> Result<u64, SqlError> {
@@ -46,17 +51,23 @@ impl Segments {
             return Ok(0);
         }
         let _changing = self.changing.lock();
+        // Looked up under the lock that dropping takes, too: the records are never read as those of an earlier stream of the name.
+        let Some(stream) = catalog.stream(name).filter(|stream| partition < stream.partitions)
+        else {
+            return Ok(0);
+        };
+        let stream = &stream;
         let key = stream.key(name, partition);
-        self.trim(&key)?;
+        if self.untrimmed.lock().remove(&key) {
+            self.trim(&key)?;
+        }
         let mut sealed = 0;
         loop {
             let about = info(&self.engine, &key);
             let number = |name: &str| about.get(name).and_then(|text| text.parse::<u64>().ok());
             let length = number("length").unwrap_or(0);
-            // A producer's repetition is known by the record that it repeats: those it may still repeat stay.
-            let free = length.saturating_sub(number("iids-tracked").unwrap_or(0));
             let kept = if all { 0 } else { stream.segment_records };
-            let wanted = free.min(length.saturating_sub(kept)).min(stream.segment_records);
+            let wanted = length.saturating_sub(kept).min(stream.segment_records);
             if wanted == 0 || (!all && wanted < stream.segment_records) {
                 return Ok(sealed);
             }
@@ -69,8 +80,13 @@ impl Segments {
         }
     }
 
-    /// The last record that every consumer group is done with.
+    /// The last record that nobody needs as an entry any more: every consumer group is done with it, and no idempotent
+    /// producer can still repeat it, which is known by the record that is repeated.
     fn limit(&self, key: &str) -> StreamId {
+        let full =
+            describe(&self.engine, &[b"XINFO", b"STREAM", key.as_bytes(), b"FULL", b"COUNT", b"1"]);
+        let tracked = full.get("iids-oldest-id").and_then(|id| StreamId::parse(id.as_bytes(), 0));
+        let tracked = tracked.and_then(StreamId::previous);
         let groups = info_rows(&self.engine, &[b"XINFO", b"GROUPS", key.as_bytes()]);
         let limits = groups.iter().map(|group| {
             let id = |text: &String| StreamId::parse(text.as_bytes(), 0);
@@ -85,7 +101,7 @@ impl Segments {
                 None => delivered,
             }
         });
-        limits.min().unwrap_or(StreamId::MAX)
+        limits.chain(tracked).min().unwrap_or(StreamId::MAX)
     }
 
     /// Writes the records that follow the last segment to a file's bytes.
@@ -111,7 +127,10 @@ impl Segments {
             misfits: Vec::new(),
         };
         let mut block = RecordBlock::default();
-        while sealed.records < records && sealed.last < limit {
+        while sealed.records < records
+            && sealed.last < limit
+            && sealed.misfits.len() < SEGMENT_MISFITS
+        {
             let wanted = (records - sealed.records).min(BLOCK_RECORDS as u64);
             read_block(&self.engine, key, sealed.last, wanted as usize, &mut block)?;
             block.truncate_after(limit);
@@ -150,8 +169,13 @@ impl Segments {
     ) -> Result<(), SqlError> {
         let Some(place) = &self.place else { return Ok(()) };
         let first = sealed.first;
-        let file =
-            folder_of(name, partition).join(format!("{:020}-{}.parquet", first.ms, first.sequence));
+        let file = folder_of(name, partition).join(format!(
+            // The last part tells it from a file of the same records that is on its way out.
+            "{:020}-{}-{}.parquet",
+            first.ms,
+            first.sequence,
+            self.engine.now_ms()
+        ));
         let segment = Arc::new(Segment {
             file: file.to_string(),
             first: (first.ms, first.sequence),

@@ -57,8 +57,7 @@ impl Session {
         match statement {
             Statement::CreateStream { name, if_not_exists, definition } => {
                 definition.check(name)?;
-                let definition = Definition::Stream(definition.clone());
-                inner.catalog.create(name, definition, *if_not_exists)?;
+                inner.create_stream(name, definition.clone(), *if_not_exists)?;
                 done("CREATE STREAM")
             }
             Statement::CreateView(view) => {
@@ -84,7 +83,7 @@ impl Session {
                 }
                 let mut sealed = 0;
                 for partition in 0..stream.partitions {
-                    let seal = || inner.segments.seal(name, &stream, partition, true);
+                    let seal = || inner.segments.seal(&inner.catalog, name, partition, true);
                     sealed += tokio::task::block_in_place(seal)?;
                 }
                 done(&format!("SEAL {sealed}"))
@@ -139,11 +138,15 @@ impl Session {
                 return Ok(());
             }
             Definition::Stream(stream) => {
-                inner.catalog.drop(name)?;
-                for partition in 0..stream.partitions {
-                    inner.engine.call(&[b"UNLINK", stream.key(name, partition).as_bytes()])?;
-                }
-                return inner.segments.drop_stream(name, stream);
+                return tokio::task::block_in_place(|| {
+                    inner.catalog.drop_after(name, || {
+                        for partition in 0..stream.partitions {
+                            let key = stream.key(name, partition);
+                            inner.engine.call(&[b"UNLINK", key.as_bytes()])?;
+                        }
+                        inner.segments.drop_stream(name, stream)
+                    })
+                });
             }
             Definition::External(_) | Definition::Query(_) => {}
         }

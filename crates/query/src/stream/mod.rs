@@ -83,7 +83,9 @@ impl TableProvider for StreamTable {
             let key = self.definition.key(&self.name, number);
             let list = self.segments.list(&key);
             let after = list.last().map_or(StreamId::MIN, |segment| segment.last());
-            files.extend(list.iter().filter_map(|segment| self.segments.path_of(segment)));
+            for segment in list.iter() {
+                files.push(self.segments.check(segment)?);
+            }
             let (table, schema) = (self.clone(), schema.clone());
             let tail = Tail { table, key, number, after, schema };
             partitions.push(Arc::new(tail) as Arc<dyn PartitionStream>);
@@ -175,10 +177,12 @@ pub(crate) fn read_block(
 
 /// What XINFO STREAM says of a partition: names and values as text. Of one that does not exist, nothing.
 pub(crate) fn info(engine: &Engine, key: &str) -> BTreeMap<String, String> {
-    let Ok(reply) = engine.call(&[b"XINFO", b"STREAM", key.as_bytes()]) else {
-        return BTreeMap::new();
-    };
-    texts_of(&reply)
+    describe(engine, &[b"XINFO", b"STREAM", key.as_bytes()])
+}
+
+/// What a command says that describes one thing.
+pub(crate) fn describe(engine: &Engine, args: &[&[u8]]) -> BTreeMap<String, String> {
+    engine.call(args).map(|reply| texts_of(&reply)).unwrap_or_default()
 }
 
 /// The same of a command that describes several things.

@@ -11,7 +11,7 @@
 //! |---|---|
 //! | the columns that tell the row apart, each: length (4 bytes, little-endian; all ones: null), text | XXH3-64 of the row in the same form, little-endian |
 
-use super::{Status, View};
+use super::View;
 use crate::database::Inner;
 use crate::error::SqlError;
 use crate::stream::{Fields, transact};
@@ -56,34 +56,51 @@ struct Change {
 }
 
 impl Inner {
-    /// Tells what has changed in the views that are followed.
-    pub(crate) async fn tell_changes(
-        self: &Arc<Self>,
-        told: &mut HashMap<String, Told>,
-    ) -> Result<(), SqlError> {
+    /// Tells what has changed in the views that are followed. One that cannot be read keeps none of the others from it.
+    pub(crate) async fn tell_changes(self: &Arc<Self>, told: &mut HashMap<String, Told>) {
         let views: Vec<Arc<View>> = self.views.all.read().values().cloned().collect();
         told.retain(|name, _| views.iter().any(|view| view.name == *name));
         for view in views {
             let Some(kept) = view.changes_kept else { continue };
-            if !matches!(*view.status.lock(), Status::Live | Status::Done) {
+            // What a view says while it reads what it had read before the last crash was told already.
+            if !view.is_current() {
                 continue;
             }
-            let told = told.entry(view.name.clone()).or_default();
-            if told.incarnation != view.incarnation {
-                *told = self.read_told(&view)?;
+            let outcome = self.tell_changes_of(&view, kept, told).await;
+            if let Err(error) = outcome {
+                tracing::warn!(view = view.name, %error, "changes could not be told; they will be");
+                // What the log has of it is read again.
+                told.remove(&view.name);
             }
-            let now = {
-                let live = view.live.lock();
-                (live.state.rows_in, live.state.watermark_us)
-            };
-            if told.at == Some(now) && view.stands_alone() {
-                continue;
-            }
-            let changes = self.changes_of(&view, told).await?;
-            self.write_changes(&view.name, kept, told, changes)?;
-            told.at = Some(now);
         }
+    }
+
+    async fn tell_changes_of(
+        self: &Arc<Self>,
+        view: &Arc<View>,
+        kept: u64,
+        all: &mut HashMap<String, Told>,
+    ) -> Result<(), SqlError> {
+        let told = all.entry(view.name.clone()).or_default();
+        if told.incarnation != view.incarnation {
+            *told = self.read_told(view)?;
+        }
+        let now = {
+            let live = view.live.lock();
+            (live.state.rows_in, live.state.watermark_us)
+        };
+        if told.at == Some(now) && view.stands_alone() {
+            return Ok(());
+        }
+        let changes = self.changes_of(view, told).await?;
+        self.write_changes(view, kept, told, changes)?;
+        told.at = Some(now);
         Ok(())
+    }
+
+    /// Whether a view is still the one of its name.
+    fn is_the_one(&self, view: &Arc<View>) -> bool {
+        self.views.all.read().get(&view.name).is_some_and(|other| Arc::ptr_eq(other, view))
     }
 
     fn read_told(&self, view: &View) -> Result<Told, SqlError> {
@@ -102,7 +119,7 @@ impl Inner {
 
     async fn changes_of(
         self: &Arc<Self>,
-        view: &View,
+        view: &Arc<View>,
         told: &Told,
     ) -> Result<Vec<Change>, SqlError> {
         let quoted = view.name.replace('"', "\"\"");
@@ -110,6 +127,9 @@ impl Inner {
         let plan = self.plan(&format!("SELECT * FROM \"{quoted}\"")).await?;
         let plan = state.create_physical_plan(&plan).await?;
         let batches = collect(plan, state.task_ctx()).await?;
+        if !self.is_the_one(view) {
+            return Ok(Vec::new());
+        }
         let keys = key_columns(&view.compiled.plan);
         let mut changes = Vec::new();
         let mut seen: HashMap<Vec<u8>, u64> = HashMap::new();
@@ -150,12 +170,13 @@ impl Inner {
 
     fn write_changes(
         &self,
-        view: &str,
+        view: &Arc<View>,
         kept: u64,
         told: &mut Told,
         changes: Vec<Change>,
     ) -> Result<(), SqlError> {
-        let (stream, hash, kept) = (stream_of(view), told_key(view), kept.to_string());
+        let (stream, hash) = (stream_of(&view.name), told_key(&view.name));
+        let kept = kept.to_string();
         let bytes = |text: &str| text.as_bytes().to_vec();
         for changes in changes.chunks(TRANSACTION_CHANGES) {
             let mut commands = Vec::with_capacity(changes.len() * 2);
@@ -177,6 +198,11 @@ impl Inner {
                     None => vec![bytes("HDEL"), bytes(&hash), change.key.clone()],
                 });
             }
+            // A view that was dropped or replaced meanwhile tells nothing more.
+            let _telling = self.views.telling.lock();
+            if !self.is_the_one(view) {
+                return Ok(());
+            }
             transact(&self.engine, &commands)?;
             for change in changes {
                 match change.digest {
@@ -191,6 +217,7 @@ impl Inner {
     /// Forgets what was told of a view.
     pub(crate) fn forget_changes(&self, view: &str) -> Result<(), SqlError> {
         let (stream, hash) = (stream_of(view), told_key(view));
+        let _telling = self.views.telling.lock();
         self.engine.call(&[b"UNLINK", stream.as_bytes(), hash.as_bytes()])?;
         Ok(())
     }

@@ -416,6 +416,15 @@ fn check_order(aggregates: &[AggregatePlan]) -> Result<(), SqlError> {
 }
 
 impl Compiled {
+    /// The views it reads.
+    pub(crate) fn views(&self) -> impl Iterator<Item = &Arc<View>> {
+        let source = match &self.source {
+            Source::View { view, .. } => Some(view),
+            _ => None,
+        };
+        source.into_iter().chain(self.lookup.iter().flat_map(|lookup| &lookup.views))
+    }
+
     /// Whether a name is that of something it reads.
     pub(crate) fn reads(&self, name: &str) -> bool {
         let tables = self.lookup.iter().flat_map(|lookup| &lookup.tables);

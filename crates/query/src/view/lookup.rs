@@ -4,6 +4,7 @@
 //! merged into the query's groups. So a change in a table shows at once, and the answer is always that of the whole query run
 //! anew.
 
+use super::View;
 use super::compile::{
     Below, Compiled, KeyColumn, Source, compile_aggregates, loose, physical, refuse,
 };
@@ -47,6 +48,8 @@ pub(crate) struct Lookup {
     key_schema: SchemaRef,
     /// Tables and views that are read beside the stream.
     pub(crate) tables: Vec<String>,
+    /// The views among them.
+    pub(crate) views: Vec<Arc<View>>,
 }
 
 /// Partial groups: a column for each of [`Lookup::columns`], and the state of each aggregate.
@@ -193,6 +196,7 @@ pub(super) fn compile_groups(
         groups: aggregate.group_expr.clone(),
         key_schema: key_schema(group_fields.collect()),
         tables: tables_of(input, &source)?,
+        views: views_of(input)?,
     };
     Ok(Compiled {
         source,
@@ -206,6 +210,17 @@ pub(super) fn compile_groups(
         lookup: Some(lookup),
         plan,
     })
+}
+
+fn views_of(input: &LogicalPlan) -> Result<Vec<Arc<View>>> {
+    let mut views = Vec::new();
+    input.apply(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            views.extend(super::table::view_of(scan));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(views)
 }
 
 fn tables_of(input: &LogicalPlan, source: &Source) -> Result<Vec<String>> {

@@ -193,11 +193,21 @@ impl View {
         live.progress.get(usize::from(partition)).copied().unwrap_or(Progress::START)
     }
 
+    /// Notes that a thread has nothing more to read; when all partitions were read to their end once, history is behind.
     fn note_live(&self) {
+        if !self.live.lock().clocks.iter().all(Clock::has_caught_up) {
+            return;
+        }
         let mut status = self.status.lock();
         if matches!(*status, Status::Backfill) {
             *status = Status::Live;
         }
+    }
+
+    /// Whether it says what it will say for good, and so do the views that it reads.
+    fn is_current(&self) -> bool {
+        let own = matches!(*self.status.lock(), Status::Live | Status::Done);
+        own && self.compiled.views().all(|view| view.is_current())
     }
 
     fn has_failed(&self) -> bool {
@@ -296,12 +306,25 @@ impl View {
     }
 }
 
+/// Refuses what would take a view from under another one.
+fn unused(all: &BTreeMap<String, Arc<View>>, name: &str) -> Result<(), SqlError> {
+    match all.values().find(|view| view.compiled.reads(name)) {
+        Some(user) => {
+            let message = format!("materialized view \"{}\" reads \"{name}\"", user.name);
+            Err(SqlError::new(SqlState::DependentObjects, message))
+        }
+        None => Ok(()),
+    }
+}
+
 /// All views of a node.
 #[derive(Default)]
 pub(crate) struct Views {
     all: RwLock<BTreeMap<String, Arc<View>>>,
     /// Views that could not be started, and why.
     broken: RwLock<BTreeMap<String, SqlError>>,
+    /// Held while changes of a view go into its stream, and while that is dropped.
+    telling: Mutex<()>,
     inner: std::sync::OnceLock<std::sync::Weak<Inner>>,
 }
 
@@ -355,8 +378,27 @@ impl Views {
     /// Stops a view and forgets what it had.
     pub(crate) fn drop(&self, name: &str) -> Result<(), SqlError> {
         self.broken.write().remove(name);
-        let Some(view) = self.all.write().remove(name) else { return Ok(()) };
+        let removed = {
+            let mut all = self.all.write();
+            // Somebody may have built on it since that was asked for.
+            unused(&all, name)?;
+            all.remove(name)
+        };
+        let Some(view) = removed else { return Ok(()) };
         self.remove(&view);
+        Ok(())
+    }
+
+    /// Takes up a view that has just been started, if the views that it reads are still there.
+    fn add(&self, name: &str, view: Arc<View>) -> Result<(), SqlError> {
+        let mut all = self.all.write();
+        let is_there =
+            |below: &Arc<View>| all.get(&below.name).is_some_and(|other| Arc::ptr_eq(other, below));
+        if !view.compiled.views().all(is_there) {
+            let message = "a view that it reads was replaced or dropped meanwhile";
+            return Err(SqlError::new(SqlState::SerializationFailure, message));
+        }
+        all.insert(name.to_owned(), view);
         Ok(())
     }
 
@@ -489,11 +531,17 @@ impl Inner {
             _ => {
                 self.catalog.create(&create.name, Definition::View(definition.clone()), false)?;
                 let started = self.start_view(&create.name, &definition).await;
-                if started.is_err() {
+                let added = started.and_then(|view| {
+                    let added = self.views.add(&create.name, view.clone());
+                    if added.is_err() {
+                        self.discard(view);
+                    }
+                    added
+                });
+                if added.is_err() {
                     self.catalog.drop(&create.name)?;
                 }
-                self.views.all.write().insert(create.name.clone(), started?);
-                Ok(())
+                added
             }
         }
     }
@@ -525,11 +573,21 @@ impl Inner {
                 Status::Live | Status::Done => break,
             }
         }
-        if let Err(error) = self.catalog.replace(&create.name, old, Definition::View(definition)) {
-            self.discard(view);
-            return Err(error);
-        }
-        let replaced = self.views.all.write().insert(create.name.clone(), view);
+        let swapped = {
+            let mut all = self.views.all.write();
+            // Somebody may have built on the old one while this one was built.
+            unused(&all, &create.name).and_then(|()| {
+                self.catalog.replace(&create.name, old, Definition::View(definition))?;
+                Ok(all.insert(create.name.clone(), view.clone()))
+            })
+        };
+        let replaced = match swapped {
+            Ok(replaced) => replaced,
+            Err(error) => {
+                self.discard(view);
+                return Err(error);
+            }
+        };
         if let Some(replaced) = replaced {
             self.discard(replaced);
         }

@@ -31,12 +31,14 @@ pub(super) fn pane_us(kind: WindowKind) -> i64 {
     }
 }
 
-/// The end of the last window that a time is in.
-pub(super) fn last_end_us(kind: WindowKind, time_us: i64) -> i64 {
+/// The end of the first window that a time is in. A record is too late when that has closed: so a window that has closed is
+/// complete, whatever order partitions were read in.
+pub(super) fn first_end_us(kind: WindowKind, time_us: i64) -> i64 {
     match kind {
         WindowKind::Tumble { size_us } => floor_us(time_us, size_us).saturating_add(size_us),
         WindowKind::Hop { slide_us, size_us } => {
-            floor_us(time_us, slide_us).saturating_add(size_us)
+            let first_us = floor_us(time_us.saturating_sub(size_us), slide_us);
+            first_us.saturating_add(slide_us).saturating_add(size_us)
         }
         WindowKind::Session { gap_us } => time_us.saturating_add(gap_us),
     }

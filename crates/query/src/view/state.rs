@@ -9,7 +9,7 @@ use super::accumulate::AggregatePlan;
 use super::compile::{Compiled, KeyColumn};
 use super::groups::{GroupRows, Groups};
 use super::lookup::Partials;
-use super::panes::{Pane, hop_groups, hop_rows, hop_starts, last_end_us, pane_at, pane_us, split};
+use super::panes::{Pane, first_end_us, hop_groups, hop_rows, hop_starts, pane_at, pane_us, split};
 use super::rows::{Flow, arguments, columns};
 use super::sessions::Sessions;
 use crate::window::{WindowKind, floor_us};
@@ -57,7 +57,7 @@ impl State {
         let content = match compiled.window {
             None => {
                 let mut groups = Groups::new(&compiled.key_schema, &compiled.aggregates)?;
-                if compiled.layout.is_empty() {
+                if compiled.layout.is_empty() && compiled.lookup.is_none() {
                     groups.ensure_one();
                 }
                 Content::Whole(groups)
@@ -144,7 +144,7 @@ impl State {
         let late = |row: usize| {
             let watermark_us =
                 own.0.get(flow.origin(row)).copied().unwrap_or(i64::MIN).max(passed_us);
-            last_end_us(kind, times.value(row)).saturating_add(lateness_us) <= watermark_us
+            first_end_us(kind, times.value(row)).saturating_add(lateness_us) <= watermark_us
         };
         let too_late: Vec<usize> = (0..times.len()).filter(|&row| late(row)).collect();
         if too_late.is_empty() {
@@ -177,7 +177,7 @@ impl State {
                 let closed_us = self.watermark_us.map(|us| us.saturating_sub(self.lateness_us));
                 for (start_us, mut pane) in std::mem::take(more) {
                     // Windows that closed while the records were under way stay closed.
-                    let last_us = compiled.window.map(|kind| last_end_us(kind, start_us));
+                    let last_us = compiled.window.map(|kind| first_end_us(kind, start_us));
                     if closed_us.is_some_and(|closed_us| last_us.is_some_and(|us| us <= closed_us))
                     {
                         self.late += pane.groups.len() as u64;

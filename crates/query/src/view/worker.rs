@@ -173,6 +173,7 @@ impl Reader {
         let Some(piece) = reader.next(before.after(), rows)? else {
             if let Some(clock) = self.view.live.lock().clocks.get_mut(usize::from(number)) {
                 clock.caught_up = true;
+                clock.has_caught_up = true;
             }
             return Ok(false);
         };
@@ -219,7 +220,7 @@ impl Reader {
         }
         live.misfits += misfits.len() as u64;
         if let Some(clock) = live.clocks.get_mut(number) {
-            *clock = Clock { caught_up: false, active: Instant::now() };
+            *clock = Clock { caught_up: false, active: Instant::now(), ..*clock };
         }
         live.advance(self.stream.watermark.as_ref().map(|watermark| watermark.delay_us))?;
         Ok(())
@@ -289,13 +290,20 @@ fn own_watermarks(
 pub(super) struct Clock {
     /// There was nothing more to read.
     caught_up: bool,
+    /// There was nothing more to read at some time since reading began.
+    has_caught_up: bool,
     /// When it last brought anything, or reading began.
     active: Instant,
 }
 
 impl Clock {
     pub(super) fn new() -> Self {
-        Self { caught_up: false, active: Instant::now() }
+        Self { caught_up: false, has_caught_up: false, active: Instant::now() }
+    }
+
+    /// Whether history is behind it.
+    pub(super) fn has_caught_up(&self) -> bool {
+        self.has_caught_up
     }
 
     fn is_idle(&self) -> bool {

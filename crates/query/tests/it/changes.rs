@@ -78,19 +78,27 @@ fn open(folder: &Path) -> Sql {
 fn changes_are_told_once_whatever_happens() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut sql = open(folder.path());
-    sql.rows("CREATE STREAM s (k TEXT, n BIGINT)");
+    sql.rows("CREATE STREAM s (k TEXT, n BIGINT) PARTITION BY k WITH (partitions = 4)");
     sql.rows("CREATE MATERIALIZED VIEW v WITH (changes = 100000) AS SELECT k, sum(n) AS s FROM s GROUP BY k HAVING sum(n) <> 7");
+    sql.rows("CREATE MATERIALIZED VIEW above WITH (changes = 100000) AS SELECT k < 'c' AS low, sum(s) AS s FROM v GROUP BY 1");
     for round in 0..30 {
         sql.rows(&format!("INSERT INTO s VALUES ('a', {round}), ('b', 1), ('c{}', 1)", round % 4));
         if round % 7 == 6 {
             // Its changes are further on than its last checkpoint.
             wait_until_told(&mut sql, "v", "k", "s");
+            wait_until_told(&mut sql, "above", "low", "s");
             sql.crash();
             sql = open(folder.path());
         }
     }
     wait_for_views(&mut sql);
     wait_until_told(&mut sql, "v", "k", "s");
+    wait_until_told(&mut sql, "above", "low", "s");
+    assert_eq!(
+        sql.fails("CREATE OR REPLACE MATERIALIZED VIEW v AS SELECT count(*) FROM s"),
+        "2BP01"
+    );
+    sql.rows("DROP MATERIALIZED VIEW above");
     sql.rows("CREATE OR REPLACE MATERIALIZED VIEW v WITH (changes = 100000) AS SELECT k, max(n) AS s FROM s WHERE k < 'c' GROUP BY k");
     wait_until_told(&mut sql, "v", "k", "s");
     sql.rows("DROP MATERIALIZED VIEW v");

@@ -218,6 +218,8 @@ fn what_a_producer_may_repeat_is_held() {
     let mut sql = open(folder.path());
     sql.rows("CREATE STREAM s (n BIGINT, k TEXT, x DOUBLE PRECISION)");
     sql.engine.call(&[b"XADD", b"s", b"*", b"n", b"0"]).expect("add");
+    // What comes behind them frees none of them.
+    let plain = |sql: &Sql| sql.engine.call(&[b"XADD", b"s", b"*", b"n", b"0"]).expect("add");
     let add = |sql: &Sql, n: u64| {
         let n = n.to_string();
         let args: [&[u8]; 8] =
@@ -225,9 +227,64 @@ fn what_a_producer_may_repeat_is_held() {
         sql.engine.call(&args).expect("add").as_bytes().map(<[u8]>::to_vec)
     };
     let first: Vec<_> = (1..=20).map(|n| add(&sql, n)).collect();
+    for _ in 0..5 {
+        plain(&sql);
+    }
     sql.rows("SEAL STREAM s");
-    assert_eq!(sql.rows("SELECT records, sealed_records FROM sys.streams"), "20 1");
+    assert_eq!(sql.rows("SELECT records, sealed_records FROM sys.streams"), "25 1");
     let again: Vec<_> = (1..=20).map(|n| add(&sql, n)).collect();
     assert_eq!(first, again, "each is known by the record that it repeats");
-    assert_eq!(sql.rows("SELECT count(*) FROM s"), "21");
+    assert_eq!(sql.rows("SELECT count(*) FROM s"), "26");
+}
+
+#[test]
+fn a_segment_that_is_missing_or_cut_is_no_silence() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut sql = open(folder.path());
+    sql.rows("CREATE STREAM s (n BIGINT, k TEXT, x DOUBLE PRECISION)");
+    insert(&mut sql, 0, 50);
+    sql.rows("SEAL STREAM s");
+    let name = files(&folder.path().join("segments/s/0")).remove(0);
+    let path = folder.path().join("segments/s/0").join(name);
+    let whole = std::fs::read(&path).expect("read");
+    std::fs::write(&path, &whole[..whole.len() / 2]).expect("write");
+    assert_eq!(sql.fails("SELECT count(*) FROM s"), "XX000");
+    std::fs::remove_file(&path).expect("remove");
+    assert_eq!(sql.fails("SELECT count(*) FROM s"), "XX000");
+    std::fs::write(&path, &whole).expect("write");
+    assert_eq!(sql.rows("SELECT count(*) FROM s"), "50");
+}
+
+#[test]
+fn many_records_that_fit_no_column_keep_nothing_from_being_sealed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut sql = open(folder.path());
+    sql.rows("CREATE STREAM s (n BIGINT NOT NULL)");
+    for number in 0..20_000 {
+        let text = if number % 10 == 0 { number.to_string() } else { "none".to_owned() };
+        sql.engine.call(&[b"XADD", b"s", b"*", b"n", text.as_bytes()]).expect("add");
+    }
+    sql.rows("SEAL STREAM s");
+    assert_eq!(sql.rows("SELECT records, segments > 1 FROM sys.streams"), "0 true");
+    assert_eq!(sql.rows("SELECT count(*), max(n) FROM s"), "2000 19990");
+    assert_eq!(sql.rows("SELECT count(*) FROM \"s.dead\""), "18000");
+}
+
+#[test]
+fn a_stream_that_was_half_dropped_leaves_nothing_to_the_next() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut sql = open(folder.path());
+    sql.rows("CREATE STREAM s (n BIGINT, k TEXT, x DOUBLE PRECISION)");
+    insert(&mut sql, 0, 50);
+    sql.rows("SEAL STREAM s");
+    // As if the node had died after the first step of DROP STREAM.
+    sql.engine.call(&[b"HDEL", b"thalweg:catalog", b"s"]).expect("hdel");
+    sql.engine.call(&[b"UNLINK", b"s"]).expect("unlink");
+    sql.crash();
+    let mut sql = open(folder.path());
+    sql.rows("CREATE STREAM s (n BIGINT, k TEXT, x DOUBLE PRECISION)");
+    assert_eq!(sql.rows("SELECT count(*) FROM s"), "0");
+    sql.crash();
+    let mut sql = open(folder.path());
+    assert_eq!(sql.rows("SELECT count(*) FROM s"), "0", "not after a restart either");
 }

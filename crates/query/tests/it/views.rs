@@ -359,3 +359,35 @@ fn views_wait_where_their_memory_is_spent() {
     wait_for_views(&mut sql);
     assert_eq!(sql.rows("SELECT c FROM small"), total.to_string());
 }
+
+#[test]
+fn a_window_of_a_view_over_hopping_windows_is_shown_once() {
+    let mut sql = Sql::in_memory();
+    sql.rows("CREATE STREAM e (ts TIMESTAMP, n BIGINT, WATERMARK FOR ts AS ts)");
+    sql.rows("CREATE MATERIALIZED VIEW v AS SELECT window_end, count(*) AS c FROM HOP(e, ts, INTERVAL '1' MINUTE, INTERVAL '10' MINUTE) GROUP BY window_end");
+    sql.rows("CREATE MATERIALIZED VIEW w AS SELECT window_start, sum(c) AS c FROM TUMBLE((SELECT window_end AS at, c FROM v), at, INTERVAL '10' MINUTE) GROUP BY window_start");
+    for time in ["11:45:00", "12:00:00", "11:52:00", "11:59:30", "12:31:00", "12:25:00"] {
+        sql.rows(&format!("INSERT INTO e VALUES ('2026-01-01 {time}', 1)"));
+        wait_for_views(&mut sql);
+        let view = table_of(&sql.rows("SELECT * FROM w"));
+        let batch = "SELECT window_start, sum(c) AS c FROM TUMBLE((SELECT window_end AS at, c FROM v), at, INTERVAL '10' MINUTE) GROUP BY window_start";
+        assert_eq!(view, table_of(&sql.rows(batch)), "after {time}");
+    }
+}
+
+#[test]
+fn a_join_that_looks_at_no_record_has_no_groups_without_records() {
+    let mut sql = Sql::in_memory();
+    sql.rows("CREATE STREAM s (n BIGINT)");
+    sql.rows("CREATE TABLE t (k TEXT PRIMARY KEY)");
+    sql.rows("INSERT INTO t VALUES ('a'), ('b')");
+    let query = "SELECT t.k, count(*) AS c FROM s CROSS JOIN t GROUP BY t.k";
+    sql.rows(&format!("CREATE MATERIALIZED VIEW v AS {query}"));
+    for rows in [None, Some("(1), (2)")] {
+        if let Some(rows) = rows {
+            sql.rows(&format!("INSERT INTO s VALUES {rows}"));
+        }
+        wait_for_views(&mut sql);
+        assert_eq!(table_of(&sql.rows("SELECT * FROM v")), table_of(&sql.rows(query)));
+    }
+}
