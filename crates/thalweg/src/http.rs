@@ -107,7 +107,7 @@ impl SqlClient {
 fn whole(head: &[u8], body: Vec<u8>) -> Option<Vec<u8>> {
     let head = String::from_utf8_lossy(head).to_ascii_lowercase();
     if let Some((_, length)) = head.split_once("\r\ncontent-length:") {
-        let length = length.lines().next()?.trim().parse().ok()?;
+        let length: usize = length.lines().next()?.trim().parse().ok()?;
         return (body.len() == length).then_some(body);
     }
     if !head.contains("transfer-encoding: chunked") {
