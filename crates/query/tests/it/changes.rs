@@ -114,10 +114,13 @@ fn rows_that_go_are_told_too() {
     sql.rows("CREATE MATERIALIZED VIEW v WITH (changes = 1000) AS SELECT class, sum(n) AS s FROM s JOIN t ON s.k = t.k GROUP BY class");
     sql.rows("CREATE MATERIALIZED VIEW top WITH (changes = 1000) AS SELECT k, sum(n) AS s FROM s GROUP BY k ORDER BY s DESC LIMIT 1");
     sql.rows("INSERT INTO s VALUES ('a', 1), ('b', 2)");
+    // An empty view would be told at once.
+    wait_for_views(&mut sql);
     wait_until_told(&mut sql, "v", "class", "s");
     wait_until_told(&mut sql, "top", "k", "s");
     sql.rows("UPDATE t SET class = 'z' WHERE k = 'a'");
     sql.rows("INSERT INTO s VALUES ('a', 5)");
+    wait_for_views(&mut sql);
     wait_until_told(&mut sql, "v", "class", "s");
     wait_until_told(&mut sql, "top", "k", "s");
     let gone = changes(&sql, "v").into_iter().filter(|(operation, _)| operation == "delete");
