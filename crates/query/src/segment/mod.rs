@@ -220,11 +220,11 @@ impl Segments {
     }
 
     /// Forgets a partition's segments that end before an ID. Their files go later.
-    fn forget(&self, key: &str, before: StreamId) -> Result<u64, SqlError> {
+    fn forget(&self, key: &str, before: StreamId) -> Result<(), SqlError> {
         let list = self.list(key);
         let old: Vec<_> = list.iter().take_while(|segment| segment.last() < before).collect();
         if old.is_empty() {
-            return Ok(0);
+            return Ok(());
         }
         let manifest = manifest_key(key);
         let mut args: Vec<&[u8]> = vec![b"HDEL", manifest.as_bytes()];
@@ -236,7 +236,7 @@ impl Segments {
         self.lists.write().insert(key.to_owned(), Arc::new(rest));
         let now = Instant::now();
         self.retired.lock().extend(old.iter().map(|segment| (now, segment.file.clone())));
-        Ok(old.len() as u64)
+        Ok(())
     }
 
     /// Removes files that have been out of use for long.
@@ -276,7 +276,7 @@ impl Segments {
         loop {
             let keys = (0..stream.partitions).map(|partition| stream.key(name, partition));
             let lists: Vec<(String, List)> =
-                keys.map(|key| (self.list(&key), key)).map(|(list, key)| (key, list)).collect();
+                keys.map(|key| (key.clone(), self.list(&key))).collect();
             let bytes: u64 =
                 lists.iter().flat_map(|(_, list)| list.iter()).map(|segment| segment.bytes).sum();
             if bytes <= bytes_max {
@@ -301,7 +301,11 @@ impl Segments {
             let key = stream.key(name, partition);
             self.engine.call(&[b"UNLINK", manifest_key(&key).as_bytes()])?;
             self.lists.write().remove(&key);
-            self.sweep(&folder_of(name, partition), &[]);
+            let folder = folder_of(name, partition);
+            self.sweep(&folder, &[]);
+            self.retired
+                .lock()
+                .retain(|(_, file)| !StorePath::from(file.as_str()).prefix_matches(&folder));
         }
         Ok(())
     }

@@ -90,7 +90,8 @@ impl SegmentReader {
             if count == 0 {
                 continue;
             }
-            let skip = (0..count).collect::<Vec<_>>().partition_point(|&row| rows.id(row) <= after);
+            // Only where reading begins is there anything to skip.
+            let skip = (0..count).find(|&row| rows.id(row) > after).unwrap_or(count);
             self.position = rows.id(count - 1);
             if skip == count {
                 continue;

@@ -34,7 +34,7 @@ use thalweg_node::{Engine, RecordBlock};
 
 /// Records and bytes that are copied under a partition's lock at a time.
 pub(crate) const BLOCK_RECORDS: usize = 8_192;
-pub(crate) const BLOCK_BYTES: usize = 4 << 20;
+const BLOCK_BYTES: usize = 4 << 20;
 
 /// A stream as a table.
 #[derive(Clone)]

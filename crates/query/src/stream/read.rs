@@ -1,9 +1,9 @@
 //! Reading a partition in order, wherever its records are: sealed in segments, or entries still.
 
-use super::{BLOCK_BYTES, Decoder, Fields, Misfit};
+use super::{Decoder, Fields, Misfit};
 use crate::catalog::StreamDefinition;
 use crate::error::{SqlError, SqlState};
-use crate::segment::{REST, SegmentReader, SegmentRows, Segments};
+use crate::segment::{REST, Segment, SegmentReader, SegmentRows, Segments};
 use crate::values::put_text;
 use datafusion::arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::SchemaRef;
@@ -84,10 +84,7 @@ impl PartitionReader {
             }
             self.open = None;
             self.rows = None;
-            self.engine.enter_blocking(|engine| {
-                let key = self.key.as_bytes();
-                engine.read_records(key, after, records_max, BLOCK_BYTES, &mut self.block)
-            })??;
+            super::read_block(&self.engine, &self.key, after, records_max, &mut self.block)?;
             // What was sealed while we looked may have been trimmed before we did.
             if self.segments.sealed_to(&self.key) > after {
                 continue;
@@ -100,7 +97,7 @@ impl PartitionReader {
 
     fn next_sealed(
         &mut self,
-        segment: Arc<crate::segment::Segment>,
+        segment: Arc<Segment>,
         after: StreamId,
         records_max: usize,
     ) -> Result<Piece, SqlError> {

@@ -1,7 +1,7 @@
 //! Changes of views, for those who follow them. A view `v` that was made `WITH (changes = 10000)` has a stream `v.changes` of
 //! about its latest 10,000 changes, which is read and followed like any other stream: XREAD, server-sent events, long
-//! poll, SQL. A record is a row that came, changed or went: `_op` is `insert`, `update` or `delete`, the other fields are the row's columns, of a row that went those
-//! that tell it apart.
+//! poll, SQL. A record is a row that came, changed or went: `_op` is `insert`, `update` or `delete`, the other fields are the
+//! row's columns, of a row that went those that tell it apart.
 //!
 //! What has been told is the hash `thalweg:changes:<view>`: a field for each row, its value a hash of the row. It changes in
 //! one transaction with the stream, and nothing is told before the view has caught up; so a crash neither repeats nor
@@ -19,7 +19,7 @@ use crate::values::put_text;
 use datafusion::arrow::array::{Array, RecordBatch};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::collect;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use thalweg_node::Packed;
 use xxhash_rust::xxh3::xxh3_64;
@@ -132,16 +132,17 @@ impl Inner {
         }
         let keys = key_columns(&view.compiled.plan);
         let mut changes = Vec::new();
-        let mut seen: HashMap<Vec<u8>, u64> = HashMap::new();
+        let mut seen: HashSet<Vec<u8>> = HashSet::new();
+        let mut twins: HashMap<Vec<u8>, u64> = HashMap::new();
         for batch in &batches {
             for row in 0..batch.num_rows() {
                 let mut key = form(batch, row, keys.as_deref())?;
                 let digest = xxh3_64(&form(batch, row, None)?);
                 if keys.is_none() {
                     // Rows that cannot be told apart are counted.
-                    let twins = seen.entry(key.clone()).or_insert(0);
-                    *twins += 1;
-                    key.extend(twins.to_le_bytes());
+                    let twin = twins.entry(key.clone()).or_insert(0);
+                    *twin += 1;
+                    key.extend(twin.to_le_bytes());
                 }
                 let operation: &[u8] = match told.rows.get(&key) {
                     Some(known) if *known == digest => b"",
@@ -157,12 +158,13 @@ impl Inner {
                         fields,
                     });
                 }
-                seen.insert(key, digest);
+                seen.insert(key);
             }
         }
-        let schema = view_schema(&view.compiled.plan);
-        for key in told.rows.keys().filter(|key| !seen.contains_key(*key)) {
-            let fields = fields_of_key(key, &schema, keys.as_deref());
+        let fields = view.compiled.plan.schema().fields();
+        let names: Vec<String> = fields.iter().map(|field| field.name().clone()).collect();
+        for key in told.rows.keys().filter(|key| !seen.contains(*key)) {
+            let fields = fields_of_key(key, &names, keys.as_deref());
             changes.push(Change { key: key.clone(), digest: None, operation: b"delete", fields });
         }
         Ok(changes)
@@ -265,10 +267,6 @@ fn group_of(plan: &LogicalPlan, column: usize) -> Option<(usize, usize)> {
         }
         other => group_of(other.inputs().first()?, column),
     }
-}
-
-fn view_schema(plan: &LogicalPlan) -> Vec<String> {
-    plan.schema().fields().iter().map(|field| field.name().clone()).collect()
 }
 
 /// Some columns of a row, or all of them, in the form described above.

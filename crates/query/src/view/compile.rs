@@ -157,7 +157,7 @@ fn find_aggregate(plan: &LogicalPlan) -> Result<&Aggregate, SqlError> {
             "the query has no aggregate, so it has nothing to keep up to date",
         )
         .map_err(|error| error.hint("CREATE VIEW runs it over the stream whenever it is read")),
-        LogicalPlan::Join(_) => refuse("a join of streams"),
+        LogicalPlan::Join(_) => refuse("a join that no aggregate stands above"),
         LogicalPlan::Window(_) => refuse("window functions (OVER)"),
         LogicalPlan::Union(_) => refuse("UNION"),
         other => refuse(format!("{} above the groups", other.display())),
@@ -224,7 +224,6 @@ fn compile_rows(
             tags.extend([Some(KeyColumn::Start), Some(KeyColumn::End)]);
             Ok((source, Some(node.kind), tags))
         }
-        LogicalPlan::Join(_) => refuse("a join of what is below the groups with itself"),
         LogicalPlan::Aggregate(_) => refuse("an aggregate of an aggregate")
             .map_err(|error| error.hint("put the inner one into a view of its own")),
         other => refuse(format!("{} below the groups", other.display())),

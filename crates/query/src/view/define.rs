@@ -103,13 +103,7 @@ impl Inner {
         };
         match old.as_deref() {
             Some(Definition::View(_)) if create.or_replace => {
-                if let Some(user) = self.views.user_of(&create.name) {
-                    let message = format!(
-                        "cannot replace \"{}\": materialized view \"{user}\" reads it",
-                        create.name
-                    );
-                    return Err(SqlError::new(SqlState::DependentObjects, message));
-                }
+                unused(&self.views.all.read(), &create.name)?;
                 self.replace_view(create, old.as_deref(), definition).await
             }
             _ => {

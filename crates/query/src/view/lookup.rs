@@ -189,14 +189,15 @@ pub(super) fn compile_groups(
     let group_fields = aggregate.schema.fields().iter().take(aggregate.group_expr.len());
     let group_fields =
         group_fields.map(|field| Field::new(field.name(), field.data_type().clone(), true));
+    let (tables, views) = beside(input, &source)?;
     let lookup = Lookup {
         input: input.clone(),
         stream: stream.clone(),
         columns,
         groups: aggregate.group_expr.clone(),
         key_schema: key_schema(group_fields.collect()),
-        tables: tables_of(input, &source)?,
-        views: views_of(input)?,
+        tables,
+        views,
     };
     Ok(Compiled {
         source,
@@ -212,32 +213,24 @@ pub(super) fn compile_groups(
     })
 }
 
-fn views_of(input: &LogicalPlan) -> Result<Vec<Arc<View>>> {
-    let mut views = Vec::new();
+/// The tables and views that a plan reads beside its source.
+fn beside(input: &LogicalPlan, source: &Source) -> Result<(Vec<String>, Vec<Arc<View>>)> {
+    let (mut tables, mut views) = (Vec::new(), Vec::new());
     input.apply(|node| {
         if let LogicalPlan::TableScan(scan) = node {
-            views.extend(super::table::view_of(scan));
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(views)
-}
-
-fn tables_of(input: &LogicalPlan, source: &Source) -> Result<Vec<String>> {
-    let mut tables = Vec::new();
-    input.apply(|node| {
-        if let LogicalPlan::TableScan(scan) = node {
-            let name = match super::table::view_of(scan) {
+            let view = super::table::view_of(scan);
+            let name = match &view {
                 Some(view) => view.name.clone(),
                 None => scan.table_name.table().to_owned(),
             };
             if name != source.name() {
                 tables.push(name);
+                views.extend(view);
             }
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
-    Ok(tables)
+    Ok((tables, views))
 }
 
 /// The columns of the stream's rows that the nodes above them look at.

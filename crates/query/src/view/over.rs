@@ -99,51 +99,43 @@ impl View {
         session: &dyn Session,
         skip: usize,
     ) -> Result<Now> {
-        let (closed, closed_us, mut with_open) = {
+        let (closed, closed_us, evaluated) = {
             let mut live = self.live.lock();
             let state = &mut live.state;
             let closed = skip_rows(&state.frozen, skip);
             let closed_us = state.watermark_us.map(|us| us.saturating_sub(self.lateness_us));
-            let with_open = match open {
-                Some(open) => with_rows(state, open, &self.compiled)?,
-                None if self.compiled.lookup.is_none() => {
-                    let open = state.open_rows(self.closed_only)?;
-                    return Ok(Now { closed, open, closed_us });
-                }
-                None => Prepared::Partials(state.partials(self.closed_only)?),
+            let evaluated = match open {
+                Some(open) => self.evaluate(&mut with_rows(state, open, &self.compiled)?)?,
+                None => self.evaluate(state)?,
             };
-            (closed, closed_us, with_open)
+            (closed, closed_us, evaluated)
         };
-        if let Prepared::State(state) = &mut with_open
-            && self.compiled.lookup.is_none()
-        {
-            let open = state.open_rows(self.closed_only)?;
-            return Ok(Now { closed, open, closed_us });
-        }
-        let partials = match with_open {
-            Prepared::State(mut state) => state.partials(self.closed_only)?,
-            Prepared::Partials(partials) => partials,
-        };
-        let open = match &self.compiled.lookup {
-            Some(lookup) => vec![lookup.finish(&self.compiled, partials, session).await?],
-            None => Vec::new(),
+        let open = match (evaluated, &self.compiled.lookup) {
+            (Evaluated::Partials(partials), Some(lookup)) => {
+                vec![lookup.finish(&self.compiled, partials, session).await?]
+            }
+            (Evaluated::Rows(rows), _) => rows,
+            (Evaluated::Partials(_), None) => Vec::new(),
         };
         Ok(Now { closed, open, closed_us })
     }
+
+    fn evaluate(&self, state: &mut State) -> Result<Evaluated> {
+        Ok(match self.compiled.lookup {
+            Some(_) => Evaluated::Partials(state.partials(self.closed_only)?),
+            None => Evaluated::Rows(state.open_rows(self.closed_only)?),
+        })
+    }
 }
 
-/// What is evaluated when the state's lock is free again.
-enum Prepared {
-    State(Box<State>),
+/// Groups that may still change: as rows, or as what tables are still to be joined to.
+enum Evaluated {
+    Rows(Vec<RecordBatch>),
     Partials(Option<super::lookup::Partials>),
 }
 
 /// A copy of a state that has taken in some more rows.
-fn with_rows(
-    state: &mut State,
-    rows: Vec<RecordBatch>,
-    compiled: &Arc<Compiled>,
-) -> Result<Prepared> {
+fn with_rows(state: &mut State, rows: Vec<RecordBatch>, compiled: &Arc<Compiled>) -> Result<State> {
     let mut copy = State::new(compiled, state.lateness_us)?;
     copy.frozen_before_us = state.frozen_before_us;
     let schema = state_schema(compiled)?;
@@ -152,7 +144,7 @@ fn with_rows(
         copy.ingest(batch, None)?;
     }
     copy.watermark_us = state.watermark_us;
-    Ok(Prepared::State(Box::new(copy)))
+    Ok(copy)
 }
 
 fn project(batches: Vec<RecordBatch>, columns: Option<&[usize]>) -> Result<Vec<RecordBatch>> {

@@ -5,8 +5,6 @@ use crate::views::wait_for_views;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use thalweg_node::EngineSettings;
-use thalweg_query::SqlSettings;
 
 type Row = BTreeMap<String, String>;
 
@@ -66,12 +64,7 @@ fn wait_until_told(sql: &mut Sql, view: &str, key: &str, column: &str) {
 }
 
 fn open(folder: &Path) -> Sql {
-    let settings = SqlSettings {
-        folder: Some(folder.to_owned()),
-        checkpoint_interval_ms: 200,
-        ..SqlSettings::default()
-    };
-    Sql::open(EngineSettings::in_directory(folder), settings)
+    Sql::in_folder(folder, 200)
 }
 
 #[test]

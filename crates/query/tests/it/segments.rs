@@ -5,17 +5,9 @@ use crate::views::wait_for_views;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use thalweg_machine::Reply;
-use thalweg_node::EngineSettings;
-use thalweg_query::SqlSettings;
 
 fn open(folder: &Path) -> Sql {
-    let settings = SqlSettings {
-        folder: Some(folder.to_owned()),
-        segments_folder: Some(folder.join("segments")),
-        checkpoint_interval_ms: 20,
-        ..SqlSettings::default()
-    };
-    Sql::open(EngineSettings::in_directory(folder), settings)
+    Sql::in_folder(folder, 20)
 }
 
 fn insert(sql: &mut Sql, from: i64, to: i64) {

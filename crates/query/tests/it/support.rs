@@ -1,6 +1,7 @@
 //! A node with SQL, and answers as text.
 
 use datafusion::arrow::util::pretty::pretty_format_batches;
+use std::path::Path;
 use thalweg_node::{Engine, EngineSettings};
 use thalweg_query::{Database, Session, Sources, SqlError, SqlSettings};
 
@@ -14,6 +15,17 @@ pub(crate) struct Sql {
 impl Sql {
     pub(crate) fn in_memory() -> Self {
         Self::open(EngineSettings::in_memory(), SqlSettings::default())
+    }
+
+    /// A node that keeps everything in a folder.
+    pub(crate) fn in_folder(folder: &Path, checkpoint_interval_ms: u64) -> Self {
+        let settings = SqlSettings {
+            folder: Some(folder.to_owned()),
+            segments_folder: Some(folder.join("segments")),
+            checkpoint_interval_ms,
+            ..SqlSettings::default()
+        };
+        Self::open(EngineSettings::in_directory(folder), settings)
     }
 
     pub(crate) fn open(engine: EngineSettings, settings: SqlSettings) -> Self {

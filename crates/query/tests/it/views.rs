@@ -167,14 +167,7 @@ fn windows_that_have_closed_stay_right() {
 #[test]
 fn a_node_that_comes_back_goes_on_where_it_was() {
     let folder = tempfile::tempdir().expect("a folder");
-    let open = || {
-        let settings = SqlSettings {
-            folder: Some(folder.path().to_owned()),
-            checkpoint_interval_ms: 20,
-            ..SqlSettings::default()
-        };
-        Sql::open(EngineSettings::in_directory(folder.path()), settings)
-    };
+    let open = || Sql::in_folder(folder.path(), 20);
     let events = ordered(4_000);
     let mut sql = open();
     create_stream(&mut sql, 2, "5 seconds");
@@ -306,14 +299,7 @@ fn what_cannot_be_maintained_is_refused_with_the_reason() {
 #[test]
 fn a_view_that_fails_says_why_and_keeps_its_last_checkpoint() {
     let folder = tempfile::tempdir().expect("a folder");
-    let open = || {
-        let settings = SqlSettings {
-            folder: Some(folder.path().to_owned()),
-            checkpoint_interval_ms: 10,
-            ..SqlSettings::default()
-        };
-        Sql::open(EngineSettings::in_directory(folder.path()), settings)
-    };
+    let open = || Sql::in_folder(folder.path(), 10);
     let mut sql = open();
     sql.rows("CREATE STREAM s (n BIGINT)");
     sql.rows("CREATE MATERIALIZED VIEW v AS SELECT count(*) AS c, max(100 / n) AS m FROM s");
