@@ -2,6 +2,7 @@
 //!
 //! `resp/` speaks the Redis protocol on event loops of its own; `http/` speaks HTTP and shows the dashboard.
 
+mod feeds;
 pub mod http;
 pub mod resp;
 mod shared;

@@ -1,12 +1,13 @@
 //! What all doors of a node share: settings, clients, figures.
 
+use crate::feeds::Feeds;
 use crate::slowlog::SlowLog;
 use crate::sql::SqlService;
 use crate::stats::TrafficStats;
 use foldhash::HashMap;
 use parking_lot::{Mutex, RwLock};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use thalweg_node::Engine;
@@ -100,6 +101,8 @@ pub struct Shared {
     pub(crate) resp_address: RwLock<Option<SocketAddr>>,
     /// Who answers SQL, once there is somebody.
     pub(crate) sql: OnceLock<Arc<dyn SqlService>>,
+    /// Streams that are listened to as channels.
+    pub(crate) feeds: Feeds,
 }
 
 /// A connected client, as others see it.
@@ -113,9 +116,17 @@ pub(crate) struct Client {
     pub(crate) protocol: AtomicU64,
     pub(crate) last_command: Mutex<&'static str>,
     pub(crate) last_ms: AtomicU64,
+    /// How many channels, patterns and channels of SPUBLISH it listens to.
+    pub(crate) subscriptions: [AtomicUsize; 3],
     pub(crate) killed: AtomicBool,
     /// Wakes the event loop that owns the connection.
     pub(crate) wake: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Client {
+    pub(crate) fn listens(&self) -> bool {
+        self.subscriptions.iter().any(|count| count.load(Ordering::Relaxed) > 0)
+    }
 }
 
 impl Shared {
@@ -138,6 +149,7 @@ impl Shared {
             draining: AtomicBool::new(false),
             resp_address: RwLock::new(None),
             sql: OnceLock::new(),
+            feeds: Feeds::default(),
         })
     }
 

@@ -44,8 +44,9 @@ pub trait SqlService: Send + Sync {
         accept: String,
     ) -> BoxFuture<'static, Result<SqlAnswer, SqlFault>>;
 
-    /// Whether a stream's records have declared columns, so that appending must look at them.
-    fn is_declared(&self, stream: &str) -> bool;
+    /// The keys of a declared stream's partitions; nothing if its records have no declared columns. Appending to one that
+    /// has must look at them.
+    fn partition_keys(&self, stream: &str) -> Option<Vec<String>>;
 
     /// Declares a stream; false if it is there already, the same.
     fn declare(

@@ -1,5 +1,7 @@
 //! The engine: opening, closing, and the few things that are done to a node as a whole.
 
+use crate::admission::Admission;
+use crate::channels::Channels;
 use crate::error::EngineError;
 use crate::execute::Executed;
 use crate::lane::Lane;
@@ -14,8 +16,8 @@ use crate::waiters::{WaiterId, Waiters};
 use parking_lot::Mutex;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use thalweg_base::fs::RealFs;
 use thalweg_base::slot::SLOTS;
@@ -36,6 +38,8 @@ pub(crate) struct Inner {
     pub(crate) lane: Lane,
     pub(crate) store: Option<Arc<Store>>,
     pub(crate) waiters: Waiters,
+    pub(crate) channels: Channels,
+    pub(crate) admission: OnceLock<Admission>,
     pub(crate) loader: Loader,
     pub(crate) checkpoint_lsns: Mutex<Vec<Lsn>>,
     pub(crate) checkpoint_wanted: AtomicBool,
@@ -151,6 +155,8 @@ impl Engine {
             partitions,
             store,
             waiters: Waiters::default(),
+            channels: Channels::default(),
+            admission: OnceLock::new(),
             loader: Loader::default(),
             checkpoint_lsns: Mutex::new(recovered.checkpoint_lsns),
             checkpoint_wanted: AtomicBool::new(false),
@@ -250,6 +256,11 @@ impl Engine {
     /// Whether writes are taken.
     pub fn health(&self) -> Health {
         self.inner.lane.health()
+    }
+
+    /// Where messages are published and listened to.
+    pub fn channels(&self) -> &Channels {
+        &self.inner.channels
     }
 
     /// Makes a waiter, to be woken when a key that it waits for changes.

@@ -96,6 +96,20 @@ impl Engine {
         {
             return refuse(session, &error, answer);
         }
+        let key;
+        let mut routed: SmallVec<[&[u8]; 16]>;
+        let args = match self.admit(session, command, args) {
+            Ok(None) => args,
+            Ok(Some(to)) => {
+                key = to;
+                routed = SmallVec::from_slice(args);
+                if let Some(slot) = routed.get_mut(1) {
+                    *slot = &key;
+                }
+                &routed
+            }
+            Err(error) => return refuse(session, &error, answer),
+        };
         if session.queue.is_some()
             && let Some(executed) = self.queue(session, command, args, answer)
         {

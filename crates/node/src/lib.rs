@@ -17,6 +17,8 @@
 //! partitions, appends them to the log, makes them durable once, and says so. Whoever sends a reply waits for that:
 //! the gate.
 
+mod admission;
+mod channels;
 mod checkpoint;
 mod cold_expiry;
 mod collections;
@@ -37,6 +39,8 @@ mod transaction;
 mod verbs;
 mod waiters;
 
+pub use admission::Admitted;
+pub use channels::{Channels, Message, Scope, Subscriber};
 pub use collections::{Packed, RecordBlock};
 pub use engine::{Engine, Listener};
 pub use entries::Entered;

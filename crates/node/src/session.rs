@@ -7,6 +7,8 @@ use thalweg_machine::Lsn;
 pub struct Session {
     pub(crate) queue: Option<Queue>,
     pub(crate) watched: Vec<Watched>,
+    /// Its records were looked at already.
+    pub(crate) trusted: bool,
 }
 
 /// Commands queued since MULTI.
@@ -24,6 +26,11 @@ pub(crate) struct Watched {
 }
 
 impl Session {
+    /// A session of somebody who has looked at the records himself that he appends.
+    pub fn trusted() -> Self {
+        Self { trusted: true, ..Self::default() }
+    }
+
     /// Whether commands are being queued.
     pub fn in_transaction(&self) -> bool {
         self.queue.is_some()

@@ -1,5 +1,6 @@
 //! Commands that look at all partitions: SCAN, KEYS, DBSIZE, RANDOMKEY.
 
+use crate::channels::Scope;
 use crate::engine::{Engine, Inner};
 use crate::execute::{Executed, Locked};
 use crate::session::Session;
@@ -50,6 +51,7 @@ impl Access<'_, '_> {
             }
             NodeVerb::Keys => self.keys(inner, args, now_ms, answer),
             NodeVerb::Scan => self.scan(inner, args, now_ms, answer),
+            NodeVerb::Publish | NodeVerb::SPublish => publish(inner, verb, args, answer),
             _ => Err(CommandError::new("this command cannot be used here")),
         };
         if let Err(error) = outcome {
@@ -264,6 +266,19 @@ impl<'a> ScanOptions<'a> {
     }
 }
 
+/// PUBLISH channel message
+fn publish(
+    inner: &Inner,
+    verb: NodeVerb,
+    args: &[&[u8]],
+    answer: &mut dyn Answer,
+) -> Result<(), CommandError> {
+    let &[_, channel, payload] = args else { return Err(CommandError::SYNTAX) };
+    let scope = if verb == NodeVerb::SPublish { Scope::Shard } else { Scope::Channel };
+    answer.integer(inner.channels.publish(scope, channel, payload) as i64);
+    Ok(())
+}
+
 impl Engine {
     pub(crate) fn run_node_verb(
         &self,
@@ -281,6 +296,12 @@ impl Engine {
             NodeVerb::Unwatch => {
                 self.unwatch_all(session);
                 answer.ok();
+                Executed::Done { gate: 0 }
+            }
+            NodeVerb::Publish | NodeVerb::SPublish => {
+                if let Err(error) = publish(&self.inner, verb, args, answer) {
+                    answer.error(&error);
+                }
                 Executed::Done { gate: 0 }
             }
             _ => {

@@ -41,9 +41,10 @@ impl AppendFormat {
 }
 
 impl Database {
-    /// Whether a name is that of a declared stream.
-    pub fn has_stream(&self, name: &str) -> bool {
-        self.inner.catalog.stream(name).is_some()
+    /// The keys of a declared stream's partitions.
+    pub fn partition_keys(&self, name: &str) -> Option<Vec<String>> {
+        let stream = self.inner.catalog.stream(name)?;
+        Some((0..stream.partitions).map(|partition| stream.key(name, partition)).collect())
     }
 
     /// Declares a stream, given as what would stand after its name in CREATE STREAM.

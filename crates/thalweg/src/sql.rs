@@ -77,8 +77,8 @@ impl SqlService for Service {
         })
     }
 
-    fn is_declared(&self, stream: &str) -> bool {
-        self.0.has_stream(stream)
+    fn partition_keys(&self, stream: &str) -> Option<Vec<String>> {
+        self.0.partition_keys(stream)
     }
 
     fn declare(

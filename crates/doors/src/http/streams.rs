@@ -48,7 +48,7 @@ pub(super) async fn append(
 ) -> Result<Response, Problem> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
     let sql_reads = kind.contains("csv") || kind.contains("arrow") || body.first() == Some(&b'[');
-    if sql_reads || door.shared.sql.get().is_some_and(|sql| sql.is_declared(&name)) {
+    if sql_reads || door.shared.sql.get().is_some_and(|sql| sql.partition_keys(&name).is_some()) {
         return super::sql::append(&door, name, &headers, body).await;
     }
     let bulk = kind.contains("ndjson") || kind.contains("jsonl");

@@ -1,12 +1,13 @@
 //! One connection: what has come in, what is to go out, and what it waits for.
 
 use super::parse::{FrameLimits, Parser};
+use super::subscriptions::Subscriptions;
 use crate::shared::{Client, DoorSettings};
 use rustix::event::epoll;
 use std::collections::VecDeque;
 use std::net::TcpStream;
 use std::sync::Arc;
-use thalweg_node::{Session, WaiterId};
+use thalweg_node::{Session, Subscriber, WaiterId};
 
 /// Send buffers larger than this are given back when they are empty.
 const KEEP_BYTES: usize = 16 << 10;
@@ -39,6 +40,7 @@ pub(super) struct Peer {
     pub(super) resp3: bool,
     pub(super) authenticated: bool,
     pub(super) replies: Replies,
+    pub(super) subscriptions: Subscriptions,
 }
 
 /// CLIENT REPLY.
@@ -116,8 +118,15 @@ impl Output {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, client: Arc<Client>, authenticated: bool) -> Self {
-        let peer = Peer { client, resp3: false, authenticated, replies: Replies::On };
+    pub(super) fn new(
+        stream: TcpStream,
+        client: Arc<Client>,
+        authenticated: bool,
+        subscriber: Subscriber,
+    ) -> Self {
+        let subscriptions = Subscriptions::new(subscriber);
+        let peer =
+            Peer { client, resp3: false, authenticated, replies: Replies::On, subscriptions };
         Self {
             stream,
             session: Session::default(),

@@ -19,6 +19,11 @@ impl<'a> RespWriter<'a> {
         self.resp3
     }
 
+    /// The head of something that nobody asked for just now.
+    pub(super) fn push(&mut self, length: usize) {
+        self.head(if self.resp3 { b'>' } else { b'*' }, length);
+    }
+
     #[inline]
     fn head(&mut self, kind: u8, value: usize) {
         self.out.push(kind);

@@ -10,6 +10,7 @@ mod encode;
 mod event_loop;
 mod parse;
 mod server;
+mod subscriptions;
 mod verbs;
 
 pub use encode::RespWriter;

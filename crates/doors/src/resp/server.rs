@@ -73,6 +73,7 @@ impl RespDoor {
                 let _already_reported = thread.join();
             }
         }
+        self.shared.feeds.stop();
     }
 }
 
@@ -141,6 +142,7 @@ fn welcome(
         protocol: AtomicU64::new(2),
         last_command: Mutex::new(""),
         last_ms: AtomicU64::new(now_ms),
+        subscriptions: Default::default(),
         killed: AtomicBool::new(false),
         wake: Box::new(move || waker.wake()),
     });

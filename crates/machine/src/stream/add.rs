@@ -50,6 +50,12 @@ pub(crate) fn xadd(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
     Ok(())
 }
 
+/// The names and values that an XADD appends; nothing where it is not well formed.
+pub fn appended_fields<'a, 'b>(args: &'a [&'b [u8]]) -> Option<&'a [&'b [u8]]> {
+    let (_, fields) = parse(args.get(2..)?).ok()?;
+    (!fields.is_empty() && fields.len() % 2 == 0).then_some(fields)
+}
+
 fn parse<'a, 'b>(mut rest: &'a [&'b [u8]]) -> Result<(Options<'b>, &'a [&'b [u8]]), CommandError> {
     let mut options = Options::default();
     loop {

@@ -12,6 +12,7 @@ mod read;
 mod records;
 mod trim;
 
+pub use add::appended_fields;
 pub(crate) use add::{xadd, xcfgset, xsetid};
 pub(crate) use claim::{xautoclaim, xclaim};
 pub(crate) use group::{Consumer, Group, Pending};

@@ -177,6 +177,9 @@ impl EventLoop {
             let error = CommandError::coded("NOAUTH", "Authentication required.");
             let resp3 = connection.peer.resp3;
             RespWriter::new(&mut connection.output.bytes, resp3).error(&error);
+        } else if let Some(error) = verbs::refused_while_listening(&connection.peer, args) {
+            connection.session.break_transaction();
+            RespWriter::new(&mut connection.output.bytes, false).error(&error);
         } else {
             let mut writer = RespWriter::new(&mut connection.output.bytes, connection.peer.resp3);
             let engine = &self.shared.engine;

@@ -39,7 +39,10 @@ impl EventLoop {
                     .now_us
                     .saturating_sub(connection.output.taken_us.max(connection.active_us));
                 let full = connection.output.unsent() > self.settings.output_max_bytes;
-                (timeout_us > 0 && connection.is_ready() && silent_us > timeout_us)
+                (timeout_us > 0
+                    && connection.is_ready()
+                    && !connection.peer.subscriptions.any()
+                    && silent_us > timeout_us)
                     || (full && deaf_us > DEAF_US)
             });
             if idle && let Some(connection) = self.take(token) {

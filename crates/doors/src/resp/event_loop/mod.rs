@@ -2,6 +2,7 @@
 //! connection; commits are started once a turn. Replies of several connections leave together: a client that has many
 //! of them wakes up once, not once for each.
 
+mod channels;
 mod commands;
 mod housekeeping;
 mod waiting;
@@ -17,9 +18,9 @@ use std::collections::{BTreeSet, VecDeque};
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
-use thalweg_node::{Health, Listener};
+use thalweg_node::{Health, Listener, Subscriber};
 
 const READ_BYTES: usize = 64 << 10;
 const EVENTS_AT_ONCE: usize = 1_024;
@@ -36,18 +37,29 @@ pub(super) enum Message {
     Accepted(TcpStream, Arc<crate::shared::Client>),
     /// A blocked or loading connection may go on.
     Resume(u64),
+    /// Something was published that these connections listen to.
+    Deliver(Vec<u64>, Arc<thalweg_node::Message>),
 }
 
 /// The way into an event loop from other threads.
 pub(super) struct Inbox {
     messages: Mutex<Vec<Message>>,
+    /// Bytes of published messages among them.
+    published_bytes: AtomicUsize,
+    /// Connections that cannot be given all that was published, and so must be closed.
+    overrun: Mutex<BTreeSet<u64>>,
     wake: OwnedFd,
 }
 
 impl Inbox {
     pub(super) fn new() -> std::io::Result<Arc<Self>> {
         let wake = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-        Ok(Arc::new(Self { messages: Mutex::default(), wake }))
+        Ok(Arc::new(Self {
+            messages: Mutex::default(),
+            published_bytes: AtomicUsize::new(0),
+            overrun: Mutex::default(),
+            wake,
+        }))
     }
 
     pub(super) fn send(&self, message: Message) {
@@ -69,6 +81,8 @@ pub(super) struct EventLoop {
     epoll: OwnedFd,
     inbox: Arc<Inbox>,
     listener: Arc<Listener>,
+    /// Our mailbox among the node's channels.
+    mailbox: u32,
     slots: Vec<Slot>,
     free: Vec<usize>,
     /// Served since replies were last sent.
@@ -100,6 +114,9 @@ impl EventLoop {
         let waker = inbox.clone();
         let listener = Listener::new(move || waker.wake());
         shared.engine.add_listener(listener.clone());
+        let postbox = inbox.clone();
+        let mailbox =
+            shared.engine.channels().add_mailbox(move |to, message| postbox.post(to, message));
         Ok(Self {
             settings: shared.settings(),
             settings_version: shared.settings_version(),
@@ -108,6 +125,7 @@ impl EventLoop {
             epoll,
             inbox,
             listener,
+            mailbox,
             slots: Vec::new(),
             free: Vec::new(),
             served: Vec::new(),
@@ -238,8 +256,10 @@ impl EventLoop {
             match message {
                 Message::Accepted(stream, client) => self.accept(stream, client),
                 Message::Resume(token) => self.resume(token),
+                Message::Deliver(to, message) => self.deliver(&to, &message),
             }
         }
+        self.close_overrun();
         self.close_killed();
         self.pass_gate();
     }
@@ -253,7 +273,8 @@ impl EventLoop {
         let Some(slot) = self.slots.get_mut(index) else { return };
         let token = token_of(index, slot.generation);
         let data = epoll::EventData::new_u64(token);
-        let mut connection = Box::new(Connection::new(stream, client, authenticated));
+        let subscriber = Subscriber { mailbox: self.mailbox, token };
+        let mut connection = Box::new(Connection::new(stream, client, authenticated, subscriber));
         connection.active_us = self.now_us;
         if let Err(error) = epoll::add(&self.epoll, &connection.stream, data, epoll::EventFlags::IN)
         {
@@ -315,6 +336,7 @@ impl EventLoop {
     fn close(&mut self, token: u64, mut connection: Box<Connection>) {
         self.stop_blocking(token, &mut connection);
         self.shared.engine.unwatch_all(&mut connection.session);
+        connection.peer.subscriptions.clear(self.shared.engine.channels());
         self.shared.clients.lock().remove(&connection.peer.client.id);
         let index = token as u32 as usize;
         if let Some(slot) = self.slots.get_mut(index) {

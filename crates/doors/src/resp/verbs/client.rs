@@ -79,11 +79,12 @@ pub(super) fn client(control: &mut Control<'_>, args: &[&[u8]]) -> Verdict {
 }
 
 fn list(control: &Control<'_>, rest: &[&[u8]]) -> Result<String, CommandError> {
+    let mut listening = None;
     let ids: Option<Vec<u64>> = match rest {
         [] => None,
         [word, kind] if is(word, "TYPE") => {
-            let normal = is(kind, "NORMAL");
-            if normal { None } else { Some(Vec::new()) }
+            listening = Some(is(kind, "PUBSUB"));
+            if is(kind, "NORMAL") || is(kind, "PUBSUB") { None } else { Some(Vec::new()) }
         }
         [word, ids @ ..] if is(word, "ID") => Some(
             ids.iter()
@@ -97,7 +98,9 @@ fn list(control: &Control<'_>, rest: &[&[u8]]) -> Result<String, CommandError> {
     clients.sort_by_key(|client| client.id);
     let mut out = String::new();
     for client in clients {
-        if ids.as_ref().is_none_or(|ids| ids.contains(&client.id)) {
+        if ids.as_ref().is_none_or(|ids| ids.contains(&client.id))
+            && listening.is_none_or(|listening| listening == client.listens())
+        {
             describe(&client, control.now_ms, &mut out);
         }
     }
@@ -106,10 +109,13 @@ fn list(control: &Control<'_>, rest: &[&[u8]]) -> Result<String, CommandError> {
 
 fn describe(client: &Client, now_ms: u64, out: &mut String) {
     let library = client.library.lock();
+    let [channels, patterns, shards] =
+        client.subscriptions.each_ref().map(|count| count.load(Ordering::Relaxed));
+    let listens = client.listens();
     // Writing to a string cannot fail.
     let _infallible = writeln!(
         out,
-        "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags=N db=0 sub=0 psub=0 multi=-1 cmd={} user=default \
+        "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db=0 sub={} psub={} ssub={} multi=-1 cmd={} user=default \
          resp={} lib-name={} lib-ver={}",
         client.id,
         client.address,
@@ -117,6 +123,10 @@ fn describe(client: &Client, now_ms: u64, out: &mut String) {
         text(&client.name.lock()),
         now_ms.saturating_sub(client.since_ms) / 1_000,
         now_ms.saturating_sub(client.last_ms.load(Ordering::Relaxed)) / 1_000,
+        if listens { 'P' } else { 'N' },
+        channels,
+        patterns,
+        shards,
         client.last_command.lock().to_lowercase(),
         client.protocol.load(Ordering::Relaxed),
         text(&library.0),

@@ -113,6 +113,14 @@ pub(super) fn hello(control: &mut Control<'_>, args: &[&[u8]]) -> Verdict {
 
 /// PING [message]
 pub(super) fn ping(control: &mut Control<'_>, args: &[&[u8]]) -> Verdict {
+    if control.peer.subscriptions.any() && !control.peer.resp3 {
+        // Version 2 has no way to tell a reply from a message, but that both are arrays.
+        let mut answer = control.answer();
+        answer.array(2);
+        answer.bulk(b"pong");
+        answer.bulk(args.get(1).copied().unwrap_or_default());
+        return Ok(());
+    }
     match *args {
         [_] => control.answer().simple("PONG"),
         [_, message] => control.answer().bulk(message),
@@ -144,6 +152,7 @@ pub(super) fn quit(control: &mut Control<'_>) -> Verdict {
 pub(super) fn reset(control: &mut Control<'_>) -> Verdict {
     control.shared.engine.unwatch_all(control.session);
     *control.session = thalweg_node::Session::default();
+    control.peer.subscriptions.clear(control.shared.engine.channels());
     control.peer.resp3 = false;
     control.peer.replies = Replies::On;
     control.peer.authenticated = control.shared.settings().password.is_none();

@@ -7,16 +7,18 @@ mod config;
 mod connection;
 mod info;
 mod latency;
+mod pubsub;
 mod slowlog;
 
 pub(super) use connection::allowed_unauthenticated;
+pub(super) use pubsub::refused_while_listening;
 
 use super::connection::Peer;
 use super::encode::RespWriter;
 use crate::shared::Shared;
 use std::sync::Arc;
 use thalweg_machine::{Answer, CommandError, DoorVerb};
-use thalweg_node::Session;
+use thalweg_node::{Scope, Session};
 
 /// What a verb sees and changes.
 pub(super) struct Control<'a> {
@@ -49,12 +51,19 @@ pub(super) fn run(control: &mut Control<'_>, verb: DoorVerb, args: &[&[u8]]) {
         DoorVerb::Info => info::info(control, args),
         DoorVerb::Latency => latency::latency(control, args),
         DoorVerb::Ping => connection::ping(control, args),
+        DoorVerb::PSubscribe => pubsub::subscribe(control, Scope::Pattern, args),
+        DoorVerb::PubSub => pubsub::pubsub(control, args),
+        DoorVerb::PUnsubscribe => pubsub::unsubscribe(control, Scope::Pattern, args),
         DoorVerb::Quit => connection::quit(control),
         DoorVerb::ReadOnly => connection::ok(control),
         DoorVerb::Reset => connection::reset(control),
         DoorVerb::Select => connection::select(control, args),
         DoorVerb::SlowLog => slowlog::slowlog(control, args),
+        DoorVerb::SSubscribe => pubsub::subscribe(control, Scope::Shard, args),
+        DoorVerb::Subscribe => pubsub::subscribe(control, Scope::Channel, args),
+        DoorVerb::SUnsubscribe => pubsub::unsubscribe(control, Scope::Shard, args),
         DoorVerb::Time => connection::time(control),
+        DoorVerb::Unsubscribe => pubsub::unsubscribe(control, Scope::Channel, args),
         DoorVerb::Wait => connection::wait(control),
     };
     if let Err(error) = verdict {
