@@ -3,10 +3,12 @@
 use crate::catalog::{
     Catalog, Definition, ExternalDefinition, Public, QueryDefinition, StreamDefinition, Sys, gone,
 };
+use crate::csv::ReadPlainCsv;
 use crate::error::SqlError;
 use crate::segment::Segments;
 use crate::session::Session;
 use crate::statement::{Statement, parse};
+use crate::stores::Stores;
 use crate::view::Views;
 use crate::window::{LowerWindows, WindowPlanner};
 use datafusion::arrow::array::Int32Array;
@@ -16,9 +18,9 @@ use datafusion::catalog::{
 };
 use datafusion::common::{DataFusionError, Result as DfResult, ScalarValue};
 use datafusion::datasource::ViewTable;
-use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{
     ColumnarValue, DdlStatement, LogicalPlan, ScalarUDF, Volatility, create_udf,
 };
@@ -28,9 +30,10 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
-use thalweg_node::Engine;
+use thalweg_node::{Admitted, Engine};
 
 /// The name of the one database.
 pub(crate) const DATABASE: &str = "thalweg";
@@ -50,8 +53,8 @@ const SLOW_US: u64 = 100_000;
 pub struct SqlSettings {
     /// Where views keep their checkpoints; nothing: they are not kept.
     pub folder: Option<PathBuf>,
-    /// Where streams' older records are sealed; nothing: all of them stay in memory.
-    pub segments_folder: Option<PathBuf>,
+    /// Where streams' older records are sealed, a folder or `s3://bucket/prefix`; nothing: all of them stay in memory.
+    pub segments: Option<String>,
     /// Memory that all queries may use together; sorts, joins and groups beyond it go to disk, the rest is refused.
     pub memory_max_bytes: usize,
     /// Memory that the states of all views may have together; beyond it views over streams wait, and their streams keep what
@@ -68,7 +71,7 @@ impl Default for SqlSettings {
         let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
             folder: None,
-            segments_folder: None,
+            segments: None,
             memory_max_bytes: 1 << 30,
             view_memory_max_bytes: 1 << 30,
             threads,
@@ -119,7 +122,11 @@ pub(crate) struct Inner {
     /// Connections of the Postgres door: where they come from, and since when.
     pub(crate) pg_clients: Mutex<BTreeMap<u64, (String, u64)>>,
     pub(crate) runtime: tokio::runtime::Handle,
+    /// Counts records that are dealt out to partitions in turn.
+    pub(crate) turn: AtomicU64,
     context: OnceLock<SessionContext>,
+    /// The same without a catalog: the statement of an external table names the table that is being looked up.
+    bare: OnceLock<SessionState>,
 }
 
 impl Database {
@@ -131,8 +138,8 @@ impl Database {
         runtime: tokio::runtime::Handle,
     ) -> Result<Self, SqlError> {
         let catalog = Catalog::open(&engine)?;
-        let folder = settings.segments_folder.as_deref();
-        let segments = Arc::new(Segments::open(&engine, runtime.clone(), folder)?);
+        let address = settings.segments.as_deref();
+        let segments = Arc::new(Segments::open(&engine, runtime.clone(), address)?);
         segments.load(&catalog.list())?;
         let inner = Arc::new(Inner {
             engine,
@@ -143,12 +150,19 @@ impl Database {
             slow_queries: Mutex::default(),
             pg_clients: Mutex::default(),
             runtime,
+            turn: AtomicU64::new(0),
             context: OnceLock::new(),
+            bare: OnceLock::new(),
             settings,
         });
         let context = make_context(&inner)?;
         inner.context.get_or_init(|| context);
         let database = Self { inner };
+        let admitting = Arc::downgrade(&database.inner);
+        database.inner.engine.admit_records(move |key, fields| match admitting.upgrade() {
+            Some(inner) => inner.admit(key, fields),
+            None => Admitted::Here,
+        });
         database.inner.start_views();
         database.inner.runtime.spawn(tell_changes(Arc::downgrade(&database.inner)));
         database.inner.runtime.spawn(watch_memory(Arc::downgrade(&database.inner)));
@@ -221,19 +235,27 @@ fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlError> {
         .with_default_catalog_and_schema(DATABASE, "public")
         .with_create_default_catalog_and_schema(false)
         .with_information_schema(true)
-        .with_target_partitions(inner.settings.threads);
+        // Twice as many as processors: when one partition has less to do than the others, there is another one.
+        .with_target_partitions(inner.settings.threads * 2);
     let options = config.options_mut();
     options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
     // A folder of folders is one table.
     options.execution.listing_table_ignore_subdirectory = false;
+    // A build side of this size is hashed once faster than both sides are dealt out.
+    options.optimizer.hash_join_single_partition_threshold = 32 << 20;
+    options.optimizer.hash_join_single_partition_threshold_rows = 2 << 20;
     let pool = FairSpillPool::new(inner.settings.memory_max_bytes);
     let pool = TrackConsumersPool::new(pool, NonZeroUsize::MIN.saturating_add(4));
-    let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc()?;
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(pool))
+        .with_object_store_registry(Arc::new(Stores::default()))
+        .build_arc()?;
     let state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
         .with_analyzer_rules(analyzer_rules())
+        .with_physical_optimizer_rule(Arc::new(ReadPlainCsv))
         .build();
     let mut context = SessionContext::new_with_state(state);
     let catalog = Arc::new(MemoryCatalogProvider::new());
@@ -246,6 +268,7 @@ fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlError> {
         .map_err(|error| *error)?;
     context.register_udf(version());
     context.register_udf(to_regtype());
+    context.register_udaf(crate::top_k::top_k());
     context.register_relation_planner(Arc::new(WindowPlanner))?;
     crate::window::register_functions(&context);
     Ok(context.enable_url_table())
@@ -312,10 +335,11 @@ impl Inner {
         definition: &ExternalDefinition,
     ) -> DfResult<Arc<dyn TableProvider>> {
         let context = self.context()?;
-        // Without the catalog: the statement names the table that is being looked up.
-        let state = SessionStateBuilder::new_from_existing(context.state())
-            .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
-            .build();
+        let state = self.bare.get_or_init(|| {
+            SessionStateBuilder::new_from_existing(context.state())
+                .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
+                .build()
+        });
         let mut statements = parse(&definition.statement)?;
         let Some(Statement::Df(statement)) = statements.pop() else { return Err(gone()) };
         let plan = state.statement_to_plan(*statement).await?;
@@ -327,7 +351,7 @@ impl Inner {
             SqlError::unsupported(format!("files of format {format} cannot be read"))
                 .hint("CSV, JSON, PARQUET and ARROW can")
         })?;
-        factory.create(&state, &command).await
+        factory.create(state, &command).await
     }
 
     /// A query under a name, as a table.

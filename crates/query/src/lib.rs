@@ -7,9 +7,11 @@
 //! Where to look: `statement.rs` is our grammar; `catalog/` what has been declared; `stream/`, `table/`, `kv.rs`,
 //! `system.rs` are what queries read; `session/` runs statements; `window.rs` is event time; `view/` keeps results up to date.
 
+mod admission;
 mod answer;
 mod append;
 mod catalog;
+mod csv;
 mod database;
 mod error;
 mod kv;
@@ -17,9 +19,11 @@ mod pg;
 mod segment;
 mod session;
 mod statement;
+mod stores;
 mod stream;
 mod system;
 mod table;
+mod top_k;
 mod types;
 mod values;
 mod view;

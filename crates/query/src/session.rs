@@ -3,6 +3,7 @@
 mod define;
 pub(crate) use define::text_rows;
 mod modify;
+mod upsert;
 
 use crate::database::Inner;
 use crate::error::{SqlError, SqlState};

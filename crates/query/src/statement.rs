@@ -14,9 +14,11 @@
 
 mod copy;
 mod duration;
+mod names;
 mod stream;
 
 pub(crate) use duration::{duration_us, interval_us};
+pub(crate) use names::name_apart;
 
 use crate::catalog::{Emit, StreamDefinition};
 use crate::error::{SqlError, SqlState};

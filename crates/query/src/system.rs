@@ -209,8 +209,8 @@ fn streams(inner: &Inner) -> Vec<Row> {
             let info = crate::stream::info(&inner.engine, &key);
             let field = |wanted: &str| info.get(wanted).cloned();
             let list = inner.segments.list(&key);
-            let folder = list.last().and_then(|segment| inner.segments.path_of(segment));
-            let folder = folder.and_then(|path| Some(path.parent()?.display().to_string()));
+            let folder = list.last().and_then(|segment| inner.segments.location_of(segment));
+            let folder = folder.and_then(|file| Some(file.rsplit_once('/')?.0.to_owned()));
             rows.push(vec![
                 some(&name),
                 some(partition),

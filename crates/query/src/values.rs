@@ -288,6 +288,23 @@ fn put_stored_checked(out: &mut Vec<u8>, array: &dyn Array, row: usize) -> Optio
     Some(())
 }
 
+/// Whether a text is a value of a type.
+pub(crate) fn fits(kind: ColumnType, text: &[u8]) -> bool {
+    let integer = || parse_i64(text);
+    match kind {
+        ColumnType::Smallint => integer().is_some_and(|value| i16::try_from(value).is_ok()),
+        ColumnType::Integer => integer().is_some_and(|value| i32::try_from(value).is_ok()),
+        ColumnType::Bigint => integer().is_some(),
+        ColumnType::Double => parse_f64(text).is_some(),
+        ColumnType::Decimal(precision, scale) => parse_decimal(text, precision, scale).is_some(),
+        ColumnType::Text => std::str::from_utf8(text).is_ok(),
+        ColumnType::Bytea => true,
+        ColumnType::Timestamp => parse_time_us(text).is_some(),
+        // Rare enough to make a column for it.
+        _ => ColumnBuilder::new(kind, 1).append_text(text),
+    }
+}
+
 /// Writes a value as text, as a record holds it.
 pub(crate) fn put_text(out: &mut Vec<u8>, array: &dyn Array, row: usize) -> Option<()> {
     // Writing into memory does not fail.
@@ -347,8 +364,10 @@ mod tests {
             let mut from_text = ColumnBuilder::new(kind, 4);
             for text in good {
                 assert!(from_text.append_text(text.as_bytes()), "{kind:?} {text}");
+                assert!(fits(kind, text.as_bytes()), "{kind:?} {text}");
             }
             for text in bad {
+                assert!(!fits(kind, text.as_bytes()), "{kind:?} took {text}");
                 assert!(!from_text.append_text(text.as_bytes()), "{kind:?} took {text}");
             }
             from_text.append_null();

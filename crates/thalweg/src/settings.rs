@@ -42,9 +42,10 @@ pub(crate) struct ServeArgs {
     /// Memory for the states of materialized views, all of them together [default: a fifth of --memory-max]
     #[arg(long, env = "THALWEG_VIEW_MEMORY_MAX")]
     pub(crate) view_memory_max: Option<String>,
-    /// Where declared streams' older records are sealed, as Parquet files [default: segments in the data directory]
+    /// Where declared streams' older records are sealed, as Parquet files: a folder, or `s3://bucket/prefix` with the
+    /// usual AWS_ variables for credentials, region and endpoint [default: segments in the data directory]
     #[arg(long, env = "THALWEG_SEGMENTS")]
-    pub(crate) segments: Option<PathBuf>,
+    pub(crate) segments: Option<String>,
     /// How often a materialized view writes its checkpoint [default: 5s]
     #[arg(long, env = "THALWEG_VIEW_CHECKPOINT")]
     pub(crate) view_checkpoint: Option<String>,
@@ -221,9 +222,11 @@ impl ServeArgs {
                 Place::Directory(path) => Some(path.clone()),
                 Place::Memory => None,
             },
-            segments_folder: match (&self.segments, &engine.place) {
-                (Some(folder), _) => Some(folder.clone()),
-                (None, Place::Directory(path)) => Some(path.join("segments")),
+            segments: match (&self.segments, &engine.place) {
+                (Some(address), _) => Some(address.clone()),
+                (None, Place::Directory(path)) => {
+                    Some(path.join("segments").to_string_lossy().into_owned())
+                }
                 (None, Place::Memory) => None,
             },
             memory_max_bytes: usize::try_from(engine.memory_max_bytes / 5)?,

@@ -1,5 +1,6 @@
 //! COPY … FROM STDIN and COPY … TO STDOUT, as text and as CSV.
 
+use super::text::texts_of;
 use crate::catalog::Definition;
 use crate::error::{SqlError, SqlState};
 use crate::session::{Outcome, Prepared, Session};
@@ -9,7 +10,7 @@ use crate::table::{Conflict, write_rows};
 use crate::types::Column;
 use crate::values::{ColumnBuilder, put_text};
 use bytes::Bytes;
-use datafusion::arrow::array::{Array, RecordBatch};
+use datafusion::arrow::array::{Array, ArrayRef, RecordBatch};
 use futures_util::StreamExt;
 use pgwire::api::results::CopyResponse;
 use pgwire::error::PgWireError;
@@ -275,8 +276,11 @@ pub(super) async fn copy_out(session: &mut Session, copy: &Copy) -> Result<CopyR
 fn lines_of(batch: &RecordBatch, format: CopyFormat, delimiter: u8) -> Vec<u8> {
     let mut out = Vec::new();
     let mut text = Vec::new();
+    let columns = batch.columns().iter();
+    let columns: Vec<ArrayRef> =
+        columns.map(|column| texts_of(column).unwrap_or_else(|| column.clone())).collect();
     for row in 0..batch.num_rows() {
-        for (index, array) in batch.columns().iter().enumerate() {
+        for (index, array) in columns.iter().enumerate() {
             if index > 0 {
                 out.push(delimiter);
             }

@@ -2,6 +2,7 @@
 
 use super::copy::{CopyIn, copy_out};
 use super::info;
+use super::text::with_texts;
 use crate::database::Database;
 use crate::error::{SqlError, SqlState};
 use crate::session::{Outcome, Prepared, Session, TransactionStatus};
@@ -124,7 +125,7 @@ fn respond(
             let fields = Arc::new(arrow_schema_to_pg_fields(&rows.schema(), format, None)?);
             let encoded = fields.clone();
             let rows = rows.flat_map(move |batch| {
-                let rows: Vec<_> = match batch {
+                let rows: Vec<_> = match batch.and_then(|batch| with_texts(batch, &encoded)) {
                     Ok(batch) => encode_recordbatch(encoded.clone(), batch).collect(),
                     Err(error) => vec![Err(SqlError::from(error).into())],
                 };

@@ -6,6 +6,8 @@
 mod auth;
 mod copy;
 mod handler;
+mod text;
+mod together;
 
 use crate::database::Database;
 use crate::error::{SqlError, SqlState};
@@ -20,6 +22,7 @@ use pgwire::error::{ErrorInfo, PgWireError};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use together::Together;
 use tokio::net::{TcpListener, TcpStream};
 
 /// How the door behaves.
@@ -128,7 +131,7 @@ impl PgWireServerHandlers for Handlers {
     }
 
     fn extended_query_handler(&self) -> Arc<impl ExtendedQueryHandler> {
-        self.connection.clone()
+        Arc::new(Together(self.connection.clone()))
     }
 
     fn startup_handler(&self) -> Arc<impl StartupHandler> {

@@ -18,6 +18,7 @@ pub(crate) use read::{SegmentReader, SegmentRows};
 use crate::catalog::{Definition, StreamDefinition};
 use crate::error::{SqlError, SqlState};
 use object_store::path::Path as StorePath;
+use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
@@ -60,7 +61,38 @@ impl Segment {
 /// Where files are.
 struct Place {
     store: Arc<dyn ObjectStore>,
-    folder: PathBuf,
+    root: Root,
+}
+
+/// How other programs, and queries, name the place.
+enum Root {
+    Folder(PathBuf),
+    /// `s3://bucket/prefix`
+    Address(String),
+}
+
+impl Place {
+    fn open(address: &str) -> Result<Self, SqlError> {
+        if let Some((store, prefix)) = crate::stores::open(address)? {
+            let store = Arc::new(PrefixStore::new(store, prefix));
+            return Ok(Self {
+                store,
+                root: Root::Address(address.trim_end_matches('/').to_owned()),
+            });
+        }
+        std::fs::create_dir_all(address)?;
+        let folder = Path::new(address).canonicalize()?;
+        let store = object_store::local::LocalFileSystem::new_with_prefix(&folder)
+            .map_err(|error| failed("open the folder of segments", error))?;
+        Ok(Self { store: Arc::new(store), root: Root::Folder(folder) })
+    }
+
+    fn location_of(&self, segment: &Segment) -> String {
+        match &self.root {
+            Root::Folder(folder) => folder.join(&segment.file).to_string_lossy().into_owned(),
+            Root::Address(address) => format!("{address}/{}", segment.file),
+        }
+    }
 }
 
 /// A partition's segments, oldest first.
@@ -91,19 +123,13 @@ fn manifest_key(key: &str) -> String {
 }
 
 impl Segments {
-    /// Opens the store in a folder; without one nothing is sealed.
+    /// Opens the store, a folder or the address of a bucket; without one nothing is sealed.
     pub(crate) fn open(
         engine: &Engine,
         runtime: tokio::runtime::Handle,
-        folder: Option<&Path>,
+        address: Option<&str>,
     ) -> Result<Self, SqlError> {
-        let place = folder.map(|folder| -> Result<Place, SqlError> {
-            std::fs::create_dir_all(folder)?;
-            let folder = folder.canonicalize()?;
-            let store = object_store::local::LocalFileSystem::new_with_prefix(&folder)
-                .map_err(|error| failed("open the folder of segments", error))?;
-            Ok(Place { store: Arc::new(store), folder })
-        });
+        let place = address.map(Place::open);
         Ok(Self {
             engine: engine.clone(),
             runtime,
@@ -156,17 +182,18 @@ impl Segments {
     /// Removes the files of a folder that its manifest does not name.
     fn sweep(&self, folder: &StorePath, list: &[Arc<Segment>]) {
         let Some(place) = &self.place else { return };
-        let Ok(entries) = std::fs::read_dir(place.folder.join(folder.as_ref())) else { return };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let known = |segment: &Arc<Segment>| {
-                Path::new(&segment.file).file_name() == Some(name.as_os_str())
-            };
-            if !list.iter().any(known)
-                && let Err(error) = std::fs::remove_file(entry.path())
-            {
-                tracing::warn!(%error, file = %entry.path().display(), "a leftover segment could not be removed");
+        let there = self.wait(place.store.list_with_delimiter(Some(folder)), "list segments");
+        let swept = there.and_then(|there| {
+            for file in there.objects {
+                let known = |segment: &Arc<Segment>| segment.file == file.location.as_ref();
+                if !list.iter().any(known) {
+                    self.wait(place.store.delete(&file.location), "remove a leftover segment")?;
+                }
             }
+            Ok(())
+        });
+        if let Err(error) = swept {
+            tracing::warn!(%error, %folder, "leftover segments could not be removed");
         }
     }
 
@@ -193,21 +220,23 @@ impl Segments {
     }
 
     /// The file as other programs name it.
-    pub(crate) fn path_of(&self, segment: &Segment) -> Option<PathBuf> {
-        Some(self.place.as_ref()?.folder.join(&segment.file))
+    pub(crate) fn location_of(&self, segment: &Segment) -> Option<String> {
+        Some(self.place.as_ref()?.location_of(segment))
     }
 
     /// The same, if the file is there and whole: a query must not pass over one that is missing.
-    pub(crate) fn check(&self, segment: &Segment) -> Result<PathBuf, SqlError> {
-        let path =
-            self.path_of(segment).ok_or_else(|| failed("read a segment", "no folder is set"))?;
-        let action = || format!("read the segment {}", path.display());
-        let about = std::fs::metadata(&path).map_err(|error| failed(&action(), error))?;
-        if about.len() != segment.bytes {
-            let what = format!("it has {} bytes, not {}", about.len(), segment.bytes);
+    pub(crate) async fn check(&self, segment: &Segment) -> Result<String, SqlError> {
+        let place =
+            self.place.as_ref().ok_or_else(|| failed("read a segment", "no folder is set"))?;
+        let location = place.location_of(segment);
+        let action = || format!("read the segment {location}");
+        let path = StorePath::parse(&segment.file).map_err(|error| failed(&action(), error))?;
+        let about = place.store.head(&path).await.map_err(|error| failed(&action(), error))?;
+        if about.size != segment.bytes {
+            let what = format!("it has {} bytes, not {}", about.size, segment.bytes);
             return Err(failed(&action(), what));
         }
-        Ok(path)
+        Ok(location)
     }
 
     /// Blocks until the store has answered.
@@ -216,7 +245,12 @@ impl Segments {
         work: impl Future<Output = object_store::Result<T>>,
         action: &str,
     ) -> Result<T, SqlError> {
-        self.runtime.block_on(work).map_err(|error| failed(action, error))
+        // On a thread of the runtime the others must be able to go on meanwhile.
+        let answer = match tokio::runtime::Handle::try_current() {
+            Ok(_) => tokio::task::block_in_place(|| self.runtime.block_on(work)),
+            Err(_) => self.runtime.block_on(work),
+        };
+        answer.map_err(|error| failed(action, error))
     }
 
     /// Forgets a partition's segments that end before an ID. Their files go later.

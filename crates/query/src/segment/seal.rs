@@ -1,6 +1,6 @@
 //! Sealing: from a partition's oldest entries to a file, the manifest, and only then the trimming.
 
-use super::{ID_MS, ID_SEQUENCE, REST, Segment, Segments, failed, folder_of, manifest_key};
+use super::{ID_MS, ID_SEQUENCE, REST, Root, Segment, Segments, failed, folder_of, manifest_key};
 use crate::catalog::{Catalog, StreamDefinition};
 use crate::error::SqlError;
 use crate::stream::{
@@ -184,7 +184,9 @@ impl Segments {
             bytes: sealed.bytes.len() as u64,
         });
         self.wait(place.store.put(&file, sealed.bytes.into()), "write a segment")?;
-        sync(&place.folder, &file)?;
+        if let Root::Folder(folder) = &place.root {
+            sync(folder, &file)?;
+        }
         let text = serde_json::to_vec(segment.as_ref())
             .map_err(|error| failed("write the manifest", error))?;
         let bytes = |text: &str| text.as_bytes().to_vec();

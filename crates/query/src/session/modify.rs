@@ -1,9 +1,10 @@
 //! INSERT, UPDATE and DELETE.
 
-use super::define::object_name;
+use super::upsert::OnConflict;
 use super::{Session, TRIES, physical};
 use crate::catalog::{Definition, StreamDefinition, TableDefinition};
 use crate::error::{SqlError, SqlState};
+use crate::statement::name_apart;
 use crate::stream::Appender;
 use crate::table::{Conflict, Transaction, encode_key, write_rows};
 use datafusion::arrow::array::RecordBatch;
@@ -11,20 +12,9 @@ use datafusion::logical_expr::dml::{DmlStatement, WriteOp};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col};
 use datafusion::physical_plan::collect;
 use datafusion::sql::parser::Statement as DfStatement;
-use datafusion::sql::sqlparser::ast::{
-    AssignmentTarget, ConflictTarget, Expr, Insert, OnConflictAction, OnInsert,
-    Statement as SqlStatement,
-};
+use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use parking_lot::Mutex;
 use std::sync::Arc;
-
-/// ON CONFLICT as it was written, before the table's columns are known.
-#[derive(Clone, Debug)]
-pub(super) enum OnConflict {
-    Nothing,
-    /// Columns to change, and the columns of the new row that they get.
-    Update(Vec<(String, String)>),
-}
 
 impl Session {
     /// Plans a statement; what DataFusion does not know of it is given beside the plan.
@@ -34,12 +24,13 @@ impl Session {
     ) -> Result<(LogicalPlan, Option<OnConflict>), SqlError> {
         let mut statement = statement.clone();
         let mut conflict = None;
-        if let DfStatement::Statement(inner) = &mut statement
-            && let SqlStatement::Insert(insert) = inner.as_mut()
-        {
-            conflict = take_conflict(insert)?;
-            if insert.returning.is_some() {
-                return Err(SqlError::unsupported("RETURNING is not supported"));
+        if let DfStatement::Statement(inner) = &mut statement {
+            name_apart(inner);
+            if let SqlStatement::Insert(insert) = inner.as_mut() {
+                conflict = OnConflict::take(insert)?;
+                if insert.returning.is_some() {
+                    return Err(SqlError::unsupported("RETURNING is not supported"));
+                }
             }
         }
         let state = self.state(self.transaction.as_ref())?;
@@ -186,9 +177,12 @@ impl Session {
             (WriteOp::Update, _) => Conflict::Replace,
             (_, None) => Conflict::Error,
             (_, Some(OnConflict::Nothing)) => Conflict::Nothing,
-            (_, Some(OnConflict::Update(pairs))) => Conflict::Update(resolve(table, pairs)?),
+            (_, Some(OnConflict::Update(update))) => {
+                let state = self.state(Some(transaction))?;
+                Conflict::Update(update.resolve(&state, name, table)?)
+            }
         };
-        if conflict == Conflict::Replace {
+        if matches!(conflict, Conflict::Replace) {
             refuse_new_keys(table, &dml.input)?;
         }
         let batches = self.rows(transaction, &dml.input).await?;
@@ -246,70 +240,4 @@ fn refuse_new_keys(table: &TableDefinition, input: &LogicalPlan) -> Result<(), S
         }
     }
     Ok(())
-}
-
-fn resolve(
-    table: &TableDefinition,
-    pairs: &[(String, String)],
-) -> Result<Vec<(usize, usize)>, SqlError> {
-    let find = |name: &String| {
-        let position = table.columns.iter().position(|column| column.name == *name);
-        position.ok_or_else(|| {
-            SqlError::new(SqlState::UndefinedColumn, format!("column \"{name}\" does not exist"))
-        })
-    };
-    pairs.iter().map(|(target, source)| Ok((find(target)?, find(source)?))).collect()
-}
-
-/// Takes ON CONFLICT out of an INSERT.
-fn take_conflict(insert: &mut Insert) -> Result<Option<OnConflict>, SqlError> {
-    let conflict = match insert.on.take() {
-        None => return Ok(None),
-        Some(OnInsert::OnConflict(conflict)) => conflict,
-        Some(_) => {
-            return Err(SqlError::unsupported("ON DUPLICATE KEY is not supported; ON CONFLICT is"));
-        }
-    };
-    if let Some(ConflictTarget::OnConstraint(name)) = &conflict.conflict_target {
-        return Err(SqlError::unsupported(format!(
-            "ON CONSTRAINT {name}: name the columns of the primary key"
-        )));
-    }
-    let update = match conflict.action {
-        OnConflictAction::DoNothing => return Ok(Some(OnConflict::Nothing)),
-        OnConflictAction::DoUpdate(update) => update,
-    };
-    let simple = "DO UPDATE SET column = EXCLUDED.column, … is what is supported";
-    if update.selection.is_some() {
-        return Err(SqlError::unsupported("DO UPDATE … WHERE is not supported").hint(simple));
-    }
-    let mut pairs = Vec::new();
-    for assignment in update.assignments {
-        let AssignmentTarget::ColumnName(target) = &assignment.target else {
-            return Err(
-                SqlError::unsupported(format!("{assignment} is not supported")).hint(simple)
-            );
-        };
-        let Expr::CompoundIdentifier(parts) = &assignment.value else {
-            return Err(
-                SqlError::unsupported(format!("{assignment} is not supported")).hint(simple)
-            );
-        };
-        let [excluded, source] = parts.as_slice() else {
-            return Err(
-                SqlError::unsupported(format!("{assignment} is not supported")).hint(simple)
-            );
-        };
-        if !excluded.value.eq_ignore_ascii_case("excluded") {
-            return Err(
-                SqlError::unsupported(format!("{assignment} is not supported")).hint(simple)
-            );
-        }
-        let lower = |text: &datafusion::sql::sqlparser::ast::Ident| match text.quote_style {
-            Some(_) => text.value.clone(),
-            None => text.value.to_lowercase(),
-        };
-        pairs.push((object_name(target)?, lower(source)));
-    }
-    Ok(Some(OnConflict::Update(pairs)))
 }

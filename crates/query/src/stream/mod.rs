@@ -5,7 +5,7 @@ mod decode;
 mod read;
 
 pub use append::Appended;
-pub(crate) use append::{Appender, Fields, transact, transact_in};
+pub(crate) use append::{Appender, Fields, misfit, partition_of, transact, transact_in};
 pub(crate) use decode::{Decoder, Misfit, columns_of, fields_as_json};
 pub(crate) use read::{PartitionReader, pick};
 
@@ -84,7 +84,7 @@ impl TableProvider for StreamTable {
             let list = self.segments.list(&key);
             let after = list.last().map_or(StreamId::MIN, |segment| segment.last());
             for segment in list.iter() {
-                files.push(self.segments.check(segment)?);
+                files.push(self.segments.check(segment).await?);
             }
             let (table, schema) = (self.clone(), schema.clone());
             let tail = Tail { table, key, number, after, schema };
@@ -103,7 +103,7 @@ impl TableProvider for StreamTable {
         if files.is_empty() {
             return Ok(Arc::new(tail));
         }
-        let urls = files.iter().map(|file| ListingTableUrl::parse(file.to_string_lossy()));
+        let urls = files.iter().map(ListingTableUrl::parse);
         let config = ListingTableConfig::new_with_multi_paths(urls.collect::<Result<_>>()?)
             .with_listing_options(ListingOptions::new(Arc::new(ParquetFormat::default())))
             .with_schema(schema);

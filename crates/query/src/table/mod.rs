@@ -8,7 +8,7 @@ mod write;
 pub(crate) use lookup::{PointLookup, key_of};
 pub(crate) use row::{BUCKETS, RowDecoder, bucket_key, bucket_of, damaged, encode_key};
 pub(crate) use transaction::{Transaction, TransactionHandle};
-pub(crate) use write::{Conflict, write_rows};
+pub(crate) use write::{Assignments, Conflict, write_rows};
 
 use crate::catalog::TableDefinition;
 use crate::error::SqlError;

@@ -4,20 +4,33 @@ use super::Transaction;
 use super::row::{RowDecoder, damaged, encode_key, encode_row};
 use crate::catalog::TableDefinition;
 use crate::error::{SqlError, SqlState};
-use datafusion::arrow::array::{Array, ArrayRef, RecordBatch};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::physical_expr::PhysicalExpr;
+use std::sync::Arc;
 
 /// What an INSERT does about a row whose key is there already.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Conflict {
     /// It fails.
     Error,
     /// The new row is left out.
     Nothing,
-    /// These columns of the row that is there get the new row's values; the second of a pair is the new row's column.
-    Update(Vec<(usize, usize)>),
+    /// Columns of the row that is there get new values.
+    Update(Assignments),
     /// The new row takes the place of the old one: an UPDATE of rows that exist.
     Replace,
+}
+
+/// What columns of a row get, computed from that row and the new one behind it.
+#[derive(Debug)]
+pub(crate) struct Assignments {
+    pub(crate) values: Vec<(usize, Arc<dyn PhysicalExpr>)>,
+    /// The row stays as it is where this is not true.
+    pub(crate) condition: Option<Arc<dyn PhysicalExpr>>,
+    /// Of both rows.
+    pub(crate) schema: SchemaRef,
 }
 
 /// The batch's columns as the table has them.
@@ -52,7 +65,7 @@ pub(crate) fn write_rows(
     for row in 0..batch.num_rows() {
         let key = encode_key(definition, &columns, row)?;
         let new = encode_row(definition, &columns, row)?;
-        if *conflict == Conflict::Replace {
+        if matches!(conflict, Conflict::Replace) {
             transaction.write(table, key, Some(new))?;
             changed += 1;
             continue;
@@ -61,9 +74,11 @@ pub(crate) fn write_rows(
         match (old, conflict) {
             (None, _) => transaction.write(table, key, Some(new))?,
             (Some(_), Conflict::Nothing) => continue,
-            (Some(old), Conflict::Update(pairs)) => {
-                let merged = merge(table, definition, &old, &columns, row, pairs)?;
-                transaction.write(table, key, Some(merged))?;
+            (Some(old), Conflict::Update(assignments)) => {
+                match merge(table, definition, &old, &columns, row, assignments)? {
+                    Some(merged) => transaction.write(table, key, Some(merged))?,
+                    None => continue,
+                }
             }
             (Some(_), _) => return Err(duplicate(table, definition, &columns, row)),
         }
@@ -72,25 +87,35 @@ pub(crate) fn write_rows(
     Ok(changed)
 }
 
-/// The old row with some of the new row's values.
+/// The old row with what is assigned to it; nothing where the condition leaves it alone.
 fn merge(
     table: &str,
     definition: &TableDefinition,
     old: &[u8],
     new: &[ArrayRef],
     row: usize,
-    pairs: &[(usize, usize)],
-) -> Result<Vec<u8>, SqlError> {
+    assignments: &Assignments,
+) -> Result<Option<Vec<u8>>, SqlError> {
     let mut decoder = RowDecoder::new(definition, 1);
     decoder.push(old).ok_or_else(|| damaged(table))?;
     let mut merged = decoder.finish();
-    for &(target, source) in pairs {
-        if let (Some(slot), Some(array)) = (merged.get_mut(target), new.get(source)) {
-            *slot = cast(&array.slice(row, 1), slot.data_type())
-                .map_err(|error| SqlError::new(SqlState::DatatypeMismatch, error.to_string()))?;
+    let both = merged.iter().cloned().chain(new.iter().map(|column| column.slice(row, 1)));
+    let both = RecordBatch::try_new(assignments.schema.clone(), both.collect())
+        .map_err(|error| SqlError::new(SqlState::DatatypeMismatch, error.to_string()))?;
+    if let Some(condition) = &assignments.condition {
+        let holds = condition.evaluate(&both)?.into_array(1)?;
+        let holds = holds.as_boolean_opt().is_some_and(|holds| holds.is_valid(0) && holds.value(0));
+        if !holds {
+            return Ok(None);
         }
     }
-    encode_row(definition, &merged, 0)
+    for (target, value) in &assignments.values {
+        let value = value.evaluate(&both)?.into_array(1)?;
+        if let Some(slot) = merged.get_mut(*target) {
+            *slot = value;
+        }
+    }
+    encode_row(definition, &merged, 0).map(Some)
 }
 
 fn duplicate(

@@ -153,12 +153,12 @@ fn find_aggregate(plan: &LogicalPlan) -> Result<&Aggregate, SqlError> {
         LogicalPlan::SubqueryAlias(node) => find_aggregate(&node.input),
         LogicalPlan::Sort(node) => find_aggregate(&node.input),
         LogicalPlan::Limit(node) => find_aggregate(&node.input),
+        LogicalPlan::Window(node) => find_aggregate(&node.input),
         LogicalPlan::TableScan(_) | LogicalPlan::Extension(_) => refuse(
             "the query has no aggregate, so it has nothing to keep up to date",
         )
         .map_err(|error| error.hint("CREATE VIEW runs it over the stream whenever it is read")),
         LogicalPlan::Join(_) => refuse("a join that no aggregate stands above"),
-        LogicalPlan::Window(_) => refuse("window functions (OVER)"),
         LogicalPlan::Union(_) => refuse("UNION"),
         other => refuse(format!("{} above the groups", other.display())),
     }

@@ -3,6 +3,7 @@
 mod support;
 
 mod changes;
+mod csv;
 mod segments;
 mod statements;
 mod views;

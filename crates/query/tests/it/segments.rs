@@ -130,7 +130,7 @@ fn a_crash_between_the_manifest_and_the_trimming_shows_no_record_twice() {
 fn what_fits_no_column_is_kept() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut sql = open(folder.path());
-    sql.rows("CREATE STREAM s (n BIGINT NOT NULL, k TEXT)");
+    sql.rows("CREATE STREAM s (n BIGINT NOT NULL, k TEXT) WITH (on_error = 'dead_letter')");
     for fields in [["n", "1", "colour", "red"], ["n", "many", "k", "a"], ["n", "2", "k", "b"]] {
         let mut args: Vec<&[u8]> = vec![b"XADD", b"s", b"*"];
         args.extend(fields.iter().map(|text| text.as_bytes()));
@@ -251,7 +251,7 @@ fn a_segment_that_is_missing_or_cut_is_no_silence() {
 fn many_records_that_fit_no_column_keep_nothing_from_being_sealed() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut sql = open(folder.path());
-    sql.rows("CREATE STREAM s (n BIGINT NOT NULL)");
+    sql.rows("CREATE STREAM s (n BIGINT NOT NULL) WITH (on_error = 'dead_letter')");
     for number in 0..20_000 {
         let text = if number % 10 == 0 { number.to_string() } else { "none".to_owned() };
         sql.engine.call(&[b"XADD", b"s", b"*", b"n", text.as_bytes()]).expect("add");

@@ -37,6 +37,53 @@ fn a_stream_takes_rows_from_sql_and_from_redis_clients() {
 }
 
 #[test]
+fn records_of_redis_clients_find_their_partition_and_must_fit() {
+    let mut sql = Sql::in_memory();
+    sql.rows("CREATE STREAM orders (product TEXT NOT NULL, qty BIGINT, _partition BIGINT) PARTITION BY product WITH (partitions = 4)");
+    let add = |sql: &Sql, args: &[&[u8]]| {
+        let reply = sql.engine.call(args).expect("a node");
+        match reply {
+            thalweg_machine::Reply::Error(error) => error.message.to_string(),
+            _ => String::new(),
+        }
+    };
+    for product in 0..20 {
+        let product = format!("p{product}");
+        let args: [&[u8]; 7] =
+            [b"XADD", b"orders", b"*", b"product", product.as_bytes(), b"qty", b"1"];
+        assert_eq!(add(&sql, &args), "");
+        sql.rows(&format!("INSERT INTO orders (product, qty) VALUES ('{product}', 2)"));
+    }
+    // A product is in one partition, whichever way it came.
+    let apart = "SELECT count(*) FROM (SELECT product FROM orders GROUP BY product HAVING count(DISTINCT _partition) > 1)";
+    assert_eq!(sql.rows(apart), "0");
+    assert_eq!(
+        sql.rows("SELECT count(*), sum(qty), count(DISTINCT _partition) FROM orders"),
+        "40 60 4"
+    );
+    for (args, reason) in [
+        (
+            &[&b"XADD"[..], b"orders", b"*", b"product", b"x", b"qty", b"many"][..],
+            "'many' is not a",
+        ),
+        (&[b"XADD", b"orders:1", b"MAXLEN", b"9", b"*", b"qty", b"1"], "\"product\" has no value"),
+    ] {
+        assert!(add(&sql, args).contains(reason), "{}", add(&sql, args));
+    }
+    // Inside a transaction the refusal comes before anything is done.
+    let mut session = thalweg_node::Session::default();
+    let mut call =
+        |args: &[&[u8]]| format!("{:?}", sql.engine.call_in(&mut session, args).expect("a node"));
+    call(&[b"MULTI"]);
+    call(&[b"SET", b"k", b"v"]);
+    assert!(call(&[b"XADD", b"orders", b"*", b"qty", b"1"]).contains("no value"));
+    assert!(call(&[b"EXEC"]).contains("EXECABORT"));
+    assert_eq!(sql.rows("SELECT count(*) FROM orders"), "40");
+    assert_eq!(add(&sql, &[b"XADD", b"orders:9", b"*", b"any", b"thing"]), "");
+    assert_eq!(sql.rows("SELECT count(*) FROM orders"), "40", "a stream of another name");
+}
+
+#[test]
 fn misfits_go_to_the_dead_letter_stream_with_the_reason() {
     let mut sql = Sql::in_memory();
     sql.rows("CREATE STREAM s (n BIGINT NOT NULL) WITH (on_error = 'dead_letter')");

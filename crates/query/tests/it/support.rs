@@ -21,7 +21,7 @@ impl Sql {
     pub(crate) fn in_folder(folder: &Path, checkpoint_interval_ms: u64) -> Self {
         let settings = SqlSettings {
             folder: Some(folder.to_owned()),
-            segments_folder: Some(folder.join("segments")),
+            segments: Some(folder.join("segments").to_string_lossy().into_owned()),
             checkpoint_interval_ms,
             ..SqlSettings::default()
         };

@@ -30,6 +30,9 @@ const QUERIES: &[&str] = &[
     "SELECT upper(kv.value) AS v, count(*) AS c, max(x) AS hi FROM kv JOIN e ON kv.key = 'class:' || e.k WHERE e.n > 3 GROUP BY 1 HAVING count(*) > 1",
     "SELECT class, sum(c) AS c FROM v2 JOIN names ON v2.k = names.k GROUP BY class",
     "SELECT count(*) AS c, sum(c) AS s FROM v13",
+    // The most frequent, of values and of groups.
+    "SELECT k, top_k(n, 3) AS often FROM e GROUP BY k",
+    "SELECT window_start, k, c FROM (SELECT window_start, k, count(*) AS c, row_number() OVER (PARTITION BY window_start ORDER BY count(*) DESC, k) AS place FROM TUMBLE(e, ts, INTERVAL '10' SECOND) GROUP BY window_start, k) WHERE place <= 2",
 ];
 
 fn table_of(rows: &str) -> Vec<String> {
@@ -123,7 +126,7 @@ proptest! {
     ) {
         let folder = tempfile::tempdir().expect("a folder");
         let settings =
-            SqlSettings { segments_folder: Some(folder.path().to_owned()), ..SqlSettings::default() };
+            SqlSettings { segments: Some(folder.path().to_string_lossy().into_owned()), ..SqlSettings::default() };
         let mut sql = Sql::open(EngineSettings::in_memory(), settings);
         create_stream(&mut sql, partitions, "1 hour");
         let split = split.min(events.len());
@@ -268,7 +271,7 @@ fn what_cannot_be_maintained_is_refused_with_the_reason() {
     sql.rows("CREATE TABLE t (k TEXT PRIMARY KEY)");
     for (query, reason) in [
         ("SELECT * FROM s", "no aggregate"),
-        ("SELECT k, row_number() OVER (PARTITION BY k) FROM s", "OVER"),
+        ("SELECT k, row_number() OVER (PARTITION BY k) FROM s", "no aggregate"),
         ("SELECT k FROM t GROUP BY k", "not a stream"),
         ("SELECT count(*) FROM s WHERE ts > now()", "now"),
         (

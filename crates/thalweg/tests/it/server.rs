@@ -18,6 +18,11 @@ pub(crate) struct Server {
 impl Server {
     /// A node on a data directory, on ports that the system picks.
     pub(crate) fn start(data: &Path, more: &[&str]) -> Self {
+        Self::start_with(data, more, &[])
+    }
+
+    /// The same with variables in its environment.
+    pub(crate) fn start_with(data: &Path, more: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(PROGRAM)
             .args([
                 "serve",
@@ -31,6 +36,7 @@ impl Server {
             .arg("--data")
             .arg(data)
             .args(more)
+            .envs(variables.iter().copied())
             .env("THALWEG_LOG", "warn")
             .env("THALWEG_LOG_SEGMENT", "4MiB")
             .stdout(Stdio::piped())

@@ -93,6 +93,10 @@ impl AggregatePlan {
             }
             _ => Kind::Generic,
         };
+        if kind == Kind::Generic {
+            // Arguments that it does not take are better refused now than when the first record comes.
+            function.create_accumulator()?;
+        }
         Ok(Self { function, filter, kind })
     }
 

@@ -1,0 +1,58 @@
+//! Object stores by their addresses: `s3://bucket/…`, with what the usual `AWS_` variables say of credentials, region and
+//! endpoint. Folders of this machine need none.
+
+use crate::error::{SqlError, SqlState};
+use datafusion::common::{DataFusionError, Result};
+use datafusion::execution::object_store::{DefaultObjectStoreRegistry, ObjectStoreRegistry};
+use object_store::ObjectStore;
+use object_store::aws::AmazonS3Builder;
+use object_store::path::Path;
+use std::sync::Arc;
+use url::Url;
+
+/// Opens a store when it is first named.
+#[derive(Debug, Default)]
+pub(crate) struct Stores(DefaultObjectStoreRegistry);
+
+impl ObjectStoreRegistry for Stores {
+    fn register_store(
+        &self,
+        url: &Url,
+        store: Arc<dyn ObjectStore>,
+    ) -> Option<Arc<dyn ObjectStore>> {
+        self.0.register_store(url, store)
+    }
+
+    fn get_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+        if let Ok(store) = self.0.get_store(url) {
+            return Ok(store);
+        }
+        match open(url.as_str()).map_err(DataFusionError::from)? {
+            Some((store, _)) => {
+                self.0.register_store(url, store.clone());
+                Ok(store)
+            }
+            // Says which addresses there are.
+            None => self.0.get_store(url),
+        }
+    }
+}
+
+/// The store of an address and the path within it; nothing where it is not the address of a store.
+pub(crate) fn open(address: &str) -> Result<Option<(Arc<dyn ObjectStore>, Path)>, SqlError> {
+    if !address.starts_with("s3://") {
+        return Ok(None);
+    }
+    let failed = |error: &dyn std::fmt::Display| {
+        SqlError::new(SqlState::InvalidParameter, format!("cannot open {address}: {error}"))
+            .hint("AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT say how")
+    };
+    let url = Url::parse(address).map_err(|error| failed(&error))?;
+    let bucket = url.host_str().ok_or_else(|| failed(&"it names no bucket"))?;
+    let store = AmazonS3Builder::from_env()
+        .with_bucket_name(bucket)
+        .build()
+        .map_err(|error| failed(&error))?;
+    let path = Path::from_url_path(url.path()).map_err(|error| failed(&error))?;
+    Ok(Some((Arc::new(store), path)))
+}

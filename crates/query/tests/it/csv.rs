@@ -1,0 +1,134 @@
+//! CSV is read the same by our reader and by Arrow's, which a table with `newlines_in_values` is left to.
+
+use crate::support::Sql;
+use proptest::prelude::*;
+use std::path::Path;
+
+const COLUMNS: &str = "a BIGINT, b DOUBLE PRECISION, c TEXT, d INTEGER";
+
+fn tables(sql: &mut Sql, file: &Path, header: bool) {
+    let file = file.display();
+    let plain = format!("'format.has_header' '{header}'");
+    for (table, options) in
+        [("plain", plain.clone()), ("full", format!("{plain}, 'format.newlines_in_values' 'true'"))]
+    {
+        sql.rows(&format!("DROP TABLE IF EXISTS {table}"));
+        sql.rows(&format!(
+            "CREATE EXTERNAL TABLE {table} ({COLUMNS}) STORED AS CSV LOCATION '{file}' OPTIONS ({options})"
+        ));
+    }
+}
+
+/// What both readers say; an error is one word, for they may name it differently.
+fn both(sql: &mut Sql, query: &str) -> [String; 2] {
+    ["plain", "full"].map(|table| {
+        sql.try_run(&query.replace("TABLE", table)).unwrap_or_else(|_| "refused".to_owned())
+    })
+}
+
+fn integer() -> impl Strategy<Value = String> {
+    prop_oneof![
+        8 => any::<i64>().prop_map(|value| value.to_string()),
+        8 => (-100i64..100).prop_map(|value| value.to_string()),
+        2 => Just(String::new()),
+        1 => proptest::sample::select(vec![
+            "-0", "007", "9223372036854775807", "-9223372036854775808", "9223372036854775808", "-", "+5", "1.0", "1e3", " 1", "x",
+        ]).prop_map(str::to_owned),
+    ]
+}
+
+fn double() -> impl Strategy<Value = String> {
+    prop_oneof![
+        8 => (any::<i32>(), 0usize..12).prop_map(|(value, digits)| format!("{:.digits$}", f64::from(value) / 1e4)),
+        4 => any::<f64>().prop_map(|value| value.to_string()),
+        2 => Just(String::new()),
+        1 => proptest::sample::select(vec![
+            "-0.0", "5.", ".5", "-.5", "1e5", "1E-5", "NaN", "inf", "-", ".", "0.1e", "123456789012345678901234567890.5",
+            "9007199254740993", "0.30000000000000004", "1.7976931348623157e308",
+        ]).prop_map(str::to_owned),
+    ]
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        8 => "[a-z ]{0,20}",
+        2 => "[äöü€ ]{0,5}",
+        1 => proptest::sample::select(vec![
+            "\"quoted\"", "\"a,b\"", "\"a \"\"b\"\"\"", "it's", "a\"b", "\"a\nb\"", "'", "\"\"",
+        ]).prop_map(str::to_owned),
+    ]
+}
+
+fn line() -> impl Strategy<Value = String> {
+    let small = prop_oneof![
+        8 => any::<i32>().prop_map(|value| value.to_string()),
+        1 => proptest::sample::select(vec!["", "2147483648", "-2147483649", "0x1"]).prop_map(str::to_owned),
+    ];
+    let whole =
+        (integer(), double(), text(), small).prop_map(|(a, b, c, d)| format!("{a},{b},{c},{d}"));
+    prop_oneof![
+        60 => whole,
+        1 => Just(String::new()),
+        1 => proptest::sample::select(vec!["1,2", "1,2,x,3,4", ",,,", "1,2,x"]).prop_map(str::to_owned),
+    ]
+}
+
+#[test]
+fn both_readers_agree() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("lines.csv");
+    let sql = std::cell::RefCell::new(Sql::in_memory());
+    // No look at the past: its failures are written down below.
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        cases: 300,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    let input = (proptest::collection::vec(line(), 0..12), any::<[bool; 3]>());
+    runner
+        .run(&input, |(lines, [header, windows, open])| {
+            let end = if windows { "\r\n" } else { "\n" };
+            let mut bytes = if header { format!("a,b,c,d{end}") } else { String::new() };
+            bytes.push_str(&lines.join(end));
+            if !open && !lines.is_empty() {
+                bytes.push_str(end);
+            }
+            std::fs::write(&file, &bytes).expect("write");
+            let mut sql = sql.borrow_mut();
+            tables(&mut sql, &file, header);
+            for query in
+                ["SELECT * FROM TABLE", "SELECT c, a FROM TABLE", "SELECT count(*) FROM TABLE"]
+            {
+                let [plain, full] = both(&mut sql, query);
+                prop_assert_eq!(plain, full, "{} of {:?}", query, bytes);
+            }
+            Ok(())
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn a_file_in_pieces_is_read_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("lines.csv");
+    // More than what DataFusion reads in one piece.
+    let rows = 400_000u64;
+    let mut text = String::from("a,b,c,d\n");
+    for row in 0..rows {
+        text.push_str(&format!("{row},{}.25,name of {row},{}\n", row % 1_000, row % 7));
+    }
+    assert!(text.len() > 10 << 20);
+    std::fs::write(&file, &text).expect("write");
+    let mut sql = Sql::in_memory();
+    tables(&mut sql, &file, true);
+    let query = "SELECT count(*) AS n, count(DISTINCT a) AS a, sum(a) AS s, sum(b) AS b, sum(d) AS d, max(c) AS c FROM TABLE";
+    let [plain, full] = both(&mut sql, query);
+    assert_eq!(plain, full);
+    assert!(plain.contains(&rows.to_string()), "{plain}");
+    // A quote near the end, beyond the first piece.
+    text.push_str("1,1.5,\"a, b\",1\n");
+    std::fs::write(&file, &text).expect("write");
+    let [plain, full] = both(&mut sql, query);
+    assert_eq!(plain, full);
+    assert_eq!(sql.rows("SELECT c FROM plain WHERE c LIKE '%,%'"), "a, b");
+}
