@@ -33,8 +33,11 @@ struct Following {
     stopped: bool,
 }
 
-/// A stream's partitions, and up to where each has been told.
-type Feed = Vec<(Vec<u8>, StreamId)>;
+/// A stream's partitions, and up to where each has been told; nothing: to where it ends when it is first looked at.
+type Feed = BTreeMap<Vec<u8>, Option<StreamId>>;
+
+/// The keys of a declared stream's partitions.
+type KeysOf = Arc<dyn Fn(&str) -> Option<Vec<String>> + Send + Sync>;
 
 impl Feeds {
     /// Follows the stream that a channel names, if it names one, from the record after its last. To be called when its
@@ -43,7 +46,7 @@ impl Feeds {
         &self,
         engine: &Engine,
         channel: &[u8],
-        keys_of: impl Fn(&str) -> Option<Vec<String>>,
+        keys_of: impl Fn(&str) -> Option<Vec<String>> + Send + Sync + 'static,
     ) -> Result<(), CommandError> {
         let Some(name) = channel.strip_prefix(PREFIX) else { return Ok(()) };
         let mut following = self.following.lock();
@@ -55,12 +58,8 @@ impl Feeds {
                 "{FEEDS_MAX} streams are listened to already; try again when there are fewer"
             )));
         }
-        let declared = std::str::from_utf8(name).ok().and_then(keys_of);
-        let keys = declared.map_or_else(
-            || vec![name.to_vec()],
-            |keys| keys.into_iter().map(String::into_bytes).collect(),
-        );
-        let partitions = keys.into_iter().map(|key| {
+        let keys_of: KeysOf = Arc::new(keys_of);
+        let partitions = keys_of_channel(name, &keys_of).into_iter().map(|key| {
             let last = last_id(engine, &key);
             (key, last)
         });
@@ -68,7 +67,7 @@ impl Feeds {
         if let Some(thread) = &following.thread {
             thread.thread().unpark();
         } else {
-            following.thread = Some(self.start(engine)?);
+            following.thread = Some(self.start(engine, keys_of)?);
         }
         following.feeds.insert(channel.to_vec(), feed);
         Ok(())
@@ -89,29 +88,38 @@ impl Feeds {
         }
     }
 
-    fn start(&self, engine: &Engine) -> Result<JoinHandle<()>, CommandError> {
+    fn start(&self, engine: &Engine, keys_of: KeysOf) -> Result<JoinHandle<()>, CommandError> {
         let (following, engine) = (self.following.clone(), engine.clone());
         let builder = std::thread::Builder::new().name("thalweg-feeds".to_owned());
-        builder.spawn(move || run(&engine, &following)).map_err(|error| {
+        builder.spawn(move || run(&engine, &following, &keys_of)).map_err(|error| {
             CommandError::text(format!("cannot start a thread for streams as channels: {error}"))
         })
     }
 }
 
-/// A stream's last ID. One that is not in memory has nothing new: the clock is above it.
-fn last_id(engine: &Engine, key: &[u8]) -> StreamId {
-    let mut block = RecordBlock::default();
-    match engine.read_records(key, StreamId::MAX, 1, 1, &mut block) {
-        Entered::Done(Ok(()), _) => block.last,
-        Entered::Done(Err(_), _) => StreamId::MIN,
-        Entered::Needs(_) => StreamId { ms: engine.now_ms(), sequence: 0 },
+/// The keys of the stream that a channel names: its partitions', or its own.
+fn keys_of_channel(name: &[u8], keys_of: &KeysOf) -> Vec<Vec<u8>> {
+    let declared = std::str::from_utf8(name).ok().and_then(|name| keys_of(name));
+    match declared {
+        Some(keys) => keys.into_iter().map(String::into_bytes).collect(),
+        None => vec![name.to_vec()],
     }
 }
 
-fn run(engine: &Engine, following: &Mutex<Following>) {
+/// A stream's last ID; nothing if that is not in memory.
+fn last_id(engine: &Engine, key: &[u8]) -> Option<StreamId> {
     let mut block = RecordBlock::default();
-    while let Some(feeds) = listened(engine, following) {
-        let keys = feeds.values().flatten().map(|(key, _)| key.clone()).collect::<Vec<_>>();
+    match engine.read_records(key, StreamId::MAX, 1, 1, &mut block) {
+        Entered::Done(Ok(()), _) => Some(block.last),
+        Entered::Done(Err(_), _) => Some(StreamId::MIN),
+        Entered::Needs(_) => None,
+    }
+}
+
+fn run(engine: &Engine, following: &Mutex<Following>, keys_of: &KeysOf) {
+    let mut block = RecordBlock::default();
+    while let Some(feeds) = listened(engine, following, keys_of) {
+        let keys = feeds.values().flat_map(BTreeMap::keys).cloned().collect::<Vec<_>>();
         let thread = std::thread::current();
         let waiter = engine.add_waiter(Arc::new(move || thread.unpark()));
         // Registered first, looked at second: what is appended in between wakes us.
@@ -125,13 +133,24 @@ fn run(engine: &Engine, following: &Mutex<Following>) {
 }
 
 /// The streams that are listened to; nothing when there are none, and then this thread is not counted on any more.
-fn listened(engine: &Engine, following: &Mutex<Following>) -> Option<BTreeMap<Vec<u8>, Feed>> {
+fn listened(
+    engine: &Engine,
+    following: &Mutex<Following>,
+    keys_of: &KeysOf,
+) -> Option<BTreeMap<Vec<u8>, Feed>> {
     let mut following = following.lock();
     let channels = engine.channels();
     following.feeds.retain(|channel, _| channels.listener_count(Scope::Channel, channel) > 0);
     if following.feeds.is_empty() {
         following.thread = None;
         return None;
+    }
+    for (channel, feed) in &mut following.feeds {
+        // A stream that was declared meanwhile is listened to from its first record.
+        let name = channel.strip_prefix(PREFIX).unwrap_or_default();
+        for key in keys_of_channel(name, keys_of) {
+            feed.entry(key).or_insert(Some(StreamId::MIN));
+        }
     }
     Some(following.feeds.clone())
 }
@@ -161,11 +180,12 @@ fn tell(
     engine: &Engine,
     channel: &[u8],
     key: &[u8],
-    last: &mut StreamId,
+    told: &mut Option<StreamId>,
     block: &mut RecordBlock,
 ) -> Result<bool, thalweg_node::EngineError> {
+    let after = told.unwrap_or(StreamId::MAX);
     let read = engine.enter_blocking(|engine| {
-        engine.read_records(key, *last, RECORDS_AT_ONCE, BYTES_AT_ONCE, block)
+        engine.read_records(key, after, RECORDS_AT_ONCE, BYTES_AT_ONCE, block)
     })?;
     // A key that is no stream (any more) has nothing to tell.
     if read.is_err() {
@@ -173,8 +193,9 @@ fn tell(
     }
     for (id, fields) in block.iter() {
         engine.channels().publish(Scope::Channel, channel, record(id, fields).as_bytes());
-        *last = id;
+        *told = Some(id);
     }
+    told.get_or_insert(block.last);
     Ok(!block.ids.is_empty())
 }
 

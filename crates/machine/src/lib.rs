@@ -41,4 +41,4 @@ pub use number::{parse_i64, parse_u64, push_i64};
 pub use state::{
     ElementChange, KeyChange, Loaded, Lsn, ScanPage, State, StateLimits, StreamReport,
 };
-pub use stream::{StreamId, appended_fields, pack_fields, unpack_fields};
+pub use stream::{NewRecord, StreamId, new_record, pack_fields, unpack_fields};

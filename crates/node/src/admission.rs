@@ -2,7 +2,7 @@
 
 use crate::engine::Engine;
 use crate::session::Session;
-use thalweg_machine::{Command, CommandError, appended_fields};
+use thalweg_machine::{Command, CommandError, NewRecord, new_record};
 
 /// What becomes of a record.
 pub enum Admitted {
@@ -14,14 +14,14 @@ pub enum Admitted {
     Refused(CommandError),
 }
 
-/// Looks at a record: the key that XADD names, then names and values.
-pub(crate) type Admission = Box<dyn Fn(&[u8], &[&[u8]]) -> Admitted + Send + Sync>;
+/// Looks at a record on its way to the key that XADD names.
+pub(crate) type Admission = Box<dyn Fn(&[u8], &NewRecord<'_, '_>) -> Admitted + Send + Sync>;
 
 impl Engine {
     /// Says who looks at records that clients append with XADD. The first one stays.
     pub fn admit_records(
         &self,
-        admission: impl Fn(&[u8], &[&[u8]]) -> Admitted + Send + Sync + 'static,
+        admission: impl Fn(&[u8], &NewRecord<'_, '_>) -> Admitted + Send + Sync + 'static,
     ) {
         self.inner.admission.get_or_init(|| Box::new(admission));
     }
@@ -40,8 +40,8 @@ impl Engine {
             return Ok(None);
         };
         // What is not well formed is refused by the command itself.
-        let Some(fields) = appended_fields(args) else { return Ok(None) };
-        match admission(key, fields) {
+        let Some(record) = new_record(args) else { return Ok(None) };
+        match admission(key, &record) {
             Admitted::Here => Ok(None),
             Admitted::To(key) => Ok(Some(key)),
             Admitted::Refused(error) => Err(error),

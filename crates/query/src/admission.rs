@@ -6,12 +6,12 @@ use crate::database::Inner;
 use crate::stream::{misfit, partition_of};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use thalweg_machine::CommandError;
+use thalweg_machine::{CommandError, NewRecord};
 use thalweg_node::Admitted;
 
 impl Inner {
     /// Looks at a record on its way.
-    pub(crate) fn admit(&self, key: &[u8], fields: &[&[u8]]) -> Admitted {
+    pub(crate) fn admit(&self, key: &[u8], record: &NewRecord<'_, '_>) -> Admitted {
         let Some((name, definition, number)) =
             std::str::from_utf8(key).ok().and_then(|key| self.stream_of(key))
         else {
@@ -19,7 +19,7 @@ impl Inner {
         };
         let Definition::Stream(stream) = definition.as_ref() else { return Admitted::Here };
         let value_of = |wanted: &str| {
-            let mut pairs = fields.chunks_exact(2);
+            let mut pairs = record.fields.chunks_exact(2);
             pairs.find_map(|pair| match pair {
                 [field, value] if *field == wanted.as_bytes() => Some(*value),
                 _ => None,
@@ -34,7 +34,11 @@ impl Inner {
         if number.is_some() || stream.partitions == 1 {
             return Admitted::Here;
         }
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        // A repetition must find the partition that remembers the first time.
+        let turn = match record.idempotency.as_slice() {
+            [] => self.turn.fetch_add(1, Ordering::Relaxed),
+            request => xxhash_rust::xxh3::xxh3_64(request),
+        };
         let number = partition_of(stream, |wanted| value_of(wanted).unwrap_or_default(), turn);
         Admitted::To(stream.key(name, number).into_bytes())
     }

@@ -159,8 +159,8 @@ impl Database {
         inner.context.get_or_init(|| context);
         let database = Self { inner };
         let admitting = Arc::downgrade(&database.inner);
-        database.inner.engine.admit_records(move |key, fields| match admitting.upgrade() {
-            Some(inner) => inner.admit(key, fields),
+        database.inner.engine.admit_records(move |key, record| match admitting.upgrade() {
+            Some(inner) => inner.admit(key, record),
             None => Admitted::Here,
         });
         database.inner.start_views();

@@ -153,8 +153,12 @@ impl Session {
             return Ok(());
         }
         prepared.version = self.inner.catalog.version();
-        let (plan, _conflict) = self.plan_statement(statement).await?;
-        let types = plan.get_parameter_types()?;
+        let (plan, conflict) = self.plan_statement(statement).await?;
+        let mut types = plan.get_parameter_types()?;
+        for (name, kind) in self.conflict_parameters(&plan, conflict.as_ref())? {
+            let known = types.entry(name).or_default();
+            *known = known.take().or(kind);
+        }
         let number = |name: &String| name.trim_start_matches('$').parse::<usize>().ok();
         let count = types.keys().filter_map(number).max().unwrap_or(0);
         prepared.parameters =
@@ -269,6 +273,7 @@ impl Session {
             }
             _ => self.plan_statement(statement).await?,
         };
+        let conflict = conflict.map(|conflict| conflict.with_values(&parameters));
         let plan = match parameters.is_empty() {
             true => plan,
             false => plan.with_param_values(ParamValues::from(parameters))?,

@@ -77,6 +77,8 @@ pub(super) struct Output {
     /// How much of it has been sent, and how much may be.
     pub(super) sent: usize,
     pub(super) ready: usize,
+    /// Bytes that nobody asked for, messages of channels, since everything was last sent.
+    pub(super) pushed: usize,
     /// When the client last took something.
     pub(super) taken_us: u64,
     /// Stretches behind `ready` that wait for the gate.
@@ -96,6 +98,11 @@ impl Output {
         self.bytes.len() - self.sent
     }
 
+    /// At most so much of what is unsent nobody asked for.
+    pub(super) fn pushed_unsent(&self) -> usize {
+        self.pushed.min(self.unsent())
+    }
+
     /// Forgets what has been sent.
     pub(super) fn compact(&mut self) {
         if self.sent == self.bytes.len() {
@@ -108,12 +115,14 @@ impl Output {
             }
             self.ready -= self.sent;
             self.sent = 0;
+            self.pushed = self.pushed_unsent();
             return;
         } else {
             return;
         }
         self.sent = 0;
         self.ready = 0;
+        self.pushed = 0;
     }
 }
 

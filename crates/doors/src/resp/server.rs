@@ -11,6 +11,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 const BACKLOG: i32 = 4_096;
+/// After so long without a word a client is asked whether it is there.
+const KEEPALIVE: Duration = Duration::from_secs(300);
 
 /// The open RESP door.
 pub struct RespDoor {
@@ -130,6 +132,9 @@ fn welcome(
     if stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)).is_err() {
         return false;
     }
+    // A listener may be silent for days: only this tells whether it is still there.
+    let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE);
+    let _only_later = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
     let now_ms = shared.engine.now_ms();
     let waker = inbox.clone();
     let client = Arc::new(Client {

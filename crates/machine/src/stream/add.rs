@@ -50,10 +50,19 @@ pub(crate) fn xadd(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
     Ok(())
 }
 
-/// The names and values that an XADD appends; nothing where it is not well formed.
-pub fn appended_fields<'a, 'b>(args: &'a [&'b [u8]]) -> Option<&'a [&'b [u8]]> {
-    let (_, fields) = parse(args.get(2..)?).ok()?;
-    (!fields.is_empty() && fields.len() % 2 == 0).then_some(fields)
+/// A record as XADD gives it.
+pub struct NewRecord<'a, 'b> {
+    /// Names and values, in turn.
+    pub fields: &'a [&'b [u8]],
+    /// Producer and request, where a repetition is to be told apart; empty otherwise.
+    pub idempotency: Vec<u8>,
+}
+
+/// The record that an XADD appends; nothing where it is not well formed.
+pub fn new_record<'a, 'b>(args: &'a [&'b [u8]]) -> Option<NewRecord<'a, 'b>> {
+    let (options, fields) = parse(args.get(2..)?).ok()?;
+    let idempotency = options.idempotency;
+    (!fields.is_empty() && fields.len() % 2 == 0).then_some(NewRecord { fields, idempotency })
 }
 
 fn parse<'a, 'b>(mut rest: &'a [&'b [u8]]) -> Result<(Options<'b>, &'a [&'b [u8]]), CommandError> {

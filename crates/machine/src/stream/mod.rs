@@ -12,7 +12,7 @@ mod read;
 mod records;
 mod trim;
 
-pub use add::appended_fields;
+pub use add::{NewRecord, new_record};
 pub(crate) use add::{xadd, xcfgset, xsetid};
 pub(crate) use claim::{xautoclaim, xclaim};
 pub(crate) use group::{Consumer, Group, Pending};

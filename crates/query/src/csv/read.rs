@@ -17,6 +17,10 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 const BLOCK_BYTES: usize = 256 << 10;
+/// A longer line is not plain.
+const LINE_MAX_BYTES: usize = 4 << 20;
+/// What some programs begin a file with.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// Opens files.
 pub(super) struct Opener {
@@ -52,7 +56,9 @@ impl FileOpener for Opener {
         let quote = self.csv.quote();
         Ok(Box::pin(async move {
             let location = &file.object_meta.location;
-            let result = store.get_opts(location, GetOptions::default()).await?;
+            // A file of this machine comes open; of others only the head is asked for.
+            let options = GetOptions { head: true, ..GetOptions::default() };
+            let result = store.get_opts(location, options).await?;
             let GetResultPayload::File(handle, _) = result.payload else {
                 return elsewhere.open(file)?.await;
             };
@@ -72,6 +78,8 @@ impl FileOpener for Opener {
                 quote,
                 skips_header: has_header && start == 0,
                 arrow: None,
+                begins: start == 0,
+                ended_line: false,
                 failed: false,
             };
             Ok(futures_util::stream::iter(std::iter::from_fn(move || batches.next())).boxed())
@@ -112,6 +120,10 @@ struct Batches {
     skips_header: bool,
     /// Reads what is left, after the first line that is not plain.
     arrow: Option<ArrowDecoder>,
+    /// Nothing of the file has been looked at.
+    begins: bool,
+    /// The end of the last line is ours.
+    ended_line: bool,
     failed: bool,
 }
 
@@ -130,10 +142,20 @@ impl Batches {
 
     fn next_plain(&mut self) -> Result<Option<RecordBatch>> {
         loop {
+            if self.position == 0 && !self.fill()? {
+                return Ok(None);
+            }
+            if self.begins && self.buffer.starts_with(BYTE_ORDER_MARK) {
+                return self.give_up_plain();
+            }
+            self.begins = false;
             if self.skips_header {
                 match self.skip_header() {
                     Some(true) => {}
                     Some(false) => return self.give_up_plain(),
+                    None if self.buffer.len() - self.used > LINE_MAX_BYTES => {
+                        return self.give_up_plain();
+                    }
                     None if self.fill()? => continue,
                     None => return Ok(None),
                 }
@@ -143,6 +165,9 @@ impl Batches {
             self.used += used;
             match stop {
                 Stop::Full => return self.decoder.finish().map(Some),
+                Stop::Drained if self.buffer.len() - self.used > LINE_MAX_BYTES => {
+                    return self.give_up_plain();
+                }
                 Stop::Drained if self.fill()? => {}
                 Stop::Drained if self.decoder.rows() > 0 => return self.decoder.finish().map(Some),
                 Stop::Drained => return Ok(None),
@@ -153,6 +178,9 @@ impl Batches {
 
     /// Leaves the rest to Arrow's reader.
     fn give_up_plain(&mut self) -> Result<Option<RecordBatch>> {
+        if std::mem::take(&mut self.ended_line) {
+            self.buffer.pop();
+        }
         let builder = self.builder.take().map(|builder| builder.with_header(self.skips_header));
         self.arrow = builder.map(ReaderBuilder::build_decoder);
         match self.decoder.rows() {
@@ -161,12 +189,15 @@ impl Batches {
         }
     }
 
-    /// Leaves out the first line; false if it goes on behind its end, nothing if it is not all there yet.
+    /// Leaves out the first line; false if that is not what a header is, nothing if it is not all there yet.
     fn skip_header(&mut self) -> Option<bool> {
         let fresh = self.buffer.get(self.used..)?;
         let newline = fresh.iter().position(|&byte| byte == b'\n')?;
         let header = fresh.get(..newline)?;
-        if header.iter().filter(|&&byte| byte == self.quote).count() % 2 == 1 {
+        let text = header.strip_suffix(b"\r").unwrap_or(header);
+        // Behind an empty line comes the header still; a quote may hide the end of the line, and `\r` may be one.
+        let odd = text.iter().filter(|&&byte| byte == self.quote).count() % 2 == 1;
+        if text.is_empty() || odd || text.contains(&b'\r') {
             return Some(false);
         }
         self.used += newline + 1;
@@ -206,8 +237,10 @@ impl Batches {
             // The file has become shorter meanwhile.
             self.position = self.end;
         }
-        if self.position >= self.end && self.buffer.last().is_some_and(|&byte| byte != b'\n') {
+        let ended = self.position >= self.end;
+        if ended && self.arrow.is_none() && self.buffer.last().is_some_and(|&byte| byte != b'\n') {
             self.buffer.push(b'\n');
+            self.ended_line = true;
         }
         Ok(true)
     }

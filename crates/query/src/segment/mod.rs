@@ -90,7 +90,8 @@ impl Place {
     fn location_of(&self, segment: &Segment) -> String {
         match &self.root {
             Root::Folder(folder) => folder.join(&segment.file).to_string_lossy().into_owned(),
-            Root::Address(address) => format!("{address}/{}", segment.file),
+            // As an address, which is decoded once.
+            Root::Address(address) => format!("{address}/{}", segment.file.replace('%', "%25")),
         }
     }
 }
@@ -152,7 +153,10 @@ impl Segments {
             for partition in 0..stream.partitions {
                 let key = stream.key(name, partition);
                 let list = self.read_manifest(&key)?;
-                self.sweep(&folder_of(name, partition), &list);
+                // A bucket may be another node's, too: what a copy of its data directory does not know is not a leftover.
+                if matches!(&self.place, Some(Place { root: Root::Folder(_), .. })) {
+                    self.sweep(&folder_of(name, partition), &list);
+                }
                 if !list.is_empty() {
                     self.untrimmed.lock().insert(key.clone());
                     self.lists.write().insert(key, Arc::new(list));

@@ -57,7 +57,10 @@ impl Session {
         match statement {
             Statement::CreateStream { name, if_not_exists, definition } => {
                 definition.check(name)?;
-                inner.create_stream(name, definition.clone(), *if_not_exists)?;
+                // Others may be at the store of segments meanwhile; waiting for them takes no thread from it.
+                tokio::task::block_in_place(|| {
+                    inner.create_stream(name, definition.clone(), *if_not_exists)
+                })?;
                 done("CREATE STREAM")
             }
             Statement::CreateView(view) => {
@@ -104,6 +107,17 @@ impl Session {
         }
         let first = text.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
         Err(SqlError::unsupported(format!("{first} cannot run inside a transaction block")))
+    }
+
+    /// Waits for whoever else changes the catalog, and takes no thread from him meanwhile.
+    fn declare(
+        &self,
+        name: &str,
+        definition: Definition,
+        if_not_exists: bool,
+    ) -> Result<bool, SqlError> {
+        let catalog = &self.inner.catalog;
+        tokio::task::block_in_place(|| catalog.create(name, definition, if_not_exists))
     }
 
     fn drop_object(&self, kind: &str, name: &str, if_exists: bool) -> Result<(), SqlError> {
@@ -165,7 +179,7 @@ impl Session {
             let definition = ExternalDefinition { statement: spell(create) };
             self.inner.external(&definition).await?;
             let if_not_exists = create.if_not_exists;
-            self.inner.catalog.create(&name, Definition::External(definition), if_not_exists)?;
+            self.declare(&name, Definition::External(definition), if_not_exists)?;
             return Ok(Some("CREATE EXTERNAL TABLE".to_owned()));
         }
         let DfStatement::Statement(statement) = statement else { return Ok(None) };
@@ -174,7 +188,7 @@ impl Session {
                 self.refuse_in_transaction(text)?;
                 let name = object_name(&create.name)?;
                 let definition = Definition::Table(table_definition(&name, create)?);
-                self.inner.catalog.create(&name, definition, create.if_not_exists)?;
+                self.declare(&name, definition, create.if_not_exists)?;
                 Ok(Some("CREATE TABLE".to_owned()))
             }
             SqlStatement::CreateView(create) => {
@@ -189,7 +203,7 @@ impl Session {
                         self.inner.catalog.replace(&name, &old, definition)?;
                     }
                     _ => {
-                        self.inner.catalog.create(&name, definition, create.if_not_exists)?;
+                        self.declare(&name, definition, create.if_not_exists)?;
                     }
                 }
                 Ok(Some("CREATE VIEW".to_owned()))

@@ -8,6 +8,7 @@ use crate::statement::name_apart;
 use crate::stream::Appender;
 use crate::table::{Conflict, Transaction, encode_key, write_rows};
 use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::dml::{DmlStatement, WriteOp};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col};
 use datafusion::physical_plan::collect;
@@ -35,6 +36,21 @@ impl Session {
         }
         let state = self.state(self.transaction.as_ref())?;
         Ok((state.statement_to_plan(statement).await?, conflict))
+    }
+
+    /// The parameters that only ON CONFLICT has, or has too.
+    pub(super) fn conflict_parameters(
+        &self,
+        plan: &LogicalPlan,
+        conflict: Option<&OnConflict>,
+    ) -> Result<Vec<(String, Option<DataType>)>, SqlError> {
+        let (LogicalPlan::Dml(dml), Some(OnConflict::Update(update))) = (plan, conflict) else {
+            return Ok(Vec::new());
+        };
+        let name = dml.table_name.table();
+        let definition = self.inner.catalog.get(name);
+        let Some(Definition::Table(table)) = definition.as_deref() else { return Ok(Vec::new()) };
+        update.parameters(&self.state(self.transaction.as_ref())?, name, table)
     }
 
     /// Changes rows; says how many.

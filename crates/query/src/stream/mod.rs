@@ -27,6 +27,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::union::UnionExec;
+use futures_util::{StreamExt, TryStreamExt};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use thalweg_machine::{Reply, StreamId};
@@ -35,6 +36,8 @@ use thalweg_node::{Engine, RecordBlock};
 /// Records and bytes that are copied under a partition's lock at a time.
 pub(crate) const BLOCK_RECORDS: usize = 8_192;
 const BLOCK_BYTES: usize = 4 << 20;
+/// Segments whose files are asked for side by side: an object store is far away.
+const CHECKS_AT_ONCE: usize = 16;
 
 /// A stream as a table.
 #[derive(Clone)]
@@ -83,9 +86,13 @@ impl TableProvider for StreamTable {
             let key = self.definition.key(&self.name, number);
             let list = self.segments.list(&key);
             let after = list.last().map_or(StreamId::MIN, |segment| segment.last());
-            for segment in list.iter() {
-                files.push(self.segments.check(segment).await?);
-            }
+            let checks = list.iter().cloned().map(|segment| {
+                let segments = self.segments.clone();
+                async move { segments.check(&segment).await }
+            });
+            let checks: Vec<_> = checks.collect();
+            let checks = futures_util::stream::iter(checks).buffered(CHECKS_AT_ONCE);
+            files.extend(checks.try_collect::<Vec<_>>().await?);
             let (table, schema) = (self.clone(), schema.clone());
             let tail = Tail { table, key, number, after, schema };
             partitions.push(Arc::new(tail) as Arc<dyn PartitionStream>);

@@ -54,7 +54,7 @@ fn text() -> impl Strategy<Value = String> {
         8 => "[a-z ]{0,20}",
         2 => "[äöü€ ]{0,5}",
         1 => proptest::sample::select(vec![
-            "\"quoted\"", "\"a,b\"", "\"a \"\"b\"\"\"", "it's", "a\"b", "\"a\nb\"", "'", "\"\"",
+            "\"quoted\"", "\"open", "\"a,b\"", "\"a \"\"b\"\"\"", "it's", "a\"b", "\"a\nb\"", "'", "\"\"",
         ]).prop_map(str::to_owned),
     ]
 }
@@ -84,11 +84,14 @@ fn both_readers_agree() {
         failure_persistence: None,
         ..ProptestConfig::default()
     });
-    let input = (proptest::collection::vec(line(), 0..12), any::<[bool; 3]>());
+    let begin =
+        proptest::sample::select(vec!["", "", "", "", "\n", "\r\n", "\r", "\u{feff}", "x\r"]);
+    let input = (begin, proptest::collection::vec(line(), 0..12), any::<[bool; 3]>());
     runner
-        .run(&input, |(lines, [header, windows, open])| {
+        .run(&input, |(begin, lines, [header, windows, open])| {
             let end = if windows { "\r\n" } else { "\n" };
             let mut bytes = if header { format!("a,b,c,d{end}") } else { String::new() };
+            bytes.insert_str(0, begin);
             bytes.push_str(&lines.join(end));
             if !open && !lines.is_empty() {
                 bytes.push_str(end);

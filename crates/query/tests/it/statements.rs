@@ -79,6 +79,16 @@ fn records_of_redis_clients_find_their_partition_and_must_fit() {
     assert!(call(&[b"XADD", b"orders", b"*", b"qty", b"1"]).contains("no value"));
     assert!(call(&[b"EXEC"]).contains("EXECABORT"));
     assert_eq!(sql.rows("SELECT count(*) FROM orders"), "40");
+    // A request that is repeated finds the partition that remembers it, wherever records without a key go.
+    sql.rows("CREATE STREAM dealt (n BIGINT) WITH (partitions = 8)");
+    for request in ["1", "2", "3", "4", "5", "6"] {
+        let args: [&[u8]; 8] =
+            [b"XADD", b"dealt", b"IDMP", b"p", request.as_bytes(), b"*", b"n", b"1"];
+        for _ in 0..4 {
+            assert_eq!(add(&sql, &args), "");
+        }
+    }
+    assert_eq!(sql.rows("SELECT count(*) FROM dealt"), "6");
     assert_eq!(add(&sql, &[b"XADD", b"orders:9", b"*", b"any", b"thing"]), "");
     assert_eq!(sql.rows("SELECT count(*) FROM orders"), "40", "a stream of another name");
 }

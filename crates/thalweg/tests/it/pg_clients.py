@@ -71,6 +71,14 @@ with psycopg.connect(dsn) as first, psycopg.connect(dsn) as second:
         second.rollback()
     assert second.execute("SELECT balance FROM users WHERE id = 1").fetchone()[0] == decimal.Decimal("2.50")
 
+# Parameters in DO UPDATE: a counter, ten times over.
+with psycopg.connect(dsn, autocommit=True) as connection:
+    connection.execute("CREATE TABLE hits (page TEXT PRIMARY KEY, n BIGINT, last TEXT)")
+    for number in range(10):
+        connection.execute("INSERT INTO hits VALUES (%s, %s, NULL) ON CONFLICT (page) DO UPDATE SET n = hits.n + %s, last = %s WHERE hits.n < %s",
+                           ("/", 1, 2, f"client {number}", 15))
+    assert connection.execute("SELECT n, last FROM hits").fetchone() == (15, "client 7")
+
 # Cancel reaches a query that would take for ever.
 with psycopg.connect(dsn, autocommit=True) as connection:
     threading.Timer(0.5, connection.cancel).start()

@@ -41,10 +41,19 @@ impl EventLoop {
                 let resp3 = connection.peer.resp3;
                 render(&mut RespWriter::new(&mut connection.output.bytes, resp3), message);
             }
+            connection.output.pushed += connection.output.bytes.len() - before;
             self.note_output(&mut connection, before, 0, 0);
-            if connection.output.unsent() > self.settings.output_max_bytes {
-                self.close_deaf(token, connection);
-                continue;
+            let most = self.settings.output_max_bytes;
+            if connection.output.pushed_unsent() > most {
+                // Much has come at once: has it been taken?
+                if !self.flush(&mut connection) {
+                    self.close(token, connection);
+                    continue;
+                }
+                if connection.output.pushed_unsent() > most {
+                    self.close_deaf(token, connection);
+                    continue;
+                }
             }
             if let Some(slot) = self.slots.get_mut(token as u32 as usize) {
                 slot.connection = Some(connection);

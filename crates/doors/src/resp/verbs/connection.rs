@@ -153,6 +153,7 @@ pub(super) fn reset(control: &mut Control<'_>) -> Verdict {
     control.shared.engine.unwatch_all(control.session);
     *control.session = thalweg_node::Session::default();
     control.peer.subscriptions.clear(control.shared.engine.channels());
+    control.peer.subscriptions.show(&control.peer.client);
     control.peer.resp3 = false;
     control.peer.replies = Replies::On;
     control.peer.authenticated = control.shared.settings().password.is_none();

@@ -65,6 +65,12 @@ fn confirm(control: &mut Control<'_>, scope: Scope, on: bool, name: Option<&[u8]
 
 /// SUBSCRIBE channel [channel ...]
 pub(super) fn subscribe(control: &mut Control<'_>, scope: Scope, args: &[&[u8]]) -> Verdict {
+    let verdict = subscribe_each(control, scope, args);
+    control.peer.subscriptions.show(&control.peer.client);
+    verdict
+}
+
+fn subscribe_each(control: &mut Control<'_>, scope: Scope, args: &[&[u8]]) -> Verdict {
     for name in args.iter().skip(1) {
         if control.peer.subscriptions.is_full() {
             return Err(CommandError::text(format!(
@@ -74,7 +80,8 @@ pub(super) fn subscribe(control: &mut Control<'_>, scope: Scope, args: &[&[u8]])
         let engine = &control.shared.engine;
         control.peer.subscriptions.add(engine.channels(), scope, name);
         if scope == Scope::Channel {
-            let keys_of = |stream: &str| control.shared.sql.get()?.partition_keys(stream);
+            let shared = std::sync::Arc::downgrade(control.shared);
+            let keys_of = move |stream: &str| shared.upgrade()?.sql.get()?.partition_keys(stream);
             if let Err(error) = control.shared.feeds.follow(engine, name, keys_of) {
                 control.peer.subscriptions.remove(engine.channels(), scope, name);
                 return Err(error);
@@ -82,7 +89,6 @@ pub(super) fn subscribe(control: &mut Control<'_>, scope: Scope, args: &[&[u8]])
         }
         confirm(control, scope, true, Some(name));
     }
-    control.peer.subscriptions.show(&control.peer.client);
     Ok(())
 }
 
