@@ -165,10 +165,13 @@ mod tests {
     use super::*;
     use parking_lot::Mutex;
 
+    /// Mailbox, numbers, and how they had subscribed.
+    type Delivered = (u32, Vec<u64>, Scope);
+
     #[test]
     fn messages_reach_those_who_listen_once_a_mailbox() {
         let channels = Channels::default();
-        let seen: Arc<Mutex<Vec<(u32, Vec<u64>, Scope)>>> = Arc::default();
+        let seen: Arc<Mutex<Vec<Delivered>>> = Arc::default();
         let mailboxes = [0, 1].map(|number| {
             let seen = seen.clone();
             channels.add_mailbox(move |tokens, message| {

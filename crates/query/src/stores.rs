@@ -38,8 +38,11 @@ impl ObjectStoreRegistry for Stores {
     }
 }
 
+/// A store and a path within it.
+pub(crate) type Place = (Arc<dyn ObjectStore>, Path);
+
 /// The store of an address and the path within it; nothing where it is not the address of a store.
-pub(crate) fn open(address: &str) -> Result<Option<(Arc<dyn ObjectStore>, Path)>, SqlError> {
+pub(crate) fn open(address: &str) -> Result<Option<Place>, SqlError> {
     if !address.starts_with("s3://") {
         return Ok(None);
     }

@@ -272,11 +272,57 @@ impl Decoder {
 
 /// Where the field that begins here ends; nothing where a quote is in it.
 #[inline]
-fn skip(bytes: &[u8], at: usize, delimiter: u8, quote: u8) -> Option<usize> {
-    let rest = bytes.get(at..)?;
+fn skip(bytes: &[u8], mut at: usize, delimiter: u8, quote: u8) -> Option<usize> {
     let ends = |byte: u8| byte == delimiter || byte == b'\n' || byte == b'\r' || byte == quote;
+    // Eight bytes at a time, as long as there are so many.
+    while let Some(word) = word_at(bytes, at) {
+        let found = zeros(word ^ each(delimiter))
+            | zeros(word ^ each(b'\n'))
+            | zeros(word ^ each(b'\r'))
+            | zeros(word ^ each(quote));
+        if found != 0 {
+            at += (found.trailing_zeros() / 8) as usize;
+            return (*bytes.get(at)? != quote).then_some(at);
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..)?;
     let length = rest.iter().position(|&byte| ends(byte))?;
     (*rest.get(length)? != quote).then_some(at + length)
+}
+
+/// Eight bytes as a word, the first one lowest.
+#[inline]
+fn word_at(bytes: &[u8], at: usize) -> Option<u64> {
+    let word = bytes.get(at..at.checked_add(8)?)?;
+    Some(u64::from_le_bytes(word.try_into().ok()?))
+}
+
+/// A byte eight times over.
+#[inline]
+const fn each(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+/// The high bit of each byte that is zero; above the lowest of them, bits of others may be set, too.
+#[inline]
+const fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(each(1)) & !word & each(0x80)
+}
+
+/// Eight digits as a number; nothing if they are not all digits.
+#[inline]
+fn eight_digits(word: u64) -> Option<u64> {
+    let value = word.wrapping_sub(each(b'0'));
+    // A byte above '9' would carry into its high bit here, one below '0' has it already.
+    if (value.wrapping_add(each(0x76)) | value) & each(0x80) != 0 {
+        return None;
+    }
+    let pairs = value.wrapping_mul(10).wrapping_add(value >> 8);
+    const PAIRS: u64 = 0x0000_00FF_0000_00FF;
+    let high = (pairs & PAIRS).wrapping_mul(0x000F_4240_0000_0064);
+    let low = ((pairs >> 16) & PAIRS).wrapping_mul(0x0000_2710_0000_0001);
+    Some(high.wrapping_add(low) >> 32)
 }
 
 /// Digits that always fit.
@@ -285,6 +331,10 @@ const DIGITS_MAX: usize = 18;
 /// The digits from here on as a number, and where they end; the number is as it is only up to [`DIGITS_MAX`] of them.
 #[inline]
 fn digits(bytes: &[u8], mut at: usize, mut value: u64) -> (u64, usize) {
+    while let Some(eight) = word_at(bytes, at).and_then(eight_digits) {
+        value = value.wrapping_mul(100_000_000).wrapping_add(eight);
+        at += 8;
+    }
     while let Some(digit) = bytes.get(at).map(|byte| byte.wrapping_sub(b'0'))
         && digit < 10
     {
@@ -356,4 +406,38 @@ fn float(bytes: &[u8], at: usize) -> Option<(Option<f64>, usize)> {
         _ => std::str::from_utf8(bytes.get(at..end)?).ok()?.parse().ok()?,
     };
     Some((Some(value), end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eight_digits_at_once_are_those_one_by_one() {
+        for text in ["00000000", "12345678", "99999999", "90000001"] {
+            let word = word_at(text.as_bytes(), 0).expect("eight bytes");
+            assert_eq!(eight_digits(word), text.parse().ok());
+        }
+        // Every byte that is no digit, at every place.
+        for place in 0..8 {
+            for byte in (0..=255u8).filter(|byte| !byte.is_ascii_digit()) {
+                let mut text = *b"90123459";
+                text[place] = byte;
+                assert_eq!(eight_digits(u64::from_le_bytes(text)), None, "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_end_of_a_field_is_found() {
+        for length in 0..40 {
+            for end in [b',', b'\n', b'\r', b'"'] {
+                let mut bytes = vec![b'-'; length];
+                bytes.extend([end, b',', b'\n', b'"']);
+                let expected = (end != b'"').then_some(length);
+                assert_eq!(skip(&bytes, 0, b',', b'"'), expected, "{length} {end}");
+            }
+        }
+        assert_eq!(skip(b"no end", 0, b',', b'"'), None);
+    }
 }

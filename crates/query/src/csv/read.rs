@@ -213,7 +213,7 @@ impl Batches {
             let Some(arrow) = &mut self.arrow else { return Ok(None) };
             self.used += arrow.decode(fresh).map_err(DataFusionError::from)?;
             if ended || arrow.capacity() == 0 {
-                return Ok(arrow.flush().map_err(DataFusionError::from)?);
+                return arrow.flush().map_err(DataFusionError::from);
             }
         }
     }

@@ -24,7 +24,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub(super) enum OnConflict {
     Nothing,
-    Update(Update),
+    Update(Box<Update>),
 }
 
 /// DO UPDATE SET … WHERE …
@@ -43,7 +43,10 @@ impl OnConflict {
     /// With values for the statement's parameters.
     pub(super) fn with_values(self, values: &[ScalarValue]) -> Self {
         match self {
-            Self::Update(update) => Self::Update(Update { values: values.to_vec(), ..update }),
+            Self::Update(mut update) => {
+                update.values = values.to_vec();
+                Self::Update(update)
+            }
             nothing => nothing,
         }
     }
@@ -74,12 +77,12 @@ impl OnConflict {
             };
             Ok((object_name(target)?, assignment.value))
         });
-        Ok(Some(Self::Update(Update {
+        Ok(Some(Self::Update(Box::new(Update {
             alias: insert.table_alias.take().map(|alias| folded(&alias.alias)),
             assignments: assignments.collect::<Result<_, SqlError>>()?,
             condition: update.selection,
             values: Vec::new(),
-        })))
+        }))))
     }
 }
 
