@@ -2,7 +2,7 @@
 //!
 //! A pipeline of requests knows its keys before it needs them; fetching them side by side instead of one after the other
 //! is worth more than anything else on tables larger than the caches. There is no safe function for it in the standard
-//! library, so this file has the project's only `unsafe`.
+//! library, so this file has one of the two `unsafe` blocks of the project.
 
 /// Begins to load the cache line at a reference. Changes nothing that can be observed but time.
 #[inline(always)]

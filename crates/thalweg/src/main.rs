@@ -1,5 +1,6 @@
 //! The program: command line, configuration, wiring, signals.
 
+mod allocator;
 mod bench;
 mod client;
 mod demo;
@@ -11,10 +12,6 @@ mod shell;
 mod sql;
 
 use clap::{Parser, Subcommand};
-
-/// Requests allocate and free small things on several threads at once; mimalloc is made for that.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 #[command(
@@ -40,6 +37,7 @@ enum Command {
 }
 
 fn main() -> std::process::ExitCode {
+    allocator::configure();
     let outcome = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(&args),

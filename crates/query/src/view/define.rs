@@ -2,7 +2,8 @@
 
 use super::checkpoint::Folder;
 use super::compile::{Source, compile};
-use super::worker::{self, Reader};
+use super::files;
+use super::worker::Reader;
 use super::{Status, View, unused};
 use crate::catalog::{Definition, ViewDefinition};
 use crate::database::Inner;
@@ -77,7 +78,7 @@ impl Inner {
             Source::View { .. } => {}
             Source::Files { .. } if matches!(*view.status.lock(), Status::Done) => {}
             Source::Files { scan, .. } => {
-                self.runtime.spawn(worker::read_files(self.clone(), view.clone(), scan.clone()));
+                self.runtime.spawn(files::read_files(self.clone(), view.clone(), scan.clone()));
             }
         }
         Ok(view)

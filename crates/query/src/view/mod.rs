@@ -2,15 +2,17 @@
 //!
 //! `compile.rs` cuts a query into what is done to each record (`rows.rs`), how records are grouped (`groups.rs`,
 //! `sessions.rs`, `accumulate/`) and what is done with the groups when the view is read (`table.rs`). `state.rs` holds the
-//! groups by window, `worker.rs` feeds it, `checkpoint.rs` keeps it, `define.rs` makes and replaces views. `lookup.rs` joins tables to the groups, `over.rs` builds a
-//! view on another one.
+//! groups by window, `worker.rs` and `files.rs` feed it, `live.rs` says how far it is, `checkpoint.rs` keeps it, `define.rs` makes and
+//! replaces views. `lookup.rs` joins tables to the groups, `over.rs` builds a view on another one.
 
 mod accumulate;
 mod changes;
 mod checkpoint;
 mod compile;
 mod define;
+mod files;
 mod groups;
+mod live;
 mod lookup;
 mod over;
 mod panes;
@@ -28,6 +30,7 @@ use compile::{Compiled, Source};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result as DfResult;
+use live::{Clock, Live};
 use over::Above;
 use parking_lot::{Mutex, RwLock};
 use state::State;
@@ -39,7 +42,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 use thalweg_machine::StreamId;
 use thalweg_node::Engine;
-use worker::{Clock, Live, Progress};
+use worker::Progress;
 
 /// How a view is doing.
 #[derive(Clone, Debug)]
@@ -200,6 +203,11 @@ impl View {
         if matches!(*status, Status::Backfill) {
             *status = Status::Live;
         }
+    }
+
+    /// Whether it still reads what was there before it was made.
+    fn is_in_history(&self) -> bool {
+        matches!(*self.status.lock(), Status::Backfill)
     }
 
     /// Whether it says what it will say for good, and so do the views that it reads.

@@ -7,6 +7,10 @@ use datafusion::arrow::compute::take;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
 use smallvec::SmallVec;
+use thalweg_base::prefetch::prefetch;
+
+/// How many rows ahead a key's sessions are fetched.
+const PREFETCH_ROWS: usize = 16;
 
 /// One session of a key: from its first record to its last; its state is in a slot.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +98,12 @@ impl Sessions {
         self.open.resize_with(self.keys.len(), SmallVec::new);
         let mut joined = Vec::new();
         let mut slots = Vec::with_capacity(rows);
-        for (row, number) in numbers.into_iter().enumerate() {
+        for (row, &number) in numbers.iter().enumerate() {
+            // Sessions of many keys lie in no cache; those of the next rows come meanwhile.
+            let ahead = numbers.get(row + PREFETCH_ROWS).and_then(|&ahead| self.open.get(ahead));
+            if let Some(ahead) = ahead {
+                prefetch(ahead);
+            }
             let (first_us, last_us) = bounds(row);
             slots.push(self.place(number, first_us, last_us, &mut joined));
         }

@@ -1,20 +1,19 @@
 //! What keeps a view up to date: threads that read its stream's partitions, take records into its state, and write
-//! checkpoints; or, where it reads files, tasks that read them once.
+//! checkpoints.
 
+use super::View;
 use super::compile::Source;
+use super::live::{Clock, Live};
 use super::state::{OwnWatermarks, State};
-use super::{Status, View};
 use crate::catalog::StreamDefinition;
 use crate::database::Inner;
 use crate::error::{SqlError, SqlState};
-use crate::stream::{Misfit, PartitionReader, columns_of, pick};
+use crate::stream::{Fields, Misfit, PartitionReader, columns_of, pick};
 use crate::types::loose_schema_of;
 use crate::window::times_us;
 use datafusion::arrow::array::{Array, RecordBatch};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::DataFusionError;
-use datafusion::logical_expr::LogicalPlan;
-use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,10 +21,10 @@ use std::time::{Duration, Instant};
 use thalweg_machine::{Lsn, StreamId};
 use thalweg_node::Engine;
 
-/// A partition that brings nothing for this long does not hold the watermark back.
-const IDLE: Duration = Duration::from_secs(5);
 /// How long a worker sleeps when nobody wakes it.
-const NAP: Duration = Duration::from_millis(100);
+pub(super) const NAP: Duration = Duration::from_millis(100);
+/// Batches of history that are grouped together before their groups are added to the view's.
+const HISTORY_BATCHES: usize = 16;
 
 /// How far a view is in a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +32,7 @@ pub(crate) struct Progress {
     after_ms: u64,
     after_sequence: u64,
     /// The latest event time of the partition.
-    max_us: Option<i64>,
+    pub(super) max_us: Option<i64>,
 }
 
 impl Progress {
@@ -42,6 +41,23 @@ impl Progress {
     pub(super) fn after(self) -> StreamId {
         StreamId { ms: self.after_ms, sequence: self.after_sequence }
     }
+}
+
+/// Records of a partition, as they were read.
+struct Records {
+    batch: RecordBatch,
+    own: Option<OwnWatermarks>,
+    misfits: Vec<Misfit>,
+    /// How far the partition has been read with them.
+    after: Progress,
+}
+
+/// What there is to note about records that were taken in.
+struct Taken {
+    /// Those that came too late, with their IDs.
+    aside: Vec<(StreamId, Fields)>,
+    misfits: u64,
+    after: Progress,
 }
 
 /// Reads a stream for a view: one thread's share of the partitions.
@@ -166,64 +182,107 @@ impl Reader {
 
     /// Takes in the next records of a partition; false if there are none.
     fn step(&mut self, index: usize) -> Result<bool, SqlError> {
-        let Some(reader) = self.partitions.get_mut(index) else { return Ok(false) };
-        let number = reader.number();
+        let Some(number) = self.partitions.get(index).map(PartitionReader::number) else {
+            return Ok(false);
+        };
         let before = self.view.progress(number);
-        let rows = self.view.batch_rows.load(Ordering::Relaxed);
-        let Some(piece) = reader.next(before.after(), rows)? else {
+        let Some(records) = self.read_next(index, before)? else {
             if let Some(clock) = self.view.live.lock().clocks.get_mut(usize::from(number)) {
                 clock.caught_up = true;
                 clock.has_caught_up = true;
             }
             return Ok(false);
         };
-        let (own, max_us) = own_watermarks(&self.stream, &piece.batch, before.max_us)?;
-        let batch = pick(&piece.batch, &self.wanted)?;
-        let after =
-            Progress { after_ms: piece.last.ms, after_sequence: piece.last.sequence, max_us };
-        self.take_in(index, batch, own, after, &piece.misfits)?;
+        match self.shares {
+            true => self.take_in_apart(index, records)?,
+            false => self.take_in(index, records)?,
+        }
         Ok(true)
     }
 
-    fn take_in(
-        &mut self,
-        index: usize,
-        batch: RecordBatch,
-        own: Option<OwnWatermarks>,
-        after: Progress,
-        misfits: &[Misfit],
-    ) -> Result<(), SqlError> {
+    /// The next records of a partition; nothing if there are none.
+    fn read_next(&mut self, index: usize, before: Progress) -> Result<Option<Records>, SqlError> {
+        let Some(reader) = self.partitions.get_mut(index) else { return Ok(None) };
+        let rows = self.view.batch_rows.load(Ordering::Relaxed);
+        let Some(piece) = reader.next(before.after(), rows)? else { return Ok(None) };
+        let (own, max_us) = own_watermarks(&self.stream, &piece.batch, before.max_us)?;
+        Ok(Some(Records {
+            batch: pick(&piece.batch, &self.wanted)?,
+            own,
+            misfits: piece.misfits,
+            after: Progress {
+                after_ms: piece.last.ms,
+                after_sequence: piece.last.sequence,
+                max_us,
+            },
+        }))
+    }
+
+    /// Takes records straight into the view's state.
+    fn take_in(&self, index: usize, records: Records) -> Result<(), SqlError> {
         let Some(reader) = self.partitions.get(index) else { return Ok(()) };
-        let number = usize::from(reader.number());
-        let view = self.view.clone();
-        let prepared = if self.shares {
-            let mut part = State::new(&view.compiled, view.lateness_us)?;
-            part.watermark_us = view.live.lock().state.watermark_us;
-            let late = part.ingest(batch.clone(), own.as_ref())?;
-            Some((part, late))
-        } else {
-            None
+        let mut live = self.view.live.lock();
+        let late = live.take(|state| state.ingest(records.batch, records.own.as_ref()))?;
+        let aside = match late.is_empty() {
+            true => Ok(Vec::new()),
+            false => reader.records(&late, &records.misfits),
         };
+        live.spoilt |= aside.is_err();
+        let taken =
+            Taken { aside: aside?, misfits: records.misfits.len() as u64, after: records.after };
+        self.settle(&mut live, reader, taken)
+    }
+
+    /// Groups records beside the view's state, which other threads use meanwhile, then adds the groups to it. What follows
+    /// in history is taken along: where keys are many, groups of few records would be as many as the records.
+    fn take_in_apart(&mut self, index: usize, first: Records) -> Result<(), SqlError> {
+        let view = self.view.clone();
+        let mut part = State::new(&view.compiled, view.lateness_us)?;
+        part.watermark_us = view.live.lock().state.watermark_us;
+        let batches_max = if view.is_in_history() { HISTORY_BATCHES } else { 1 };
+        let mut taken = Taken { aside: Vec::new(), misfits: 0, after: first.after };
+        let mut next = Some(first);
+        let mut batches = 0;
+        while let Some(records) = next.take() {
+            let late = part.ingest(records.batch, records.own.as_ref())?;
+            if let (false, Some(reader)) = (late.is_empty(), self.partitions.get(index)) {
+                taken.aside.extend(reader.records(&late, &records.misfits)?);
+            }
+            taken.misfits += records.misfits.len() as u64;
+            taken.after = records.after;
+            batches += 1;
+            if batches < batches_max {
+                next = self.read_next(index, taken.after)?;
+            }
+        }
+        let Some(reader) = self.partitions.get(index) else { return Ok(()) };
         let mut live = view.live.lock();
-        let late = live.take(|state| match prepared {
-            Some((part, late)) => state.absorb(part).map(|()| late),
-            None => state.ingest(batch, own.as_ref()),
-        })?;
-        if !late.is_empty() {
+        live.take(|state| state.absorb(part))?;
+        self.settle(&mut live, reader, taken)
+    }
+
+    /// Notes what has become of records whose groups are in the state, under the same lock.
+    fn settle(
+        &self,
+        live: &mut Live,
+        reader: &PartitionReader,
+        taken: Taken,
+    ) -> Result<(), SqlError> {
+        let number = usize::from(reader.number());
+        if !taken.aside.is_empty() {
             // Before a checkpoint can say that these records were dealt with.
-            let gate = self.set_aside(reader, &late, misfits);
+            let gate = self.set_aside(reader, taken.aside);
             live.spoilt |= gate.is_err();
             live.late_gate = live.late_gate.max(gate?);
         }
         if let Some(progress) = live.progress.get_mut(number) {
-            *progress = after;
+            *progress = taken.after;
         }
-        live.misfits += misfits.len() as u64;
+        live.misfits += taken.misfits;
         if let Some(clock) = live.clocks.get_mut(number) {
             *clock = Clock { caught_up: false, active: Instant::now(), ..*clock };
         }
-        live.advance(self.stream.watermark.as_ref().map(|watermark| watermark.delay_us))?;
-        Ok(())
+        live.advance(self.stream.watermark.as_ref().map(|watermark| watermark.delay_us))
     }
 
     /// Lets event time go on past partitions that bring nothing.
@@ -237,13 +296,12 @@ impl Reader {
     fn set_aside(
         &self,
         reader: &PartitionReader,
-        late: &[usize],
-        misfits: &[Misfit],
+        late: Vec<(StreamId, Fields)>,
     ) -> Result<Lsn, SqlError> {
         let target = format!("{}.late", self.view.name);
         let producer = format!("view {}", self.view.incarnation);
         let mut gate = 0;
-        for (id, fields) in reader.records(late, misfits)? {
+        for (id, fields) in late {
             let request = format!("{}/{}-{}", reader.key(), id.ms, id.sequence);
             let mut args: Vec<&[u8]> = vec![
                 b"XADD",
@@ -283,125 +341,4 @@ fn own_watermarks(
     });
     let own = OwnWatermarks(own.collect());
     Ok((Some(own), latest))
-}
-
-/// Whether a partition holds the watermark back.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Clock {
-    /// There was nothing more to read.
-    caught_up: bool,
-    /// There was nothing more to read at some time since reading began.
-    has_caught_up: bool,
-    /// When it last brought anything, or reading began.
-    active: Instant,
-}
-
-impl Clock {
-    pub(super) fn new() -> Self {
-        Self { caught_up: false, has_caught_up: false, active: Instant::now() }
-    }
-
-    /// Whether history is behind it.
-    pub(super) fn has_caught_up(&self) -> bool {
-        self.has_caught_up
-    }
-
-    fn is_idle(&self) -> bool {
-        self.caught_up && self.active.elapsed() >= IDLE
-    }
-}
-
-/// What changes as a view runs, under one lock: a checkpoint is a moment of all of it.
-pub(super) struct Live {
-    pub(super) state: State,
-    pub(super) progress: Vec<Progress>,
-    pub(super) clocks: Vec<Clock>,
-    pub(super) misfits: u64,
-    pub(super) done: bool,
-    /// Taking in a batch failed halfway: what is here now must never be written down.
-    pub(super) spoilt: bool,
-    /// Where the late records are in the log that were set aside.
-    pub(super) late_gate: Lsn,
-}
-
-impl Live {
-    /// Changes the state; a change that fails leaves it spoilt.
-    fn take<T>(
-        &mut self,
-        change: impl FnOnce(&mut State) -> datafusion::common::Result<T>,
-    ) -> Result<T, SqlError> {
-        let outcome = change(&mut self.state);
-        self.spoilt |= outcome.is_err();
-        Ok(outcome?)
-    }
-
-    /// Lets the watermark follow the partitions.
-    fn advance(&mut self, delay_us: Option<i64>) -> Result<(), SqlError> {
-        let Some(delay_us) = delay_us else { return Ok(()) };
-        let times = self.progress.iter().map(|progress| progress.max_us);
-        let busy: Vec<Option<i64>> = times
-            .clone()
-            .zip(&self.clocks)
-            .filter(|(_, clock)| !clock.is_idle())
-            .map(|(time, _)| time)
-            .collect();
-        let slowest = match busy.is_empty() {
-            // Where all are idle, nobody holds anybody back.
-            true => times.flatten().max(),
-            // A partition that may still bring its first record holds everything.
-            false => busy.into_iter().min().flatten(),
-        };
-        let Some(slowest) = slowest else { return Ok(()) };
-        self.take(|state| state.advance(slowest.saturating_sub(delay_us)))
-    }
-}
-
-/// Reads a view's files, to their end.
-pub(super) async fn read_files(inner: Arc<Inner>, view: Arc<View>, scan: LogicalPlan) {
-    let outcome = read_all(&inner, &view, scan).await;
-    let saved = match outcome {
-        Ok(()) => tokio::task::block_in_place(|| view.save()),
-        Err(error) => Err(error),
-    };
-    match saved {
-        Ok(()) => *view.status.lock() = Status::Done,
-        Err(error) => view.fail(error),
-    }
-}
-
-async fn read_all(inner: &Arc<Inner>, view: &Arc<View>, scan: LogicalPlan) -> Result<(), SqlError> {
-    let state = inner.context()?.state();
-    let plan = state.create_physical_plan(&scan).await?;
-    let context = state.task_ctx();
-    let count = plan.properties().partitioning.partition_count();
-    let mut tasks = Vec::with_capacity(count);
-    for partition in 0..count {
-        let mut rows = plan.execute(partition, context.clone())?;
-        let view = view.clone();
-        tasks.push(inner.runtime.spawn(async move {
-            let mut part = State::new(&view.compiled, view.lateness_us)?;
-            while let Some(batch) = rows.next().await {
-                let batch = batch?;
-                view.files_rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
-                part.ingest(batch, None)?;
-                while view.paused.load(Ordering::SeqCst) && !view.stopping.load(Ordering::SeqCst) {
-                    tokio::time::sleep(NAP).await;
-                }
-                if view.stopping.load(Ordering::SeqCst) {
-                    return Err(SqlError::new(SqlState::QueryCanceled, "the view was stopped"));
-                }
-            }
-            Ok(part)
-        }));
-    }
-    for task in tasks {
-        let part =
-            task.await.map_err(|error| SqlError::new(SqlState::Internal, error.to_string()))??;
-        view.live.lock().take(|state| state.absorb(part))?;
-    }
-    let mut live = view.live.lock();
-    // There is no more: every window is complete.
-    live.take(|state| state.advance(i64::MAX))?;
-    live.done = true;
-    Ok(())
 }

@@ -1,0 +1,81 @@
+//! What changes as a view runs: its state, how far it is in each partition, and which of them its watermark waits for.
+
+use super::state::State;
+use super::worker::Progress;
+use crate::error::SqlError;
+use std::time::{Duration, Instant};
+use thalweg_machine::Lsn;
+
+/// A partition that brings nothing for this long does not hold the watermark back.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// Whether a partition holds the watermark back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    /// There was nothing more to read.
+    pub(super) caught_up: bool,
+    /// There was nothing more to read at some time since reading began.
+    pub(super) has_caught_up: bool,
+    /// When it last brought anything, or reading began.
+    pub(super) active: Instant,
+}
+
+impl Clock {
+    pub(super) fn new() -> Self {
+        Self { caught_up: false, has_caught_up: false, active: Instant::now() }
+    }
+
+    /// Whether history is behind it.
+    pub(super) fn has_caught_up(&self) -> bool {
+        self.has_caught_up
+    }
+
+    fn is_idle(&self) -> bool {
+        self.caught_up && self.active.elapsed() >= IDLE
+    }
+}
+
+/// What changes as a view runs, under one lock: a checkpoint is a moment of all of it.
+pub(super) struct Live {
+    pub(super) state: State,
+    pub(super) progress: Vec<Progress>,
+    pub(super) clocks: Vec<Clock>,
+    pub(super) misfits: u64,
+    pub(super) done: bool,
+    /// Taking in a batch failed halfway: what is here now must never be written down.
+    pub(super) spoilt: bool,
+    /// Where the late records are in the log that were set aside.
+    pub(super) late_gate: Lsn,
+}
+
+impl Live {
+    /// Changes the state; a change that fails leaves it spoilt.
+    pub(super) fn take<T>(
+        &mut self,
+        change: impl FnOnce(&mut State) -> datafusion::common::Result<T>,
+    ) -> Result<T, SqlError> {
+        let outcome = change(&mut self.state);
+        self.spoilt |= outcome.is_err();
+        Ok(outcome?)
+    }
+
+    /// Lets the watermark follow the partitions.
+    pub(super) fn advance(&mut self, delay_us: Option<i64>) -> Result<(), SqlError> {
+        let Some(delay_us) = delay_us else { return Ok(()) };
+        let times = self.progress.iter().map(|progress| progress.max_us);
+        let busy: Vec<Option<i64>> = times
+            .clone()
+            .zip(&self.clocks)
+            .filter(|(_, clock)| !clock.is_idle())
+            .map(|(time, _)| time)
+            .collect();
+        let slowest = match busy.is_empty() {
+            // Where all are idle, nobody holds anybody back.
+            true => times.flatten().max(),
+            // A partition that may still bring its first record holds everything.
+            false => busy.into_iter().min().flatten(),
+        };
+        let Some(slowest) = slowest else { return Ok(()) };
+        self.take(|state| state.advance(slowest.saturating_sub(delay_us)))
+    }
+}
