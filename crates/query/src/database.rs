@@ -43,6 +43,8 @@ const SLOW_QUERIES: usize = 128;
 const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(500);
 /// How often changes of views are looked for.
 const CHANGES_INTERVAL: Duration = Duration::from_millis(50);
+/// The part of the queries' memory that is for pieces of files: one in so many.
+const CACHE_SHARE: usize = 4;
 /// How often the memory of views is looked at.
 const MEMORY_INTERVAL: Duration = Duration::from_millis(100);
 /// What counts as slow.
@@ -55,7 +57,8 @@ pub struct SqlSettings {
     pub folder: Option<PathBuf>,
     /// Where streams' older records are sealed, a folder or `s3://bucket/prefix`; nothing: all of them stay in memory.
     pub segments: Option<String>,
-    /// Memory that all queries may use together; sorts, joins and groups beyond it go to disk, the rest is refused.
+    /// Memory that all queries may use together, a quarter of it for pieces of Parquet files; sorts, joins and groups beyond
+    /// it go to disk, the rest is refused.
     pub memory_max_bytes: usize,
     /// Memory that the states of all views may have together; beyond it views over streams wait, and their streams keep what
     /// comes.
@@ -244,11 +247,12 @@ fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlError> {
     // A build side of this size is hashed once faster than both sides are dealt out.
     options.optimizer.hash_join_single_partition_threshold = 32 << 20;
     options.optimizer.hash_join_single_partition_threshold_rows = 2 << 20;
-    let pool = FairSpillPool::new(inner.settings.memory_max_bytes);
+    let cache_bytes_max = inner.settings.memory_max_bytes / CACHE_SHARE;
+    let pool = FairSpillPool::new(inner.settings.memory_max_bytes - cache_bytes_max);
     let pool = TrackConsumersPool::new(pool, NonZeroUsize::MIN.saturating_add(4));
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(pool))
-        .with_object_store_registry(Arc::new(Stores::default()))
+        .with_object_store_registry(Arc::new(Stores::new(cache_bytes_max)?))
         .build_arc()?;
     let state = SessionStateBuilder::new()
         .with_config(config)

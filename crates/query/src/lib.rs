@@ -14,6 +14,7 @@ mod catalog;
 mod csv;
 mod database;
 mod error;
+mod file_cache;
 mod kv;
 mod pg;
 mod segment;

@@ -2,6 +2,7 @@
 //! endpoint. Folders of this machine need none.
 
 use crate::error::{SqlError, SqlState};
+use crate::file_cache::CachedFiles;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::object_store::{DefaultObjectStoreRegistry, ObjectStoreRegistry};
 use object_store::ObjectStore;
@@ -11,8 +12,19 @@ use std::sync::Arc;
 use url::Url;
 
 /// Opens a store when it is first named.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Stores(DefaultObjectStoreRegistry);
+
+impl Stores {
+    /// The files of this machine are there from the beginning; so much of them may stay in memory.
+    pub(crate) fn new(cache_bytes_max: usize) -> Result<Self> {
+        let stores = DefaultObjectStoreRegistry::default();
+        let files =
+            Url::parse("file://").map_err(|error| DataFusionError::External(error.into()))?;
+        stores.register_store(&files, Arc::new(CachedFiles::new(cache_bytes_max)));
+        Ok(Self(stores))
+    }
+}
 
 impl ObjectStoreRegistry for Stores {
     fn register_store(

@@ -319,6 +319,26 @@ mod tests {
     }
 
     #[test]
+    fn the_page_of_settings_is_current() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/settings.md");
+        let page = std::fs::read_to_string(&path).unwrap_or_default();
+        const HEADING: &str = "\n## All settings\n\n";
+        let above = page.split(HEADING).next().unwrap_or_default();
+        let rows = ServeArgs::default().describe().into_iter().map(|[name, default, help]| {
+            format!("| `{name}` | {default} | {} |\n", help.replace('|', "\\|"))
+        });
+        let table: String = rows.collect();
+        let expected =
+            format!("{above}{HEADING}| setting | default | what it does |\n|---|---|---|\n{table}");
+        if std::env::var_os("THALWEG_UPDATE_DOCS").is_some() {
+            std::fs::write(&path, &expected).expect("write");
+        } else {
+            let hint = "docs/settings.md is not current; run the test with THALWEG_UPDATE_DOCS=1";
+            assert!(page == expected, "{hint}");
+        }
+    }
+
+    #[test]
     fn a_file_gives_what_the_command_line_does_not() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("thalweg.toml");

@@ -49,14 +49,23 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Changes the state; a change that fails leaves it spoilt.
+    /// Changes what is here; a change that fails, or panics, leaves it spoilt.
+    pub(super) fn change<T>(
+        &mut self,
+        change: impl FnOnce(&mut Self) -> Result<T, SqlError>,
+    ) -> Result<T, SqlError> {
+        let spoilt_before = std::mem::replace(&mut self.spoilt, true);
+        let outcome = change(self);
+        self.spoilt = spoilt_before || outcome.is_err();
+        outcome
+    }
+
+    /// Changes the state.
     pub(super) fn take<T>(
         &mut self,
         change: impl FnOnce(&mut State) -> datafusion::common::Result<T>,
     ) -> Result<T, SqlError> {
-        let outcome = change(&mut self.state);
-        self.spoilt |= outcome.is_err();
-        Ok(outcome?)
+        self.change(|live| Ok(change(&mut live.state)?))
     }
 
     /// Lets the watermark follow the partitions.

@@ -205,6 +205,11 @@ impl View {
         }
     }
 
+    /// Whether it shall take in nothing for now, or nothing more.
+    fn is_held(&self) -> bool {
+        [&self.stopping, &self.paused, &self.starved].iter().any(|held| held.load(Ordering::SeqCst))
+    }
+
     /// Whether it still reads what was there before it was made.
     fn is_in_history(&self) -> bool {
         matches!(*self.status.lock(), Status::Backfill)

@@ -267,7 +267,8 @@ impl State {
             return Ok(());
         }
         self.swept_us = Some(closed_us);
-        let before_us = closed_us.saturating_sub(gap_us).saturating_add(1);
+        // A record that is not too late is less than a gap behind, and may join what ended up to a gap before it.
+        let before_us = closed_us.saturating_sub(gap_us.saturating_mul(2)).saturating_add(1);
         let compiled = self.compiled.clone();
         let Content::Sessions(sessions) = &mut self.content else { return Ok(()) };
         if let Some(rows) = session_rows(sessions, &compiled, Some(before_us), gap_us)? {

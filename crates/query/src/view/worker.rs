@@ -25,6 +25,8 @@ use thalweg_node::Engine;
 pub(super) const NAP: Duration = Duration::from_millis(100);
 /// Batches of history that are grouped together before their groups are added to the view's.
 const HISTORY_BATCHES: usize = 16;
+/// And about how many records at most.
+const HISTORY_ROWS: u64 = 128 * 1024;
 
 /// How far a view is in a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,8 +156,7 @@ impl Reader {
                 self.view.save()?;
                 saved = Instant::now();
             }
-            let waits = [&self.view.paused, &self.view.starved];
-            if waits.iter().any(|wait| wait.load(Ordering::SeqCst)) || self.view.has_failed() {
+            if self.view.is_held() || self.view.has_failed() {
                 std::thread::park_timeout(NAP);
                 continue;
             }
@@ -221,16 +222,15 @@ impl Reader {
     /// Takes records straight into the view's state.
     fn take_in(&self, index: usize, records: Records) -> Result<(), SqlError> {
         let Some(reader) = self.partitions.get(index) else { return Ok(()) };
-        let mut live = self.view.live.lock();
-        let late = live.take(|state| state.ingest(records.batch, records.own.as_ref()))?;
-        let aside = match late.is_empty() {
-            true => Ok(Vec::new()),
-            false => reader.records(&late, &records.misfits),
-        };
-        live.spoilt |= aside.is_err();
-        let taken =
-            Taken { aside: aside?, misfits: records.misfits.len() as u64, after: records.after };
-        self.settle(&mut live, reader, taken)
+        self.view.live.lock().change(|live| {
+            let late = live.state.ingest(records.batch, records.own.as_ref())?;
+            let aside = match late.is_empty() {
+                true => Vec::new(),
+                false => reader.records(&late, &records.misfits)?,
+            };
+            let misfits = records.misfits.len() as u64;
+            self.settle(live, reader, Taken { aside, misfits, after: records.after })
+        })
     }
 
     /// Groups records beside the view's state, which other threads use meanwhile, then adds the groups to it. What follows
@@ -238,7 +238,16 @@ impl Reader {
     fn take_in_apart(&mut self, index: usize, first: Records) -> Result<(), SqlError> {
         let view = self.view.clone();
         let mut part = State::new(&view.compiled, view.lateness_us)?;
-        part.watermark_us = view.live.lock().state.watermark_us;
+        part.watermark_us = {
+            let mut live = view.live.lock();
+            let number = self.partitions.get(index).map(PartitionReader::number);
+            let clock = number.and_then(|number| live.clocks.get_mut(usize::from(number)));
+            if let Some(clock) = clock {
+                // The watermark waits for what is under way, also if nothing came for long: what is in time stays in time.
+                clock.caught_up = false;
+            }
+            live.state.watermark_us
+        };
         let batches_max = if view.is_in_history() { HISTORY_BATCHES } else { 1 };
         let mut taken = Taken { aside: Vec::new(), misfits: 0, after: first.after };
         let mut next = Some(first);
@@ -251,14 +260,15 @@ impl Reader {
             taken.misfits += records.misfits.len() as u64;
             taken.after = records.after;
             batches += 1;
-            if batches < batches_max {
+            if batches < batches_max && part.rows_in < HISTORY_ROWS && !view.is_held() {
                 next = self.read_next(index, taken.after)?;
             }
         }
         let Some(reader) = self.partitions.get(index) else { return Ok(()) };
-        let mut live = view.live.lock();
-        live.take(|state| state.absorb(part))?;
-        self.settle(&mut live, reader, taken)
+        view.live.lock().change(|live| {
+            live.state.absorb(part)?;
+            self.settle(live, reader, taken)
+        })
     }
 
     /// Notes what has become of records whose groups are in the state, under the same lock.
@@ -271,9 +281,8 @@ impl Reader {
         let number = usize::from(reader.number());
         if !taken.aside.is_empty() {
             // Before a checkpoint can say that these records were dealt with.
-            let gate = self.set_aside(reader, taken.aside);
-            live.spoilt |= gate.is_err();
-            live.late_gate = live.late_gate.max(gate?);
+            let gate = self.set_aside(reader, taken.aside)?;
+            live.late_gate = live.late_gate.max(gate);
         }
         if let Some(progress) = live.progress.get_mut(number) {
             *progress = taken.after;

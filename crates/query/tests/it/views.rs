@@ -190,6 +190,24 @@ fn a_node_that_comes_back_goes_on_where_it_was() {
 }
 
 #[test]
+fn a_session_is_open_while_a_record_in_time_may_join_it() {
+    let mut sql = Sql::in_memory();
+    sql.rows(
+        "CREATE STREAM e (ts TIMESTAMP, k TEXT, WATERMARK FOR ts AS ts - INTERVAL '0' SECOND)",
+    );
+    let query = "SELECT k, window_start, count(*) AS c FROM SESSION(e, ts, INTERVAL '10' SECOND, k) GROUP BY k, window_start";
+    sql.rows(&format!("CREATE MATERIALIZED VIEW v AS {query}"));
+    // When the last one comes, k has been silent for a gap; and still it is less than a gap behind.
+    for (second, key) in [(0, "k"), (10, "j"), (5, "k")] {
+        sql.rows(&format!("INSERT INTO e VALUES ('2026-01-01 00:00:{second:02}', '{key}')"));
+        wait_for_views(&mut sql);
+    }
+    assert_eq!(sql.rows("SELECT late FROM sys.views"), "0");
+    let ordered = |source: &str| format!("SELECT * FROM ({source}) q ORDER BY 1, 2");
+    assert_eq!(sql.rows(&ordered("SELECT * FROM v")), sql.rows(&ordered(query)));
+}
+
+#[test]
 fn late_records_correct_within_the_lateness_and_are_set_aside_beyond() {
     let mut sql = Sql::in_memory();
     sql.rows(
