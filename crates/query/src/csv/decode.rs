@@ -310,30 +310,39 @@ const fn zeros(word: u64) -> u64 {
     word.wrapping_sub(each(1)) & !word & each(0x80)
 }
 
-/// Eight digits as a number; nothing if they are not all digits.
-#[inline]
-fn eight_digits(word: u64) -> Option<u64> {
-    let value = word.wrapping_sub(each(b'0'));
-    // A byte above '9' would carry into its high bit here, one below '0' has it already.
-    if (value.wrapping_add(each(0x76)) | value) & each(0x80) != 0 {
-        return None;
-    }
+/// The digits that a word begins with, at most eight: how many, and the number that they are.
+#[inline(always)]
+fn leading_digits(word: u64) -> (usize, u64) {
+    let value = word ^ each(b'0');
+    // The high bit of each byte above 9: of the lowest such byte it is right, which carries can only leave.
+    let others = (value.wrapping_add(each(0x76)) | value) & each(0x80);
+    let count = others.trailing_zeros() / 8;
+    // The digits go to the end of the word; in front of them are zeros.
+    let value = value.checked_shl(64 - 8 * count).unwrap_or(0);
     let pairs = value.wrapping_mul(10).wrapping_add(value >> 8);
     const PAIRS: u64 = 0x0000_00FF_0000_00FF;
     let high = (pairs & PAIRS).wrapping_mul(0x000F_4240_0000_0064);
     let low = ((pairs >> 16) & PAIRS).wrapping_mul(0x0000_2710_0000_0001);
-    Some(high.wrapping_add(low) >> 32)
+    (count as usize, high.wrapping_add(low) >> 32)
 }
+
+/// By how much digits are raised by so many others behind them.
+const TENS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
 /// Digits that always fit.
 const DIGITS_MAX: usize = 18;
 
 /// The digits from here on as a number, and where they end; the number is as it is only up to [`DIGITS_MAX`] of them.
-#[inline]
+#[inline(always)]
 fn digits(bytes: &[u8], mut at: usize, mut value: u64) -> (u64, usize) {
-    while let Some(eight) = word_at(bytes, at).and_then(eight_digits) {
-        value = value.wrapping_mul(100_000_000).wrapping_add(eight);
-        at += 8;
+    while let Some(word) = word_at(bytes, at) {
+        let (count, number) = leading_digits(word);
+        let raised = TENS.get(count).copied().unwrap_or(1);
+        value = value.wrapping_mul(raised).wrapping_add(number);
+        at += count;
+        if count < 8 {
+            return (value, at);
+        }
     }
     while let Some(digit) = bytes.get(at).map(|byte| byte.wrapping_sub(b'0'))
         && digit < 10
@@ -349,7 +358,7 @@ fn is_end(byte: u8) -> bool {
     !matches!(byte, b'0'..=b'9' | b'-' | b'.' | b'+')
 }
 
-#[inline]
+#[inline(always)]
 fn integer(bytes: &[u8], at: usize) -> Option<(Option<i64>, usize)> {
     let first = *bytes.get(at)?;
     let negative = first == b'-';
@@ -376,7 +385,7 @@ const POWERS: [f64; 23] = [
     1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 ];
 
-#[inline]
+#[inline(always)]
 fn float(bytes: &[u8], at: usize) -> Option<(Option<f64>, usize)> {
     let first = *bytes.get(at)?;
     let negative = first == b'-';
@@ -413,17 +422,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn eight_digits_at_once_are_those_one_by_one() {
+    fn digits_at_once_are_those_one_by_one() {
         for text in ["00000000", "12345678", "99999999", "90000001"] {
             let word = word_at(text.as_bytes(), 0).expect("eight bytes");
-            assert_eq!(eight_digits(word), text.parse().ok());
+            assert_eq!(leading_digits(word), (8, text.parse().expect("a number")));
         }
-        // Every byte that is no digit, at every place.
+        // Every byte that is no digit, at every place, and whatever follows.
         for place in 0..8 {
             for byte in (0..=255u8).filter(|byte| !byte.is_ascii_digit()) {
-                let mut text = *b"90123459";
-                text[place] = byte;
-                assert_eq!(eight_digits(u64::from_le_bytes(text)), None, "{text:?}");
+                for next in [b'0', b'9', b',', 0xFF] {
+                    let mut text = *b"90123459";
+                    text[place] = byte;
+                    if let Some(after) = text.get_mut(place + 1) {
+                        *after = next;
+                    }
+                    let before = std::str::from_utf8(&text[..place]).expect("digits");
+                    let expected = (place, before.parse().unwrap_or(0));
+                    assert_eq!(leading_digits(u64::from_le_bytes(text)), expected, "{text:?}");
+                }
             }
         }
     }
