@@ -36,7 +36,7 @@ pub(crate) struct ServeArgs {
     /// Memory for entries, filters and caches; other keys are on disk only [default: 6/10 of the machine's]
     #[arg(long, env = "THALWEG_MEMORY_MAX")]
     pub(crate) memory_max: Option<String>,
-    /// Memory for SQL queries, all of them together [default: a fifth of --memory-max]
+    /// Memory for SQL queries, all of them together; a quarter of it for pieces of Parquet files that were read [default: a fifth of --memory-max]
     #[arg(long, env = "THALWEG_SQL_MEMORY_MAX")]
     pub(crate) sql_memory_max: Option<String>,
     /// Memory for the states of materialized views, all of them together [default: a fifth of --memory-max]
