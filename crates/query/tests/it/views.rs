@@ -236,6 +236,33 @@ fn late_records_correct_within_the_lateness_and_are_set_aside_beyond() {
 }
 
 #[test]
+fn late_records_of_history_are_set_aside_by_every_thread() {
+    let mut sql = Sql::in_memory();
+    sql.rows(
+        "CREATE STREAM e (ts TIMESTAMP, k TEXT, n BIGINT, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) \
+         PARTITION BY k WITH (partitions = 4)",
+    );
+    // For each key a record in time, one that closes its window, and one that is late.
+    for (minute, second) in [(0, 1), (1, 0), (0, 2)] {
+        for key in 0..20 {
+            sql.rows(&format!(
+                "INSERT INTO e VALUES ('2026-01-01 00:{minute:02}:{second:02}', 'k{key}', {minute})"
+            ));
+        }
+    }
+    sql.rows("CREATE MATERIALIZED VIEW v WITH (batch_rows = 3) AS \
+              SELECT window_start, count(*) AS c FROM TUMBLE(e, ts, INTERVAL '10' SECOND) GROUP BY window_start");
+    wait_for_views(&mut sql);
+    assert_eq!(
+        sql.rows("SELECT * FROM v ORDER BY 1"),
+        "2026-01-01T00:00:00 20\n2026-01-01T00:01:00 20"
+    );
+    assert_eq!(sql.rows("SELECT late, lag FROM sys.views"), "20 0");
+    let set_aside = "SELECT count(*), count(DISTINCT json_get_str(data, 'k')) FROM \"v.late\"";
+    assert_eq!(sql.rows(set_aside), "20 20");
+}
+
+#[test]
 fn a_year_of_late_data_and_a_clock_that_jumps_leave_the_rest_right() {
     let mut sql = Sql::in_memory();
     sql.rows(
