@@ -212,7 +212,8 @@ def main():
     finally:
         for system in systems.values():
             system.stop()
-    lines = [f"Scale factor {options.scale:g}, Parquet (Snappy, row groups of {ROW_GROUP}) by tpchgen-cli, files in the page cache. One"
+    lines = [f"Scale factor {options.scale:g}, Parquet (Snappy, row groups of {ROW_GROUP}) by tpchgen-cli, files in the page cache"
+             " (Thalweg keeps what it has read of them in its own memory, too). One"
              f" warm-up, then the median of {options.runs}; {options.threads} threads each. Thalweg over HTTP with JSON as the answer; DuckDB"
              " and Spark inside the client's process and its JVM. The last columns are of the times: above 1, Thalweg is the faster one.", ""]
     lines += table(times, systems) + [""]

@@ -9,7 +9,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// `mi_option_purge_delay` of mimalloc.h; the bindings leave it out.
 const PURGE_DELAY: mi_option_t = 15;
 /// How long memory that nobody uses stays with the process. With mimalloc's own second, queries that follow each other had
-/// their memory taken away and faulted in again: TPC-H took 8 % longer.
+/// their memory taken away and faulted in again: TPC-H took 4 to 8 % longer.
 const PURGE_DELAY_MS: std::ffi::c_long = 60_000;
 
 /// Sets the allocator up; `MIMALLOC_PURGE_DELAY` in the environment is stronger.
