@@ -23,9 +23,15 @@ const PIECE_SHARE: usize = 8;
 /// What a piece takes beside its bytes.
 const PIECE_BYTES: usize = 256;
 
-/// What changes when a file does: device, inode, length, and when content and inode were changed (s, ns).
+/// What changes when a file does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Version([i64; 4], u64, u64, u64);
+struct Version {
+    device: u64,
+    inode: u64,
+    length: u64,
+    /// When the content and when the inode were changed: each in seconds and nanoseconds.
+    times: [i64; 4],
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Piece {
@@ -110,7 +116,12 @@ impl CachedFiles {
         let changed = u64::try_from(metadata.mtime().max(metadata.ctime())).ok()?;
         let age = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
         let settled = age >= Duration::from_secs(changed).saturating_add(self.settled);
-        settled.then(|| Version(times, metadata.dev(), metadata.ino(), metadata.len()))
+        settled.then(|| Version {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            length: metadata.len(),
+            times,
+        })
     }
 
     fn find(&self, file: &Path, version: Version, ranges: &[Range<u64>]) -> Vec<Option<Bytes>> {

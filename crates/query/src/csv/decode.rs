@@ -314,7 +314,7 @@ const fn zeros(word: u64) -> u64 {
 #[inline(always)]
 fn leading_digits(word: u64) -> (usize, u64) {
     let value = word ^ each(b'0');
-    // The high bit of each byte above 9: of the lowest such byte it is right, which carries can only leave.
+    // The high bit of each byte above 9. It is right up to the lowest of them; from there on a carry may have come.
     let others = (value.wrapping_add(each(0x76)) | value) & each(0x80);
     let count = others.trailing_zeros() / 8;
     // The digits go to the end of the word; in front of them are zeros.

@@ -13,16 +13,33 @@ const IDLE: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
     /// There was nothing more to read.
-    pub(super) caught_up: bool,
+    caught_up: bool,
     /// There was nothing more to read at some time since reading began.
-    pub(super) has_caught_up: bool,
+    has_caught_up: bool,
     /// When it last brought anything, or reading began.
-    pub(super) active: Instant,
+    active: Instant,
 }
 
 impl Clock {
     pub(super) fn new() -> Self {
         Self { caught_up: false, has_caught_up: false, active: Instant::now() }
+    }
+
+    /// There is nothing more to read.
+    pub(super) fn note_end(&mut self) {
+        self.caught_up = true;
+        self.has_caught_up = true;
+    }
+
+    /// Records are under way: the watermark waits for them also if nothing came for long, so what is in time stays in time.
+    pub(super) fn note_under_way(&mut self) {
+        self.caught_up = false;
+    }
+
+    /// Records have been taken in.
+    pub(super) fn note_taken(&mut self) {
+        self.caught_up = false;
+        self.active = Instant::now();
     }
 
     /// Whether history is behind it.

@@ -3,7 +3,7 @@
 
 use super::View;
 use super::compile::Source;
-use super::live::{Clock, Live};
+use super::live::Live;
 use super::state::{OwnWatermarks, State};
 use crate::catalog::StreamDefinition;
 use crate::database::Inner;
@@ -189,8 +189,7 @@ impl Reader {
         let before = self.view.progress(number);
         let Some(records) = self.read_next(index, before)? else {
             if let Some(clock) = self.view.live.lock().clocks.get_mut(usize::from(number)) {
-                clock.caught_up = true;
-                clock.has_caught_up = true;
+                clock.note_end();
             }
             return Ok(false);
         };
@@ -243,8 +242,7 @@ impl Reader {
             let number = self.partitions.get(index).map(PartitionReader::number);
             let clock = number.and_then(|number| live.clocks.get_mut(usize::from(number)));
             if let Some(clock) = clock {
-                // The watermark waits for what is under way, also if nothing came for long: what is in time stays in time.
-                clock.caught_up = false;
+                clock.note_under_way();
             }
             live.state.watermark_us
         };
@@ -289,7 +287,7 @@ impl Reader {
         }
         live.misfits += taken.misfits;
         if let Some(clock) = live.clocks.get_mut(number) {
-            *clock = Clock { caught_up: false, active: Instant::now(), ..*clock };
+            clock.note_taken();
         }
         live.advance(self.stream.watermark.as_ref().map(|watermark| watermark.delay_us))
     }
