@@ -1,5 +1,8 @@
-//! Lines of plain CSV to columns: each byte is looked at once.
+//! Lines of plain CSV to columns. A piece of the file is looked through for where its fields begin (`marks.rs`); where each of
+//! its lines has as many as it should, one column after the other is computed (`number.rs`).
 
+use super::marks::{Marks, Special};
+use super::number::{float, integer};
 use datafusion::arrow::array::{
     ArrayRef, Float64Array, Int32Array, Int64Array, PrimitiveArray, RecordBatch,
     RecordBatchOptions, StringViewBuilder,
@@ -14,51 +17,36 @@ use std::sync::Arc;
 /// Where the columns that are wanted stand in a line.
 #[derive(Clone)]
 pub(super) struct Layout {
-    /// One for each field of a line.
-    fields: Vec<Field>,
+    /// How many fields a line has.
+    fields: usize,
+    /// Which of them are wanted.
+    wanted: Vec<usize>,
     schema: SchemaRef,
-    delimiter: u8,
-    quote: u8,
-}
-
-#[derive(Clone, Copy)]
-enum Field {
-    Skip,
-    /// Its values go into this column.
-    Int64(usize),
-    Int32(usize),
-    Float64(usize),
-    Text(usize),
+    special: Special,
 }
 
 impl Layout {
     /// The layout of files whose lines have these columns, of which some are wanted; nothing if one of them has a type that
-    /// is not computed here, or is wanted twice.
+    /// is not computed here.
     pub(super) fn new(
         file: &Schema,
         wanted: &[usize],
         (delimiter, quote): (u8, u8),
     ) -> Option<Self> {
-        let mut fields = vec![Field::Skip; file.fields().len()];
-        for (column, &index) in wanted.iter().enumerate() {
-            let slot = fields.get_mut(index)?;
-            if !matches!(slot, Field::Skip) {
-                return None;
-            }
-            *slot = match file.field(index).data_type() {
-                DataType::Int64 => Field::Int64(column),
-                DataType::Int32 => Field::Int32(column),
-                DataType::Float64 => Field::Float64(column),
-                DataType::Utf8View => Field::Text(column),
-                _ => return None,
-            };
-        }
-        let special = |byte: u8| matches!(byte, b'\n' | b'\r' | b'.' | b'-' | b'0'..=b'9');
-        if fields.is_empty() || special(delimiter) || special(quote) {
+        let schema = Arc::new(file.project(wanted).ok()?);
+        let known = schema.fields().iter().all(|field| {
+            matches!(
+                field.data_type(),
+                DataType::Int64 | DataType::Int32 | DataType::Float64 | DataType::Utf8View
+            )
+        });
+        let taken = |byte: u8| matches!(byte, b'\n' | b'\r' | b'.' | b'-' | b'0'..=b'9');
+        let fields = file.fields().len();
+        if !known || fields == 0 || taken(delimiter) || taken(quote) || delimiter == quote {
             return None;
         }
-        let schema = Arc::new(file.project(wanted).ok()?);
-        Some(Self { fields, schema, delimiter, quote })
+        let special = Special { delimiter, quote };
+        Some(Self { fields, wanted: wanted.to_vec(), schema, special })
     }
 }
 
@@ -81,17 +69,34 @@ impl<T: ArrowNativeType> Values<T> {
         Self { values: Vec::with_capacity(rows_max), nulls: Vec::new() }
     }
 
-    #[inline]
-    fn push(&mut self, value: Option<T>) {
-        if value.is_none() {
-            self.nulls.push(self.values.len());
+    /// Adds the values of fields, until one is not plain; says how many.
+    #[inline(always)]
+    fn extend(
+        &mut self,
+        rows: usize,
+        fields: impl Iterator<Item = (usize, usize)>,
+        read: impl Fn(usize, usize) -> Option<Option<T>>,
+    ) -> usize {
+        let before = self.values.len();
+        self.values.resize(before + rows, T::default());
+        let new = self.values.get_mut(before..).unwrap_or_default();
+        let mut done = 0;
+        for (value, (start, end)) in new.iter_mut().zip(fields) {
+            match read(start, end) {
+                Some(Some(number)) => *value = number,
+                Some(None) => self.nulls.push(before + done),
+                None => break,
+            }
+            done += 1;
         }
-        self.values.push(value.unwrap_or_default());
+        done
     }
 
     fn truncate(&mut self, rows: usize) {
-        self.values.truncate(rows);
-        self.nulls.retain(|&row| row < rows);
+        if rows < self.values.len() {
+            self.values.truncate(rows);
+            self.nulls.retain(|&row| row < rows);
+        }
     }
 
     fn finish<P: ArrowPrimitiveType<Native = T>>(&mut self, rows_max: usize) -> PrimitiveArray<P> {
@@ -109,6 +114,41 @@ impl<T: ArrowNativeType> Values<T> {
     }
 }
 
+impl Column {
+    /// Adds the values of fields, until one is not plain; says how many.
+    fn extend(
+        &mut self,
+        bytes: &[u8],
+        rows: usize,
+        mut fields: impl Iterator<Item = (usize, usize)>,
+    ) -> usize {
+        match self {
+            Self::Int64(values) => {
+                values.extend(rows, fields, |start, end| integer(bytes, start, end))
+            }
+            Self::Int32(values) => values.extend(rows, fields, |start, end| {
+                integer(bytes, start, end)?.map(i32::try_from).transpose().ok()
+            }),
+            Self::Float64(values) => {
+                values.extend(rows, fields, |start, end| float(bytes, start, end))
+            }
+            Self::Text(values) => {
+                let mut done = 0;
+                while let Some((start, end)) = fields.next()
+                    && let Some(Ok(text)) = bytes.get(start..end).map(std::str::from_utf8)
+                {
+                    match text {
+                        "" => values.append_null(),
+                        text => values.append_value(text),
+                    }
+                    done += 1;
+                }
+                done
+            }
+        }
+    }
+}
+
 /// Why decoding stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
@@ -120,12 +160,16 @@ pub(super) enum Stop {
     NotPlain,
 }
 
+/// What is looked through at once: it and its marks stay in the processor's first cache.
+const PIECE_BYTES: usize = 8 << 10;
+
 /// Collects rows.
 pub(super) struct Decoder {
     layout: Layout,
     columns: Vec<Column>,
     rows: usize,
     rows_max: usize,
+    marks: Marks,
 }
 
 impl Decoder {
@@ -136,7 +180,13 @@ impl Decoder {
             DataType::Float64 => Column::Float64(Values::new(rows_max)),
             _ => Column::Text(StringViewBuilder::new()),
         });
-        Self { layout: layout.clone(), columns: columns.collect(), rows: 0, rows_max }
+        Self {
+            layout: layout.clone(),
+            columns: columns.collect(),
+            rows: 0,
+            rows_max,
+            marks: Marks::default(),
+        }
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -145,86 +195,73 @@ impl Decoder {
 
     /// Takes in complete lines; says how many bytes they were.
     pub(super) fn decode(&mut self, bytes: &[u8]) -> (usize, Stop) {
-        let Some(last) = bytes.iter().rposition(|&byte| byte == b'\n') else {
-            return (0, Stop::Drained);
-        };
-        let bytes = bytes.get(..=last).unwrap_or_default();
         let mut at = 0;
-        while at < bytes.len() {
-            if self.rows == self.rows_max {
-                return (at, Stop::Full);
+        let mut piece_bytes = PIECE_BYTES;
+        while self.rows < self.rows_max {
+            let left = bytes.get(at..).unwrap_or_default();
+            let piece = left.get(..piece_bytes).unwrap_or(left);
+            self.marks.find(piece, self.layout.special);
+            let lines = self.marks.lines().len().min(self.rows_max - self.rows);
+            let done = self.take_lines(piece, lines);
+            at += self.length_of(done);
+            let all = done == self.marks.lines().len();
+            if done < lines || self.marks.odd && all {
+                return (at, Stop::NotPlain);
             }
-            match self.line(bytes, at) {
-                Some(next) => at = next,
-                None => {
-                    self.forget_half_a_line();
-                    return (at, Stop::NotPlain);
-                }
+            if all && piece.len() == left.len() {
+                return (at, Stop::Drained);
             }
+            // A line may be longer.
+            piece_bytes = if done == 0 { 2 * piece_bytes } else { PIECE_BYTES };
         }
-        (at, Stop::Drained)
+        (at, Stop::Full)
     }
 
-    /// Takes in the line that begins here; says where the next one does. Nothing: it is not plain.
-    #[inline]
-    fn line(&mut self, bytes: &[u8], mut at: usize) -> Option<usize> {
-        // Readers of CSV skip empty lines.
-        match bytes.get(at)? {
-            b'\n' => return Some(at + 1),
-            b'\r' if bytes.get(at + 1) == Some(&b'\n') => return Some(at + 2),
-            _ => {}
-        }
-        let Self { layout, columns, .. } = self;
-        let mut left = layout.fields.len();
-        for field in &layout.fields {
-            at = match *field {
-                Field::Skip => skip(bytes, at, layout.delimiter, layout.quote)?,
-                Field::Int64(column) => {
-                    let Column::Int64(values) = columns.get_mut(column)? else { return None };
-                    let (value, end) = integer(bytes, at)?;
-                    values.push(value);
-                    end
-                }
-                Field::Int32(column) => {
-                    let Column::Int32(values) = columns.get_mut(column)? else { return None };
-                    let (value, end) = integer(bytes, at)?;
-                    values.push(value.map(i32::try_from).transpose().ok()?);
-                    end
-                }
-                Field::Float64(column) => {
-                    let Column::Float64(values) = columns.get_mut(column)? else { return None };
-                    let (value, end) = float(bytes, at)?;
-                    values.push(value);
-                    end
-                }
-                Field::Text(column) => {
-                    let Column::Text(values) = columns.get_mut(column)? else { return None };
-                    let end = skip(bytes, at, layout.delimiter, layout.quote)?;
-                    match std::str::from_utf8(bytes.get(at..end)?).ok()? {
-                        "" => values.append_null(),
-                        text => values.append_value(text),
-                    }
-                    end
-                }
-            };
-            left -= 1;
-            if left > 0 {
-                if *bytes.get(at)? != layout.delimiter {
-                    return None;
-                }
-                at += 1;
-            }
-        }
-        if bytes.get(at) == Some(&b'\r') {
-            at += 1;
-        }
-        if bytes.get(at) != Some(&b'\n') {
-            return None;
-        }
-        self.rows += 1;
-        Some(at + 1)
+    /// The bytes of so many lines of the piece.
+    fn length_of(&self, lines: usize) -> usize {
+        let last = lines.checked_sub(1).and_then(|last| self.marks.lines().get(last));
+        last.map_or(0, |&end| end as usize)
     }
 
+    /// Takes in lines of the piece whose marks these are, until one is not plain; says how many.
+    fn take_lines(&mut self, piece: &[u8], lines: usize) -> usize {
+        let mut done = self.whole_lines(piece, lines);
+        for (column, &field) in self.columns.iter_mut().zip(&self.layout.wanted) {
+            let is_last = field + 1 == self.layout.fields;
+            let returns = is_last && self.marks.returns;
+            let starts = self.marks.starts().windows(2).skip(field).step_by(self.layout.fields);
+            let fields = starts.take(done).map(|pair| {
+                let &[start, next] = pair else { return (0, 0) };
+                let end = (next as usize).saturating_sub(1);
+                let return_bytes = returns && piece.get(end.wrapping_sub(1)) == Some(&b'\r');
+                (start as usize, end - usize::from(return_bytes))
+            });
+            done = column.extend(piece, done, fields);
+        }
+        self.rows += done;
+        self.forget_half_a_line();
+        done
+    }
+
+    /// How many of the first lines have as many fields as they should.
+    fn whole_lines(&self, piece: &[u8], lines: usize) -> usize {
+        let fields = self.layout.fields;
+        let ends = self.marks.starts().iter().skip(fields).step_by(fields);
+        let lines = self.marks.lines().iter().take(lines);
+        if fields > 1 {
+            return lines.zip(ends).take_while(|(line, end)| line == end).count();
+        }
+        // Readers of CSV skip empty lines. Where there are more fields, such a line has too few.
+        let mut start = 0;
+        let filled = lines.take_while(|&&next| {
+            let line = piece.get(start..next as usize).unwrap_or_default();
+            start = next as usize;
+            !matches!(line, b"\n" | b"\r\n")
+        });
+        filled.count()
+    }
+
+    /// Leaves out the values of rows that are not whole.
     fn forget_half_a_line(&mut self) {
         let rows = self.rows;
         for column in &mut self.columns {
@@ -267,193 +304,5 @@ impl Decoder {
         let rows = std::mem::take(&mut self.rows);
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         Ok(RecordBatch::try_new_with_options(self.layout.schema.clone(), columns, &options)?)
-    }
-}
-
-/// Where the field that begins here ends; nothing where a quote is in it.
-#[inline]
-fn skip(bytes: &[u8], mut at: usize, delimiter: u8, quote: u8) -> Option<usize> {
-    let ends = |byte: u8| byte == delimiter || byte == b'\n' || byte == b'\r' || byte == quote;
-    // Eight bytes at a time, as long as there are so many.
-    while let Some(word) = word_at(bytes, at) {
-        let found = zeros(word ^ each(delimiter))
-            | zeros(word ^ each(b'\n'))
-            | zeros(word ^ each(b'\r'))
-            | zeros(word ^ each(quote));
-        if found != 0 {
-            at += (found.trailing_zeros() / 8) as usize;
-            return (*bytes.get(at)? != quote).then_some(at);
-        }
-        at += 8;
-    }
-    let rest = bytes.get(at..)?;
-    let length = rest.iter().position(|&byte| ends(byte))?;
-    (*rest.get(length)? != quote).then_some(at + length)
-}
-
-/// Eight bytes as a word, the first one lowest.
-#[inline]
-fn word_at(bytes: &[u8], at: usize) -> Option<u64> {
-    let word = bytes.get(at..at.checked_add(8)?)?;
-    Some(u64::from_le_bytes(word.try_into().ok()?))
-}
-
-/// A byte eight times over.
-#[inline]
-const fn each(byte: u8) -> u64 {
-    u64::from_le_bytes([byte; 8])
-}
-
-/// The high bit of each byte that is zero; above the lowest of them, bits of others may be set, too.
-#[inline]
-const fn zeros(word: u64) -> u64 {
-    word.wrapping_sub(each(1)) & !word & each(0x80)
-}
-
-/// The digits that a word begins with, at most eight: how many, and the number that they are.
-#[inline(always)]
-fn leading_digits(word: u64) -> (usize, u64) {
-    let value = word ^ each(b'0');
-    // The high bit of each byte above 9. It is right up to the lowest of them; from there on a carry may have come.
-    let others = (value.wrapping_add(each(0x76)) | value) & each(0x80);
-    let count = others.trailing_zeros() / 8;
-    // The digits go to the end of the word; in front of them are zeros.
-    let value = value.checked_shl(64 - 8 * count).unwrap_or(0);
-    let pairs = value.wrapping_mul(10).wrapping_add(value >> 8);
-    const PAIRS: u64 = 0x0000_00FF_0000_00FF;
-    let high = (pairs & PAIRS).wrapping_mul(0x000F_4240_0000_0064);
-    let low = ((pairs >> 16) & PAIRS).wrapping_mul(0x0000_2710_0000_0001);
-    (count as usize, high.wrapping_add(low) >> 32)
-}
-
-/// By how much digits are raised by so many others behind them.
-const TENS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
-
-/// Digits that always fit.
-const DIGITS_MAX: usize = 18;
-
-/// The digits from here on as a number, and where they end; the number is as it is only up to [`DIGITS_MAX`] of them.
-#[inline(always)]
-fn digits(bytes: &[u8], mut at: usize, mut value: u64) -> (u64, usize) {
-    while let Some(word) = word_at(bytes, at) {
-        let (count, number) = leading_digits(word);
-        let raised = TENS.get(count).copied().unwrap_or(1);
-        value = value.wrapping_mul(raised).wrapping_add(number);
-        at += count;
-        if count < 8 {
-            return (value, at);
-        }
-    }
-    while let Some(digit) = bytes.get(at).map(|byte| byte.wrapping_sub(b'0'))
-        && digit < 10
-    {
-        value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
-        at += 1;
-    }
-    (value, at)
-}
-
-/// Whether a field is empty that ends at a byte.
-fn is_end(byte: u8) -> bool {
-    !matches!(byte, b'0'..=b'9' | b'-' | b'.' | b'+')
-}
-
-#[inline(always)]
-fn integer(bytes: &[u8], at: usize) -> Option<(Option<i64>, usize)> {
-    let first = *bytes.get(at)?;
-    let negative = first == b'-';
-    let start = at + usize::from(negative);
-    let (value, end) = digits(bytes, start, 0);
-    match end - start {
-        // What follows is looked at by the caller: it is no delimiter if this is not empty.
-        0 if !negative && is_end(first) => Some((None, end)),
-        1..=DIGITS_MAX => {
-            let value = value as i64;
-            Some((Some(if negative { -value } else { value }), end))
-        }
-        0 => None,
-        _ => {
-            let text = std::str::from_utf8(bytes.get(at..end)?).ok()?;
-            Some((Some(text.parse().ok()?), end))
-        }
-    }
-}
-
-/// Powers of ten that a double holds exactly.
-const POWERS: [f64; 23] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
-    1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
-];
-
-#[inline(always)]
-fn float(bytes: &[u8], at: usize) -> Option<(Option<f64>, usize)> {
-    let first = *bytes.get(at)?;
-    let negative = first == b'-';
-    let start = at + usize::from(negative);
-    let (mut mantissa, mut end) = digits(bytes, start, 0);
-    let mut count = end - start;
-    let mut fraction = 0;
-    if bytes.get(end) == Some(&b'.') {
-        let point = end;
-        (mantissa, end) = digits(bytes, point + 1, mantissa);
-        fraction = end - point - 1;
-        count += fraction;
-        if fraction == 0 {
-            return None;
-        }
-    }
-    if count == 0 {
-        return (!negative && is_end(first)).then_some((None, end));
-    }
-    let power = POWERS.get(fraction);
-    let value = match power {
-        // Both are exact, so the quotient is rounded once, which is what parsing asks for.
-        Some(power) if count <= DIGITS_MAX && mantissa < 1 << 53 => {
-            let value = mantissa as f64 / power;
-            if negative { -value } else { value }
-        }
-        _ => std::str::from_utf8(bytes.get(at..end)?).ok()?.parse().ok()?,
-    };
-    Some((Some(value), end))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn digits_at_once_are_those_one_by_one() {
-        for text in ["00000000", "12345678", "99999999", "90000001"] {
-            let word = word_at(text.as_bytes(), 0).expect("eight bytes");
-            assert_eq!(leading_digits(word), (8, text.parse().expect("a number")));
-        }
-        // Every byte that is no digit, at every place, and whatever follows.
-        for place in 0..8 {
-            for byte in (0..=255u8).filter(|byte| !byte.is_ascii_digit()) {
-                for next in [b'0', b'9', b',', 0xFF] {
-                    let mut text = *b"90123459";
-                    text[place] = byte;
-                    if let Some(after) = text.get_mut(place + 1) {
-                        *after = next;
-                    }
-                    let before = std::str::from_utf8(&text[..place]).expect("digits");
-                    let expected = (place, before.parse().unwrap_or(0));
-                    assert_eq!(leading_digits(u64::from_le_bytes(text)), expected, "{text:?}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_first_end_of_a_field_is_found() {
-        for length in 0..40 {
-            for end in [b',', b'\n', b'\r', b'"'] {
-                let mut bytes = vec![b'-'; length];
-                bytes.extend([end, b',', b'\n', b'"']);
-                let expected = (end != b'"').then_some(length);
-                assert_eq!(skip(&bytes, 0, b',', b'"'), expected, "{length} {end}");
-            }
-        }
-        assert_eq!(skip(b"no end", 0, b',', b'"'), None);
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 const COLUMNS: &str = "a BIGINT, b DOUBLE PRECISION, c TEXT, d INTEGER";
 
-fn tables(sql: &mut Sql, file: &Path, header: bool) {
+fn tables(sql: &mut Sql, columns: &str, file: &Path, header: bool) {
     let file = file.display();
     let plain = format!("'format.has_header' '{header}'");
     for (table, options) in
@@ -14,7 +14,7 @@ fn tables(sql: &mut Sql, file: &Path, header: bool) {
     {
         sql.rows(&format!("DROP TABLE IF EXISTS {table}"));
         sql.rows(&format!(
-            "CREATE EXTERNAL TABLE {table} ({COLUMNS}) STORED AS CSV LOCATION '{file}' OPTIONS ({options})"
+            "CREATE EXTERNAL TABLE {table} ({columns}) STORED AS CSV LOCATION '{file}' OPTIONS ({options})"
         ));
     }
 }
@@ -98,7 +98,7 @@ fn both_readers_agree() {
             }
             std::fs::write(&file, &bytes).expect("write");
             let mut sql = sql.borrow_mut();
-            tables(&mut sql, &file, header);
+            tables(&mut sql, COLUMNS, &file, header);
             for query in
                 ["SELECT * FROM TABLE", "SELECT c, a FROM TABLE", "SELECT count(*) FROM TABLE"]
             {
@@ -123,7 +123,7 @@ fn a_file_in_pieces_is_read_once() {
     assert!(text.len() > 10 << 20);
     std::fs::write(&file, &text).expect("write");
     let mut sql = Sql::in_memory();
-    tables(&mut sql, &file, true);
+    tables(&mut sql, COLUMNS, &file, true);
     let query = "SELECT count(*) AS n, count(DISTINCT a) AS a, sum(a) AS s, sum(b) AS b, sum(d) AS d, max(c) AS c FROM TABLE";
     let [plain, full] = both(&mut sql, query);
     assert_eq!(plain, full);
@@ -134,4 +134,30 @@ fn a_file_in_pieces_is_read_once() {
     let [plain, full] = both(&mut sql, query);
     assert_eq!(plain, full);
     assert_eq!(sql.rows("SELECT c FROM plain WHERE c LIKE '%,%'"), "a, b");
+}
+
+#[test]
+fn long_lines_and_lone_columns_are_read_alike() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("lines.csv");
+    let mut sql = Sql::in_memory();
+    let long = |length: usize| format!("1,2.5,{},3\n", "x".repeat(length));
+    let short = "7,0.25,short,1\r\n".repeat(3_000);
+    for lengths in [vec![8_180, 8_192, 9_000], vec![300_000, 10, 600_000], vec![5 << 20, 20_000]] {
+        let lines: Vec<String> = lengths.iter().map(|&length| long(length) + &short).collect();
+        std::fs::write(&file, lines.concat()).expect("write");
+        tables(&mut sql, COLUMNS, &file, false);
+        let query = "SELECT count(*) AS n, sum(a) AS a, sum(b) AS b, sum(length(c)) AS c, sum(d) AS d FROM TABLE";
+        let [plain, full] = both(&mut sql, query);
+        assert_eq!(plain, full, "{lengths:?}");
+        assert!(plain.contains(&(lines.len() * 3_001).to_string()), "{plain}");
+    }
+    for text in ["1\n\n2\n", "\r\n1\r\n", "1\n2\n\r\n", "1\r\n2", "\n\n", "1\n-\n"] {
+        std::fs::write(&file, text).expect("write");
+        tables(&mut sql, "a BIGINT", &file, false);
+        for query in ["SELECT a FROM TABLE", "SELECT count(*) FROM TABLE"] {
+            let [plain, full] = both(&mut sql, query);
+            assert_eq!(plain, full, "{query} of {text:?}");
+        }
+    }
 }
