@@ -227,8 +227,7 @@ impl Decoder {
     fn take_lines(&mut self, piece: &[u8], lines: usize) -> usize {
         let mut done = self.whole_lines(piece, lines);
         for (column, &field) in self.columns.iter_mut().zip(&self.layout.wanted) {
-            let is_last = field + 1 == self.layout.fields;
-            let returns = is_last && self.marks.returns;
+            let returns = self.marks.returns;
             let starts = self.marks.starts().windows(2).skip(field).step_by(self.layout.fields);
             let fields = starts.take(done).map(|pair| {
                 let &[start, next] = pair else { return (0, 0) };

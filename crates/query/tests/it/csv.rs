@@ -142,16 +142,22 @@ fn long_lines_and_lone_columns_are_read_alike() {
     let file = folder.path().join("lines.csv");
     let mut sql = Sql::in_memory();
     let long = |length: usize| format!("1,2.5,{},3\n", "x".repeat(length));
-    let short = "7,0.25,short,1\r\n".repeat(3_000);
+    let short = "7,0.25,short,1\r\n,,,\r\n9,,none,2\n".repeat(1_000);
     for lengths in [vec![8_180, 8_192, 9_000], vec![300_000, 10, 600_000], vec![5 << 20, 20_000]] {
         let lines: Vec<String> = lengths.iter().map(|&length| long(length) + &short).collect();
         std::fs::write(&file, lines.concat()).expect("write");
         tables(&mut sql, COLUMNS, &file, false);
-        let query = "SELECT count(*) AS n, sum(a) AS a, sum(b) AS b, sum(length(c)) AS c, sum(d) AS d FROM TABLE";
+        let query = "SELECT count(*) AS n, sum(a) AS a, sum(b) AS b, sum(length(c)) AS c, sum(d) AS d, count(a) AS an, count(b) AS bn, count(d) AS dn, sum(a * d) AS ad FROM TABLE";
         let [plain, full] = both(&mut sql, query);
         assert_eq!(plain, full, "{lengths:?}");
         assert!(plain.contains(&(lines.len() * 3_001).to_string()), "{plain}");
     }
+    let lines = "7,short\r\n8,\r\n,\r\n9,ends\n".repeat(2_000);
+    std::fs::write(&file, lines).expect("write");
+    tables(&mut sql, "a BIGINT, b TEXT", &file, false);
+    let [plain, full] =
+        both(&mut sql, "SELECT a, b, count(*) AS n FROM TABLE GROUP BY a, b ORDER BY a");
+    assert_eq!(plain, full);
     for text in ["1\n\n2\n", "\r\n1\r\n", "1\n2\n\r\n", "1\r\n2", "\n\n", "1\n-\n"] {
         std::fs::write(&file, text).expect("write");
         tables(&mut sql, "a BIGINT", &file, false);
