@@ -45,7 +45,11 @@ impl ColumnBuilder {
                 Values::Decimal(Decimal128Builder::with_capacity(rows).with_data_type(kind.arrow()))
             }
             ColumnType::Text | ColumnType::Json => {
-                Values::Text(StringViewBuilder::with_capacity(rows).with_fixed_block_size(64 << 10))
+                // Long texts go into blocks; one row needs no large one.
+                let block_bytes = (64 * rows as u32).clamp(1 << 10, 64 << 10);
+                Values::Text(
+                    StringViewBuilder::with_capacity(rows).with_fixed_block_size(block_bytes),
+                )
             }
             ColumnType::Bytea => Values::Bytes(BinaryViewBuilder::with_capacity(rows)),
             ColumnType::Date => Values::Date(Date32Builder::with_capacity(rows)),
@@ -142,6 +146,21 @@ impl ColumnBuilder {
             Values::Date(builder) => Arc::new(builder.finish()),
             Values::Time(builder) => Arc::new(builder.finish()),
         }
+    }
+}
+
+/// Leaves out a stored value.
+pub(crate) fn skip_stored(kind: ColumnType, rest: &mut &[u8]) -> Option<()> {
+    match kind {
+        ColumnType::Boolean => take::<1>(rest).map(drop),
+        ColumnType::Smallint => take::<2>(rest).map(drop),
+        ColumnType::Integer | ColumnType::Real | ColumnType::Date => take::<4>(rest).map(drop),
+        ColumnType::Bigint
+        | ColumnType::Double
+        | ColumnType::Timestamp
+        | ColumnType::Timestamptz => take::<8>(rest).map(drop),
+        ColumnType::Decimal(..) => take::<16>(rest).map(drop),
+        ColumnType::Text | ColumnType::Json | ColumnType::Bytea => take_sized(rest).map(drop),
     }
 }
 
@@ -380,6 +399,9 @@ mod tests {
                 let mut rest = stored.as_slice();
                 from_stored.append_stored(&mut rest).expect("its own bytes");
                 assert!(rest.is_empty());
+                let mut rest = stored.as_slice();
+                skip_stored(kind, &mut rest).expect("its own bytes");
+                assert!(rest.is_empty());
                 let mut again = Vec::new();
                 put_text(&mut again, &column, row).expect("text");
                 if !matches!(kind, ColumnType::Double) {
@@ -388,6 +410,7 @@ mod tests {
                 for cut in 0..stored.len() {
                     let mut short = stored.get(..cut).expect("shorter");
                     assert!(ColumnBuilder::new(kind, 1).append_stored(&mut short).is_none());
+                    assert!(skip_stored(kind, &mut &stored[..cut]).is_none());
                 }
             }
             from_stored.append_null();

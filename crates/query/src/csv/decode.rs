@@ -18,11 +18,11 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub(super) struct Layout {
     /// How many fields a line has.
-    fields: usize,
+    pub(super) fields: usize,
     /// Which of them are wanted.
     wanted: Vec<usize>,
     schema: SchemaRef,
-    special: Special,
+    pub(super) special: Special,
 }
 
 impl Layout {

@@ -1,6 +1,7 @@
 //! A CSV file of this machine, or a range of one, as batches.
 
 use super::decode::{Decoder, Layout, Stop};
+use super::marks::Special;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::csv::ReaderBuilder;
 use datafusion::arrow::csv::reader::Decoder as ArrowDecoder;
@@ -53,7 +54,6 @@ impl FileOpener for Opener {
         );
         let (layout, builder) = (self.layout.clone(), self.arrow());
         let (batch_rows, has_header) = (self.batch_rows, self.csv.has_header());
-        let quote = self.csv.quote();
         Ok(Box::pin(async move {
             let location = &file.object_meta.location;
             // A file of this machine comes open; of others only the head is asked for.
@@ -75,7 +75,8 @@ impl FileOpener for Opener {
                 used: 0,
                 decoder: Decoder::new(&layout, batch_rows),
                 builder: Some(builder),
-                quote,
+                fields: layout.fields,
+                special: layout.special,
                 skips_header: has_header && start == 0,
                 arrow: None,
                 begins: start == 0,
@@ -116,7 +117,9 @@ struct Batches {
     used: usize,
     decoder: Decoder,
     builder: Option<ReaderBuilder>,
-    quote: u8,
+    /// How many fields a line has.
+    fields: usize,
+    special: Special,
     skips_header: bool,
     /// Reads what is left, after the first line that is not plain.
     arrow: Option<ArrowDecoder>,
@@ -196,8 +199,12 @@ impl Batches {
         let header = fresh.get(..newline)?;
         let text = header.strip_suffix(b"\r").unwrap_or(header);
         // Behind an empty line comes the header still; a quote may hide the end of the line, and `\r` may be one.
-        let odd = text.iter().filter(|&&byte| byte == self.quote).count() % 2 == 1;
-        if text.is_empty() || odd || text.contains(&b'\r') {
+        let (mut fields, mut is_quoted) = (1, false);
+        for &byte in text {
+            is_quoted ^= byte == self.special.quote;
+            fields += usize::from(byte == self.special.delimiter && !is_quoted);
+        }
+        if text.is_empty() || is_quoted || fields != self.fields || text.contains(&b'\r') {
             return Some(false);
         }
         self.used += newline + 1;

@@ -1,12 +1,13 @@
 //! Rows by primary key: what of a query's conditions names one row.
 
-use super::row::{RowDecoder, bucket_key, bucket_of, damaged, encode_key};
+use super::row::{RowDecoder, bucket_key, bucket_of, damaged, put_key};
 use crate::catalog::{Catalog, Definition, TableDefinition};
 use crate::error::SqlError;
-use datafusion::arrow::array::{ArrayRef, RecordBatch, new_null_array};
+use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, LogicalPlan, Operator};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use thalweg_machine::{Lsn, Reply};
 use thalweg_node::{Engine, Session};
@@ -16,7 +17,9 @@ use thalweg_node::{Engine, Session};
 pub(crate) struct PointLookup {
     pub(crate) table: String,
     pub(crate) definition: Arc<TableDefinition>,
-    /// Columns of the answer.
+    /// Columns that are read, in the table's order.
+    pub(crate) wanted: Vec<usize>,
+    /// Columns of the answer, as positions among those.
     pub(crate) projection: Vec<usize>,
     /// For each column of the primary key, the number of the parameter that it equals, from 1.
     pub(crate) parameters: Vec<usize>,
@@ -40,7 +43,11 @@ impl PointLookup {
             Expr::Column(column) => position(&column.name),
             _ => None,
         });
-        let projection = columns.collect::<Option<Vec<_>>>()?;
+        let chosen = columns.collect::<Option<Vec<_>>>()?;
+        let wanted: Vec<usize> =
+            chosen.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+        let place = |index| wanted.iter().position(|other| other == index);
+        let projection = chosen.iter().filter_map(place).collect();
         let mut found = vec![None; definition.columns.len()];
         find_parameters(&filter.predicate, &position, &mut found)?;
         let given = found.iter().flatten().count();
@@ -50,6 +57,7 @@ impl PointLookup {
         (given == parameters.len()).then(|| Self {
             table,
             definition: Arc::new(definition),
+            wanted,
             projection,
             parameters,
         })
@@ -72,7 +80,8 @@ impl PointLookup {
         let Some(key) = encode_values(&self.definition, &values) else { return Ok(None) };
         let bucket = bucket_key(&self.table, bucket_of(&key));
         let (reply, gate) = engine.run_in(&mut Session::default(), &[b"HGET", &bucket, &key])?;
-        let mut rows = RowDecoder::new(&self.definition, 1);
+        let is_wanted = |index| self.wanted.contains(&index);
+        let mut rows = RowDecoder::of_some(&self.definition, 1, is_wanted);
         match &reply {
             Reply::Error(error) => return Err(error.clone().into()),
             reply => {
@@ -125,24 +134,24 @@ pub(crate) fn encode_values(
     definition: &TableDefinition,
     values: &[Option<ScalarValue>],
 ) -> Option<Vec<u8>> {
-    let mut columns: Vec<ArrayRef> = Vec::with_capacity(values.len());
-    for (index, (column, value)) in definition.columns.iter().zip(values).enumerate() {
+    let mut key = Vec::new();
+    for &index in &definition.primary_key {
+        let column = definition.columns.get(index)?;
+        let value = values.get(index)?.as_ref()?;
         let kind = column.kind.arrow();
-        let is_key = definition.primary_key.contains(&index);
-        columns.push(match value {
-            Some(value) if is_key => {
-                let cast = value.cast_to(&kind).ok()?;
-                // 1.5 is not the key 1.
-                if cast.is_null() || cast.cast_to(&value.data_type()).ok()? != *value {
-                    return None;
-                }
-                cast.to_array().ok()?
+        let array = if value.data_type() == kind {
+            value.to_array().ok()?
+        } else {
+            let cast = value.cast_to(&kind).ok()?;
+            // 1.5 is not the key 1.
+            if cast.cast_to(&value.data_type()).ok()? != *value {
+                return None;
             }
-            _ if is_key => return None,
-            _ => new_null_array(&kind, 1),
-        });
+            cast.to_array().ok()?
+        };
+        put_key(&mut key, &array, 0, column).ok()?;
     }
-    encode_key(definition, &columns, 0).ok()
+    Some(key)
 }
 
 fn find_equal(definition: &TableDefinition, filter: &Expr, values: &mut [Option<ScalarValue>]) {

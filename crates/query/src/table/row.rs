@@ -13,7 +13,8 @@
 
 use crate::catalog::TableDefinition;
 use crate::error::{SqlError, SqlState};
-use crate::values::{ColumnBuilder, put_stored};
+use crate::types::{Column, ColumnType};
+use crate::values::{ColumnBuilder, put_stored, skip_stored};
 use datafusion::arrow::array::{Array, ArrayRef};
 
 /// Hashes that a table is spread over.
@@ -39,13 +40,23 @@ pub(crate) fn encode_key(
     let mut out = Vec::new();
     for &index in &definition.primary_key {
         if let (Some(array), Some(column)) = (columns.get(index), definition.columns.get(index)) {
-            if array.is_null(row) {
-                return Err(no_value(&column.name));
-            }
-            put(&mut out, array, row, &column.name)?;
+            put_key(&mut out, array, row, column)?;
         }
     }
     Ok(out)
+}
+
+/// Adds a value of a primary key.
+pub(crate) fn put_key(
+    out: &mut Vec<u8>,
+    array: &ArrayRef,
+    row: usize,
+    column: &Column,
+) -> Result<(), SqlError> {
+    match array.is_null(row) {
+        true => Err(no_value(&column.name)),
+        false => put(out, array, row, &column.name),
+    }
 }
 
 /// A row as bytes.
@@ -93,14 +104,26 @@ fn no_value(name: &str) -> SqlError {
 
 /// Fills columns from rows' bytes.
 pub(crate) struct RowDecoder {
-    builders: Vec<ColumnBuilder>,
+    /// One for each column of the table; those that are not wanted are not built.
+    columns: Vec<(ColumnType, Option<ColumnBuilder>)>,
 }
 
 impl RowDecoder {
+    /// For all columns.
     pub(crate) fn new(definition: &TableDefinition, rows: usize) -> Self {
-        let builders = definition.columns.iter();
-        let builders = builders.map(|column| ColumnBuilder::new(column.kind, rows)).collect();
-        Self { builders }
+        Self::of_some(definition, rows, |_| true)
+    }
+
+    /// For the columns that are wanted.
+    pub(crate) fn of_some(
+        definition: &TableDefinition,
+        rows: usize,
+        is_wanted: impl Fn(usize) -> bool,
+    ) -> Self {
+        let columns = definition.columns.iter().enumerate().map(|(index, column)| {
+            (column.kind, is_wanted(index).then(|| ColumnBuilder::new(column.kind, rows)))
+        });
+        Self { columns: columns.collect() }
     }
 
     /// Takes in a row; `None` where the bytes are not one.
@@ -109,19 +132,26 @@ impl RowDecoder {
         if version != VERSION {
             return None;
         }
-        let (bits, mut rest) = rest.split_at_checked(self.builders.len().div_ceil(8))?;
-        for (index, builder) in self.builders.iter_mut().enumerate() {
-            if bits.get(index / 8)? >> (index % 8) & 1 == 1 {
-                builder.append_null();
-            } else {
-                builder.append_stored(&mut rest)?;
+        let (bits, mut rest) = rest.split_at_checked(self.columns.len().div_ceil(8))?;
+        for (index, (kind, builder)) in self.columns.iter_mut().enumerate() {
+            let is_null = bits.get(index / 8)? >> (index % 8) & 1 == 1;
+            match builder {
+                Some(builder) if is_null => builder.append_null(),
+                Some(builder) => builder.append_stored(&mut rest)?,
+                None if is_null => {}
+                None => skip_stored(*kind, &mut rest)?,
             }
         }
         Some(())
     }
 
+    /// The columns that are wanted, in the table's order.
     pub(crate) fn finish(self) -> Vec<ArrayRef> {
-        self.builders.into_iter().map(ColumnBuilder::finish).collect()
+        self.columns
+            .into_iter()
+            .filter_map(|(_, builder)| builder)
+            .map(ColumnBuilder::finish)
+            .collect()
     }
 }
 

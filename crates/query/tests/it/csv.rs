@@ -86,11 +86,22 @@ fn both_readers_agree() {
     });
     let begin =
         proptest::sample::select(vec!["", "", "", "", "\n", "\r\n", "\r", "\u{feff}", "x\r"]);
-    let input = (begin, proptest::collection::vec(line(), 0..12), any::<[bool; 3]>());
+    let head = proptest::sample::select(vec![
+        "a,b,c,d",
+        "a,b,c,d",
+        "a,b,c,d",
+        "a,b,c",
+        "a,b,c,d,e",
+        "x",
+        "\"a\",b,c,d",
+        "\"a,b\",c,d",
+        "\"a,b,c\",d",
+    ]);
+    let input = (begin, head, proptest::collection::vec(line(), 0..12), any::<[bool; 3]>());
     runner
-        .run(&input, |(begin, lines, [header, windows, open])| {
+        .run(&input, |(begin, head, lines, [header, windows, open])| {
             let end = if windows { "\r\n" } else { "\n" };
-            let mut bytes = if header { format!("a,b,c,d{end}") } else { String::new() };
+            let mut bytes = if header { format!("{head}{end}") } else { String::new() };
             bytes.insert_str(0, begin);
             bytes.push_str(&lines.join(end));
             if !open && !lines.is_empty() {
