@@ -264,6 +264,8 @@ mod tests {
         std::fs::write(&path, [b'x'; 100_000]).expect("write");
         let files = CachedFiles { settled: Duration::ZERO, ..CachedFiles::new(40_000) };
         for start in 0..20 {
+            let is_kept = files.pieces.lock().all.keys().any(|piece| piece.range == (0..4_000));
+            assert!(is_kept || start == 0, "it was used the last time but one");
             for range in [0..4_000, start * 4_000..(start + 1) * 4_000] {
                 read_one(&files, &at, range).await;
             }

@@ -46,7 +46,7 @@ impl ColumnBuilder {
             }
             ColumnType::Text | ColumnType::Json => {
                 // Long texts go into blocks; one row needs no large one.
-                let block_bytes = (64 * rows as u32).clamp(1 << 10, 64 << 10);
+                let block_bytes = rows.saturating_mul(64).clamp(1 << 10, 64 << 10) as u32;
                 Values::Text(
                     StringViewBuilder::with_capacity(rows).with_fixed_block_size(block_bytes),
                 )

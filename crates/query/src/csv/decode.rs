@@ -160,7 +160,7 @@ pub(super) enum Stop {
     NotPlain,
 }
 
-/// What is looked through at once: it and its marks stay in the processor's first cache.
+/// What is looked through at once: so little that it and its marks stay in the processor's nearest caches.
 const PIECE_BYTES: usize = 8 << 10;
 
 /// Collects rows.
@@ -246,18 +246,15 @@ impl Decoder {
     fn whole_lines(&self, piece: &[u8], lines: usize) -> usize {
         let fields = self.layout.fields;
         let ends = self.marks.starts().iter().skip(fields).step_by(fields);
-        let lines = self.marks.lines().iter().take(lines);
-        if fields > 1 {
-            return lines.zip(ends).take_while(|(line, end)| line == end).count();
-        }
-        // Readers of CSV skip empty lines. Where there are more fields, such a line has too few.
+        let lines = self.marks.lines().iter().take(lines).zip(ends);
         let mut start = 0;
-        let filled = lines.take_while(|&&next| {
+        let whole = lines.take_while(|&(&next, &end)| {
             let line = piece.get(start..next as usize).unwrap_or_default();
             start = next as usize;
-            !matches!(line, b"\n" | b"\r\n")
+            // Readers of CSV skip empty lines, which have one field, too.
+            next == end && (fields > 1 || !matches!(line, b"\n" | b"\r\n"))
         });
-        filled.count()
+        whole.count()
     }
 
     /// Leaves out the values of rows that are not whole.

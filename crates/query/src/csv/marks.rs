@@ -49,25 +49,29 @@ impl Marks {
         for block in blocks {
             // What is behind the piece is no matter: it belongs to a line that is not all here.
             let goes_on = piece.get(from + BLOCK_BYTES).is_none_or(|&byte| byte == b'\n');
-            self.mark(block, from, u64::from(goes_on) << 63, special);
+            self.mark(block, from, !0, u64::from(goes_on) << 63, special);
             if self.odd {
                 return;
             }
             from += BLOCK_BYTES;
         }
         if !rest.is_empty() {
-            let mut block = [special.delimiter ^ 1; BLOCK_BYTES];
+            let mut block = [0; BLOCK_BYTES];
             for (to, byte) in block.iter_mut().zip(rest) {
                 *to = *byte;
             }
-            self.mark(&block, from, 1 << (rest.len() - 1), special);
+            let last = 1 << (rest.len() - 1);
+            self.mark(&block, from, last | (last - 1), last, special);
         }
     }
 
-    /// Takes in a block; `followed` has a bit for each byte that a newline follows which is not in the block.
+    /// Takes in a block. `within` has a bit for each of its bytes that is in the piece, `followed` for each that a newline
+    /// follows which is not in the block.
     #[inline(always)]
-    fn mark(&mut self, block: &Block, from: usize, followed: u64, special: Special) {
-        let Found { mut ends, mut newlines, returns, quotes } = Found::of(block, special);
+    fn mark(&mut self, block: &Block, from: usize, within: u64, followed: u64, special: Special) {
+        let found = Found::of(block, special);
+        let (mut ends, mut newlines) = (found.ends & within, found.newlines & within);
+        let (returns, quotes) = (found.returns & within, found.quotes & within);
         if returns | quotes != 0 {
             let odd = quotes | returns & !(newlines >> 1 | followed);
             self.returns |= returns != 0;
@@ -153,14 +157,14 @@ mod tests {
     const SPECIAL: Special = Special { delimiter: b',', quote: b'"' };
 
     /// The same, byte by byte.
-    fn plainly(piece: &[u8]) -> (Vec<u32>, Vec<u32>, bool) {
+    fn plainly(piece: &[u8], delimiter: u8) -> (Vec<u32>, Vec<u32>, bool) {
         let (mut starts, mut lines) = (vec![0], vec![]);
         for (at, &byte) in piece.iter().enumerate() {
             let next = piece.get(at + 1);
             match byte {
                 b'"' => return (starts, lines, true),
                 b'\r' if next.is_some_and(|&next| next != b'\n') => return (starts, lines, true),
-                b',' => starts.push(at as u32 + 1),
+                byte if byte == delimiter => starts.push(at as u32 + 1),
                 b'\n' => {
                     starts.push(at as u32 + 1);
                     lines.push(at as u32 + 1);
@@ -199,12 +203,16 @@ mod tests {
                 ],
                 0..300,
             ), 1..4),
+            delimiter in prop::sample::select(vec![b',', b';', 0, 0x0B, 0x0C, b'#', 0xFF]),
         ) {
             let mut marks = Marks::default();
             for piece in pieces {
-                let piece = piece.concat();
-                marks.find(&piece, SPECIAL);
-                let (starts, lines, odd) = plainly(&piece);
+                let mut piece = piece.concat();
+                for byte in piece.iter_mut().filter(|byte| **byte == b',') {
+                    *byte = delimiter;
+                }
+                marks.find(&piece, Special { delimiter, ..SPECIAL });
+                let (starts, lines, odd) = plainly(&piece, delimiter);
                 prop_assert_eq!(marks.starts(), starts);
                 prop_assert_eq!(marks.lines(), lines);
                 prop_assert_eq!(marks.odd, odd);

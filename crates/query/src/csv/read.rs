@@ -5,6 +5,7 @@ use super::marks::Special;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::csv::ReaderBuilder;
 use datafusion::arrow::csv::reader::Decoder as ArrowDecoder;
+use datafusion::arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::datasource::listing::PartitionedFile;
@@ -79,6 +80,7 @@ impl FileOpener for Opener {
                 special: layout.special,
                 skips_header: has_header && start == 0,
                 arrow: None,
+                arrow_from: 0,
                 begins: start == 0,
                 ended_line: false,
                 failed: false,
@@ -106,6 +108,42 @@ fn line_at(file: &File, position: u64, size: u64) -> Result<u64> {
     }
 }
 
+/// How many fields a header has; nothing where a quote stands elsewhere than around a field.
+fn header_fields(mut text: &[u8], special: Special) -> Option<usize> {
+    for fields in 1.. {
+        let length = if text.first() == Some(&special.quote) {
+            text.iter().skip(1).position(|&byte| byte == special.quote)? + 2
+        } else {
+            let delimiter = text.iter().position(|&byte| byte == special.delimiter);
+            delimiter.unwrap_or(text.len())
+        };
+        let (field, rest) = text.split_at_checked(length)?;
+        let is_quoted = field.first() == Some(&special.quote);
+        if !is_quoted && field.contains(&special.quote) {
+            return None;
+        }
+        match rest.split_first() {
+            None => return Some(fields),
+            Some((&byte, behind)) if byte == special.delimiter => text = behind,
+            Some(_) => return None,
+        }
+    }
+    None
+}
+
+/// Arrow's reader counts lines from where it began.
+fn said_from(error: ArrowError, from: u64) -> DataFusionError {
+    let said = |message: String| match from {
+        0 => message,
+        _ => format!("{message} (lines counted from byte {from} of the file)"),
+    };
+    DataFusionError::from(match error {
+        ArrowError::ParseError(message) => ArrowError::ParseError(said(message)),
+        ArrowError::CsvError(message) => ArrowError::CsvError(said(message)),
+        other => other,
+    })
+}
+
 /// A range of a file, read block by block.
 struct Batches {
     file: File,
@@ -123,6 +161,8 @@ struct Batches {
     skips_header: bool,
     /// Reads what is left, after the first line that is not plain.
     arrow: Option<ArrowDecoder>,
+    /// Where in the file it began.
+    arrow_from: u64,
     /// Nothing of the file has been looked at.
     begins: bool,
     /// The end of the last line is ours.
@@ -186,6 +226,14 @@ impl Batches {
         }
         let builder = self.builder.take().map(|builder| builder.with_header(self.skips_header));
         self.arrow = builder.map(ReaderBuilder::build_decoder);
+        self.arrow_from = self.position - (self.buffer.len() - self.used) as u64;
+        if let Some(arrow) = &mut self.arrow
+            && self.arrow_from > 0
+        {
+            // It takes what it is given first for the beginning of a file, and a byte order mark there for nothing. So is an
+            // empty line.
+            arrow.decode(b"\n").map_err(DataFusionError::from)?;
+        }
         match self.decoder.rows() {
             0 => self.next_arrow(),
             _ => self.decoder.finish().map(Some),
@@ -198,13 +246,9 @@ impl Batches {
         let newline = fresh.iter().position(|&byte| byte == b'\n')?;
         let header = fresh.get(..newline)?;
         let text = header.strip_suffix(b"\r").unwrap_or(header);
-        // Behind an empty line comes the header still; a quote may hide the end of the line, and `\r` may be one.
-        let (mut fields, mut is_quoted) = (1, false);
-        for &byte in text {
-            is_quoted ^= byte == self.special.quote;
-            fields += usize::from(byte == self.special.delimiter && !is_quoted);
-        }
-        if text.is_empty() || is_quoted || fields != self.fields || text.contains(&b'\r') {
+        // Behind an empty line comes the header still, and `\r` may be the end of a line.
+        let fits = header_fields(text, self.special) == Some(self.fields);
+        if text.is_empty() || !fits || text.contains(&b'\r') {
             return Some(false);
         }
         self.used += newline + 1;
@@ -215,12 +259,14 @@ impl Batches {
     fn next_arrow(&mut self) -> Result<Option<RecordBatch>> {
         loop {
             // Given nothing, it takes this for the end.
-            let ended = self.used == self.buffer.len() && !self.fill()?;
+            let ended = self.used >= self.buffer.len() && !self.fill()?;
             let fresh = self.buffer.get(self.used..).unwrap_or_default();
             let Some(arrow) = &mut self.arrow else { return Ok(None) };
-            self.used += arrow.decode(fresh).map_err(DataFusionError::from)?;
+            let from = self.arrow_from;
+            let failed = |error| said_from(error, from);
+            self.used += arrow.decode(fresh).map_err(failed)?;
             if ended || arrow.capacity() == 0 {
-                return arrow.flush().map_err(DataFusionError::from);
+                return arrow.flush().map_err(failed);
             }
         }
     }

@@ -53,8 +53,8 @@ impl PointLookup {
         let given = found.iter().flatten().count();
         let parameters = definition.primary_key.iter().map(|&key| *found.get(key)?);
         let parameters = parameters.collect::<Option<Vec<_>>>()?;
-        // A condition on another column would have to be looked at, too.
-        (given == parameters.len()).then(|| Self {
+        // A condition on another column would have to be looked at, too. Rows of no columns are rare enough for the long way.
+        (given == parameters.len() && !wanted.is_empty()).then(|| Self {
             table,
             definition: Arc::new(definition),
             wanted,
@@ -73,7 +73,7 @@ impl PointLookup {
         let mut values = vec![None; self.definition.columns.len()];
         for (&key, &number) in self.definition.primary_key.iter().zip(&self.parameters) {
             if let Some(slot) = values.get_mut(key) {
-                *slot = parameters.get(number - 1).cloned();
+                *slot = number.checked_sub(1).and_then(|index| parameters.get(index)).cloned();
             }
         }
         // What is not a key of this type may still equal one after coercion: the long way decides.

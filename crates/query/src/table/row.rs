@@ -9,13 +9,16 @@
 //! | (columns + 7) / 8 | one bit for each column, lowest first: it has no value |
 //! | … | the values of the columns that have one, in order, as `values.rs` stores them |
 //!
+//! In a key, -0 is stored as 0 and whatever is no number as the usual NaN.
+//!
 //! The bucket is XXH3-64 of the field's name, modulo 64.
 
 use crate::catalog::TableDefinition;
 use crate::error::{SqlError, SqlState};
 use crate::types::{Column, ColumnType};
 use crate::values::{ColumnBuilder, put_stored, skip_stored};
-use datafusion::arrow::array::{Array, ArrayRef};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray};
+use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type};
 
 /// Hashes that a table is spread over.
 pub(crate) const BUCKETS: u64 = 64;
@@ -53,10 +56,24 @@ pub(crate) fn put_key(
     row: usize,
     column: &Column,
 ) -> Result<(), SqlError> {
-    match array.is_null(row) {
-        true => Err(no_value(&column.name)),
-        false => put(out, array, row, &column.name),
+    if array.is_null(row) {
+        return Err(no_value(&column.name));
     }
+    // Numbers that are equal are the same key: both zeros, and all that are none.
+    match array.data_type() {
+        DataType::Float64 => {
+            let value = array.as_primitive::<Float64Type>().value(row);
+            let value = if value.is_nan() { f64::NAN } else { value + 0.0 };
+            out.extend(value.to_le_bytes());
+        }
+        DataType::Float32 => {
+            let value = array.as_primitive::<Float32Type>().value(row);
+            let value = if value.is_nan() { f32::NAN } else { value + 0.0 };
+            out.extend(value.to_le_bytes());
+        }
+        _ => put(out, array, row, &column.name)?,
+    }
+    Ok(())
 }
 
 /// A row as bytes.

@@ -7,6 +7,10 @@ use std::path::Path;
 const COLUMNS: &str = "a BIGINT, b DOUBLE PRECISION, c TEXT, d INTEGER";
 
 fn tables(sql: &mut Sql, columns: &str, file: &Path, header: bool) {
+    tables_with(sql, columns, file, &header.to_string());
+}
+
+fn tables_with(sql: &mut Sql, columns: &str, file: &Path, header: &str) {
     let file = file.display();
     let plain = format!("'format.has_header' '{header}'");
     for (table, options) in
@@ -169,7 +173,17 @@ fn long_lines_and_lone_columns_are_read_alike() {
     let [plain, full] =
         both(&mut sql, "SELECT a, b, count(*) AS n FROM TABLE GROUP BY a, b ORDER BY a");
     assert_eq!(plain, full);
-    for text in ["1\n\n2\n", "\r\n1\r\n", "1\n2\n\r\n", "1\r\n2", "\n\n", "1\n-\n"] {
+    for text in [
+        "1\n\n2\n",
+        "\r\n1\r\n",
+        "1\n2\n\r\n",
+        "1\r\n2",
+        "\n\n",
+        "1\n-\n",
+        "1,2\n3\n",
+        "1\n2,\n",
+        "1\n\u{feff}2\n",
+    ] {
         std::fs::write(&file, text).expect("write");
         tables(&mut sql, "a BIGINT", &file, false);
         for query in ["SELECT a FROM TABLE", "SELECT count(*) FROM TABLE"] {
@@ -177,4 +191,37 @@ fn long_lines_and_lone_columns_are_read_alike() {
             assert_eq!(plain, full, "{query} of {text:?}");
         }
     }
+}
+
+#[test]
+fn any_byte_may_be_between_the_fields() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("lines.csv");
+    let mut sql = Sql::in_memory();
+    for delimiter in [";", "|", "\t", "#", "\u{b}", "\u{c}", "\u{1}"] {
+        let lines: Vec<String> = (0..30_000)
+            .map(|row| {
+                [row.to_string(), format!("{row}.5"), "x".repeat(row % 40), "7".to_owned()]
+                    .join(delimiter)
+            })
+            .collect();
+        std::fs::write(&file, lines.join("\n")).expect("write");
+        let options = format!("false', 'format.delimiter' '{delimiter}");
+        tables_with(&mut sql, COLUMNS, &file, &options);
+        let query = "SELECT count(*) AS n, sum(a) AS a, sum(b) AS b, sum(length(c)) AS c, sum(d) AS d FROM TABLE";
+        let [plain, full] = both(&mut sql, query);
+        assert_eq!(plain, full, "{delimiter:?}");
+        assert!(plain.contains("30000"), "{delimiter:?} {plain}");
+    }
+}
+
+#[test]
+fn what_arrow_refuses_says_where_it_began_to_count() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("lines.csv");
+    std::fs::write(&file, "1,1.5,a,1\n".repeat(1_000) + "x,1,a,1\n").expect("write");
+    let mut sql = Sql::in_memory();
+    tables(&mut sql, COLUMNS, &file, false);
+    let error = sql.try_run("SELECT sum(a) FROM plain").expect_err("x is no number").to_string();
+    assert!(error.contains("byte 10000 of the file") && error.contains('x'), "{error}");
 }

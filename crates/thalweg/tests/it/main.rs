@@ -2,6 +2,7 @@
 
 mod clients;
 mod console;
+mod copy;
 mod demo;
 mod docs;
 mod hostile;

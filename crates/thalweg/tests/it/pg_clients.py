@@ -47,6 +47,35 @@ with psycopg.connect(dsn, autocommit=True) as connection:
         assert time.time() < deadline, total
         time.sleep(0.01)
 
+# One row by its key, and of it any columns in any order: the same as by the whole table.
+with psycopg.connect(dsn, autocommit=True) as connection:
+    connection.execute("CREATE TABLE wide (a BOOLEAN, b SMALLINT, id BIGINT, c TEXT, d DECIMAL(10,2), e BYTEA, f DATE, g TIMESTAMP, h DOUBLE PRECISION,"
+                       " i INTEGER, j REAL, k JSON, place TEXT, PRIMARY KEY (place, id))")
+    connection.execute("INSERT INTO wide VALUES (true, 1, 1, 'a longer text than fits into a view', 1.50, 'bytes', '2026-01-15', '2026-01-15 10:00:00.5',"
+                       " 0.1, 7, 1.5, '{}', 'here'), (NULL, 2, 2, NULL, 2.50, NULL, '2026-01-16', NULL, 0.2, NULL, 2.5, NULL, 'here'),"
+                       " (false, NULL, 3, 'c', NULL, 'b', NULL, '2026-01-17 00:00:00', NULL, 9, NULL, '[1]', 'here')")
+    names = ["a", "b", "id", "c", "d", "e", "f", "g", "h", "i", "j", "k", "place"]
+    wholes = {row[2]: dict(zip(names, row)) for row in connection.execute("SELECT * FROM wide ORDER BY id")}
+    assert len(wholes) == 3 and wholes[3]["i"] == 9, wholes
+    for first in names:
+        for second in (names[0], first, names[-1]):
+            text = f"SELECT {first}, {second} AS again FROM wide WHERE place = %s AND id = %s"
+            for number, whole in wholes.items():
+                row = connection.execute(text, ("here", number), prepare=True).fetchone()
+                assert row == (whole[first], whole[second]), (first, second, number, row, whole)
+    assert connection.execute("SELECT c FROM wide WHERE place = %s AND id = %s", ("there", 1), prepare=True).fetchone() is None
+    assert connection.execute("SELECT c FROM wide WHERE place = %s AND id = %s", (None, 1), prepare=True).fetchone() is None
+
+    assert connection.execute("SELECT count(*) FROM (SELECT 1 FROM wide WHERE place = %s AND id = %s)", ("here", 1), prepare=True).fetchone() == (1,)
+    connection.execute("CREATE TABLE levels (at DOUBLE PRECISION PRIMARY KEY, name TEXT)")
+    connection.execute("INSERT INTO levels VALUES (0.0, 'zero')")
+    assert connection.execute("SELECT name FROM levels WHERE at = %s", (-0.0,), prepare=True).fetchone() == ("zero",)
+    try:
+        connection.execute("INSERT INTO levels VALUES (%s, 'again')", (-0.0,))
+        raise SystemExit("two zeros were taken")
+    except psycopg.errors.UniqueViolation:
+        pass
+
 # A prepared statement follows what it names.
 with psycopg.connect(dsn, autocommit=True) as connection:
     connection.execute("CREATE MATERIALIZED VIEW v AS SELECT count(*) AS c FROM orders")
