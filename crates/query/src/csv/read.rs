@@ -108,7 +108,7 @@ fn line_at(file: &File, position: u64, size: u64) -> Result<u64> {
     }
 }
 
-/// How many fields a header has; nothing where a quote stands elsewhere than around a field.
+/// How many fields a header has; nothing where one has a quote and more than quotes around it.
 fn header_fields(mut text: &[u8], special: Special) -> Option<usize> {
     for fields in 1.. {
         let length = if text.first() == Some(&special.quote) {
@@ -117,11 +117,7 @@ fn header_fields(mut text: &[u8], special: Special) -> Option<usize> {
             let delimiter = text.iter().position(|&byte| byte == special.delimiter);
             delimiter.unwrap_or(text.len())
         };
-        let (field, rest) = text.split_at_checked(length)?;
-        let is_quoted = field.first() == Some(&special.quote);
-        if !is_quoted && field.contains(&special.quote) {
-            return None;
-        }
+        let (_, rest) = text.split_at_checked(length)?;
         match rest.split_first() {
             None => return Some(fields),
             Some((&byte, behind)) if byte == special.delimiter => text = behind,
