@@ -10,6 +10,7 @@ take turns query by query; nothing is loaded or indexed. The rows of Thalweg and
 import argparse
 import datetime
 import decimal
+import itertools
 import json
 import math
 import statistics
@@ -22,6 +23,7 @@ from sql_common import DATA, Node, missing, version, write
 from sql_tpch import QUERIES, TABLES, query
 
 ROW_GROUP = "32MB"
+PAUSE_S = 0.3
 
 
 def generate(scale):
@@ -151,8 +153,12 @@ def measure(systems, options):
                 remarks.append(f"Q{number}: {system.title} failed: {str(error).splitlines()[0][:300]}")
                 times[number][name] = None
         runs = {name: [] for name in rows}
-        for _ in range(options.runs):
-            for name in runs:
+        # Every order in turn, with a pause: a JVM goes on compiling and collecting for a while, and would do so in the time of
+        # whoever always came after it.
+        orders = itertools.cycle(itertools.permutations(runs))
+        for _, order in zip(range(options.runs), orders):
+            for name in order:
+                time.sleep(PAUSE_S)
                 runs[name].append(timed(systems[name], text)[0])
         times[number] |= {name: statistics.median(its) for name, its in runs.items()}
         if "duckdb" in rows:
