@@ -10,6 +10,7 @@
 //! `_id_ms` and `_id_sequence` (the record's ID), the stream's columns, and `_rest`, the fields that are no columns, as
 //! JSON.
 
+mod file;
 mod read;
 mod seal;
 

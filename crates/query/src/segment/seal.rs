@@ -1,18 +1,15 @@
 //! Sealing: from a partition's oldest entries to a file, the manifest, and only then the trimming.
 
-use super::{ID_MS, ID_SEQUENCE, REST, Root, Segment, Segments, failed, folder_of, manifest_key};
+use super::file::{segment_properties, segment_schema};
+use super::{Root, Segment, Segments, failed, folder_of, manifest_key};
 use crate::catalog::{Catalog, StreamDefinition};
 use crate::error::SqlError;
 use crate::stream::{
     BLOCK_RECORDS, Decoder, Misfit, describe, info, info_rows, read_block, transact,
 };
-use crate::types::{Column, ColumnType, loose_schema_of};
 use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
 use datafusion::common::DataFusionError;
 use datafusion::parquet::arrow::ArrowWriter;
-use datafusion::parquet::basic::{Compression, Encoding, ZstdLevel};
-use datafusion::parquet::file::properties::WriterProperties;
-use datafusion::parquet::schema::types::ColumnPath;
 use object_store::ObjectStoreExt;
 use object_store::path::Path as StorePath;
 use std::collections::HashSet;
@@ -21,8 +18,6 @@ use std::sync::Arc;
 use thalweg_machine::{StreamId, unpack_fields};
 use thalweg_node::RecordBlock;
 
-/// Rows that a reader can skip together, by their statistics.
-const ROW_GROUP_ROWS: usize = 128 * 1024;
 /// Records that are trimmed in one command: nobody waits long for the partition.
 const TRIM_RECORDS: u64 = 4_096;
 
@@ -116,9 +111,12 @@ impl Segments {
         let names: HashSet<&[u8]> =
             stream.columns.iter().map(|column| column.name.as_bytes()).collect();
         let mut decoder = Decoder::new(stream);
-        let mut writer =
-            ArrowWriter::try_new(Vec::new(), segment_schema(stream), Some(properties()?))
-                .map_err(parquet)?;
+        let mut writer = ArrowWriter::try_new(
+            Vec::new(),
+            segment_schema(stream),
+            Some(segment_properties(stream).map_err(parquet)?),
+        )
+        .map_err(parquet)?;
         let mut sealed = Sealed {
             bytes: Vec::new(),
             first: after,
@@ -234,28 +232,6 @@ impl Segments {
             _ => Ok(()),
         }
     }
-}
-
-/// The columns of a segment's file.
-fn segment_schema(stream: &StreamDefinition) -> datafusion::arrow::datatypes::SchemaRef {
-    let column = |name: &str, kind| Column { name: name.to_owned(), kind, nullable: true };
-    let mut columns =
-        vec![column(ID_MS, ColumnType::Bigint), column(ID_SEQUENCE, ColumnType::Bigint)];
-    columns.extend(crate::stream::columns_of(stream));
-    columns.push(column(REST, ColumnType::Json));
-    loose_schema_of(&columns)
-}
-
-fn properties() -> Result<WriterProperties, SqlError> {
-    let mut properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).map_err(parquet)?))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
-    for name in [ID_MS, ID_SEQUENCE] {
-        properties = properties
-            .set_column_dictionary_enabled(ColumnPath::from(name), false)
-            .set_column_encoding(ColumnPath::from(name), Encoding::DELTA_BINARY_PACKED);
-    }
-    Ok(properties.build())
 }
 
 fn parquet(error: datafusion::parquet::errors::ParquetError) -> SqlError {

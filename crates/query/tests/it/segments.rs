@@ -127,6 +127,34 @@ fn a_crash_between_the_manifest_and_the_trimming_shows_no_record_twice() {
 }
 
 #[test]
+fn values_of_every_type_come_back_as_they_were() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut sql = open(folder.path());
+    sql.rows("CREATE STREAM s (n BIGINT, b BOOLEAN, i2 SMALLINT, i4 INTEGER, x4 REAL, x8 DOUBLE PRECISION, d4 DECIMAL(8, 2), d8 DECIMAL(18, 3), \
+              d16 DECIMAL(38, 6), t TEXT, j JSON, y BYTEA, day DATE, at TIMESTAMP, atz TIMESTAMPTZ, few BIGINT)");
+    // More values than a dictionary of numbers holds, some of them NULL, up and down by steps that look like chance.
+    sql.rows("INSERT INTO s SELECT n, n % 3 = 0, r % 32768, CASE WHEN n % 5 > 0 THEN r - 2147483648 END, r / 7.0, CASE WHEN n % 11 > 0 THEN r / 3.0 END, \
+              CAST(r % 1000000 AS DECIMAL(8, 2)) / 4, CAST(r AS DECIMAL(18, 3)) * -1, CAST(r AS DECIMAL(38, 6)) / 9, 'text ' || r, \
+              '{\"n\":' || r || '}', decode(lpad(r::text, 12, '0'), 'hex'), DATE '1970-01-01' + CAST(r % 40000 AS INT) - 20000, \
+              to_timestamp_micros(r * 1000 - 3000000000000), to_timestamp_micros(r * 1000000), n % 4 \
+              FROM (SELECT value AS n, value * 2654435761 % 4294967296 AS r FROM generate_series(1, 40000))");
+    for edge in [
+        "9223372036854775807, true, 32767, 2147483647, 'NaN', 'Infinity', -999999.99, 999999999999.999",
+        "-9223372036854775808, false, -32768, -2147483648, '-0', '-Infinity', 0, -999999999999.999",
+    ] {
+        sql.rows(&format!("INSERT INTO s (n, b, i2, i4, x4, x8, d4, d8) VALUES ({edge})"));
+    }
+    let all = "SELECT * FROM s ORDER BY n";
+    let before = sql.rows(all);
+    assert_eq!(before.lines().count(), 40_002);
+    sql.rows("SEAL STREAM s");
+    assert_eq!(sql.rows("SELECT sealed_records FROM sys.streams WHERE stream = 's'"), "40002");
+    for (sealed, entry) in sql.rows(all).lines().zip(before.lines()) {
+        assert_eq!(sealed, entry);
+    }
+}
+
+#[test]
 fn what_fits_no_column_is_kept() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut sql = open(folder.path());
