@@ -155,6 +155,9 @@ fn state_of(error: &DataFusionError) -> SqlState {
         DataFusionError::ArrowError(error, _) => match error.as_ref() {
             ArrowError::DivideByZero => SqlState::DivisionByZero,
             ArrowError::ArithmeticOverflow(_) => SqlState::NumericOutOfRange,
+            ArrowError::CastError(text) if text.contains("out of range") => {
+                SqlState::NumericOutOfRange
+            }
             ArrowError::CastError(_) | ArrowError::ParseError(_) => SqlState::InvalidText,
             ArrowError::InvalidArgumentError(text) if text.contains("declared as non-nullable") => {
                 SqlState::NotNullViolation

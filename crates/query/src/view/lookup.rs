@@ -4,7 +4,13 @@
 //! merged into the query's groups. So a change in a table shows at once, and the answer is always that of the whole query run
 //! anew.
 
+mod mixed;
+mod trace;
+
+use self::mixed::{Cutter, LOOKED_UP, Mixed};
+use self::trace::{add_columns, uses};
 use super::View;
+use super::accumulate::AggregatePlan;
 use super::compile::{
     Below, Compiled, KeyColumn, Source, compile_aggregates, loose, physical, refuse,
 };
@@ -17,7 +23,7 @@ use crate::window::WindowKind;
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt64Array,
 };
-use datafusion::arrow::compute::{concat, take};
+use datafusion::arrow::compute::{CastOptions, cast_with_options, concat, take};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -45,6 +51,8 @@ pub(crate) struct Lookup {
     columns: Vec<usize>,
     /// The query's groups, over the input.
     groups: Vec<Expr>,
+    /// Its aggregates.
+    mixed: Mixed,
     key_schema: SchemaRef,
     /// Tables and views that are read beside the stream.
     pub(crate) tables: Vec<String>,
@@ -164,8 +172,11 @@ pub(super) fn compile_groups(
         }
         add_columns(expr, input, stream, &mut used)?;
     }
-    let aggregates = aggregate.aggr_expr.iter().map(|expr| over_stream(expr, input, stream));
-    let aggregates = aggregates.collect::<std::result::Result<Vec<_>, SqlError>>()?;
+    let mut cutter = Cutter::new(input, stream, &mut used);
+    for expr in &aggregate.aggr_expr {
+        cutter.cut(expr)?;
+    }
+    let (aggregates, mixed) = cutter.finish()?;
     let columns: Vec<usize> = used.into_iter().collect();
     let (mut keys, mut fields, mut layout) = (Vec::new(), Vec::new(), Vec::new());
     for &index in &columns {
@@ -195,6 +206,7 @@ pub(super) fn compile_groups(
         stream: stream.clone(),
         columns,
         groups: aggregate.group_expr.clone(),
+        mixed,
         key_schema: key_schema(group_fields.collect()),
         tables,
         views,
@@ -233,119 +245,6 @@ fn beside(input: &LogicalPlan, source: &Source) -> Result<(Vec<String>, Vec<Arc<
     Ok((tables, views))
 }
 
-/// The columns of the stream's rows that the nodes above them look at.
-fn uses(
-    plan: &LogicalPlan,
-    stream: &LogicalPlan,
-    used: &mut BTreeSet<usize>,
-) -> std::result::Result<(), SqlError> {
-    if plan == stream {
-        return Ok(());
-    }
-    // What a projection makes is looked at where it is used.
-    if !matches!(plan, LogicalPlan::Projection(_)) {
-        for expr in plan.expressions() {
-            for input in plan.inputs() {
-                add_columns(&expr, input, stream, used)?;
-            }
-        }
-    }
-    for input in plan.inputs() {
-        uses(input, stream, used)?;
-    }
-    Ok(())
-}
-
-/// The columns of the stream's rows that an expression over a plan goes back to.
-fn add_columns(
-    expr: &Expr,
-    plan: &LogicalPlan,
-    stream: &LogicalPlan,
-    used: &mut BTreeSet<usize>,
-) -> std::result::Result<(), SqlError> {
-    for column in expr.column_refs() {
-        let Some(index) = plan.schema().maybe_index_of_column(column) else { continue };
-        if plan == stream {
-            used.insert(index);
-            continue;
-        }
-        match plan {
-            LogicalPlan::Projection(node) => {
-                if let Some(expr) = node.expr.get(index) {
-                    add_columns(expr, &node.input, stream, used)?;
-                }
-            }
-            LogicalPlan::Join(_) => {
-                for input in plan.inputs() {
-                    add_columns(&Expr::Column(column.clone()), input, stream, used)?;
-                }
-            }
-            LogicalPlan::SubqueryAlias(_) | LogicalPlan::Filter(_) => {
-                let inputs = plan.inputs();
-                let Some(input) = inputs.first() else { continue };
-                let (qualifier, field) = input.schema().qualified_field(index);
-                add_columns(&Expr::Column((qualifier, field).into()), input, stream, used)?;
-            }
-            // Below here nothing is the stream's.
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// An aggregate over the input as one over the stream's rows alone.
-fn over_stream(
-    expr: &Expr,
-    plan: &LogicalPlan,
-    stream: &LogicalPlan,
-) -> std::result::Result<Expr, SqlError> {
-    if plan == stream {
-        return Ok(expr.clone());
-    }
-    let lower = |expr: &Expr, input: &LogicalPlan| over_stream(expr, input, stream);
-    match plan {
-        LogicalPlan::Projection(node) => {
-            let lowered = expr.clone().transform(|part| {
-                let Expr::Column(column) = &part else { return Ok(Transformed::no(part)) };
-                let index = plan.schema().index_of_column(column)?;
-                Ok(match node.expr.get(index) {
-                    Some(made) => {
-                        Transformed::new(made.clone().unalias(), true, TreeNodeRecursion::Jump)
-                    }
-                    None => Transformed::no(part),
-                })
-            })?;
-            lower(&lowered.data, &node.input)
-        }
-        LogicalPlan::SubqueryAlias(_) | LogicalPlan::Filter(_) => {
-            let inputs = plan.inputs();
-            let Some(input) = inputs.first() else { return refuse("a plan without input") };
-            let lowered = expr.clone().transform(|part| {
-                let Expr::Column(column) = &part else { return Ok(Transformed::no(part)) };
-                let index = plan.schema().index_of_column(column)?;
-                let below = Expr::Column(input.schema().qualified_field(index).into());
-                Ok(Transformed::new(below, true, TreeNodeRecursion::Jump))
-            })?;
-            lower(&lowered.data, input)
-        }
-        LogicalPlan::Join(join) => {
-            let columns = expr.column_refs();
-            let all_in = |side: &LogicalPlan| {
-                columns.iter().all(|column| side.schema().maybe_index_of_column(column).is_some())
-            };
-            let has_stream =
-                |side: &LogicalPlan| side.exists(|node| Ok(node == stream)).unwrap_or(false);
-            let side = if has_stream(&join.left) { &join.left } else { &join.right };
-            if columns.is_empty() || all_in(side) {
-                return lower(expr, side);
-            }
-            refuse(format!("{expr} takes values from a table"))
-                .map_err(|error| error.hint("aggregate the stream's columns, and compute with the table's above: sum(qty) * price, grouped by price"))
-        }
-        other => refuse(format!("{} above a join", other.display())),
-    }
-}
-
 impl Lookup {
     pub(crate) fn describe(&self) -> String {
         let names = self.tables.join(", ");
@@ -359,45 +258,65 @@ impl Lookup {
         partials: Option<Partials>,
         session: &dyn Session,
     ) -> Result<RecordBatch> {
-        let mut groups = Groups::new(&self.key_schema, &compiled.aggregates)?;
+        let (own, weights) =
+            compiled.aggregates.split_at(self.mixed.merged.min(compiled.aggregates.len()));
+        let mut merged = Groups::new(&self.key_schema, own)?;
+        // The same keys in the same order: the same numbers.
+        let mut computed = Groups::new(&self.key_schema, &self.mixed.computed)?;
         if self.groups.is_empty() {
-            groups.ensure_one();
+            merged.ensure_one();
+            computed.ensure_one();
         }
-        let states = partials.as_ref().map(|partials| partials.states.clone()).unwrap_or_default();
-        let joined = match partials {
-            Some(partials) => self.join(partials, session).await?,
-            None => Vec::new(),
-        };
-        for batch in joined {
-            let rows = batch.num_rows();
-            let width = self.groups.len();
-            let keys: Vec<ArrayRef> = batch.columns().iter().take(width).cloned().collect();
-            let numbers = batch
-                .columns()
-                .get(width)
-                .and_then(|column| column.as_primitive_opt::<UInt64Type>().cloned());
-            let numbers = numbers
-                .ok_or_else(|| SqlError::new(SqlState::Internal, "a lookup lost its rows"))?;
-            let chosen = states.iter().map(|state| {
-                state
-                    .iter()
-                    .map(|column| Ok(take(column, &numbers, None)?))
-                    .collect::<Result<Vec<_>>>()
-            });
-            groups.merge(&keys, &chosen.collect::<Result<Vec<_>>>()?, rows)?;
+        if let Some(mut partials) = partials {
+            let states = std::mem::take(&mut partials.states);
+            let (states, weighing) = states.split_at(own.len().min(states.len()));
+            let weights = evaluate(weights, weighing, partials.rows)?;
+            for batch in self.join(partials, session).await? {
+                self.take_in(&mut merged, &mut computed, &batch, states, &weights)?;
+            }
         }
-        let rows = groups.len();
-        let (mut columns, results) = groups.evaluate()?;
-        columns.extend(results);
-        let typed = columns.iter().zip(compiled.group_schema.fields()).map(|(column, field)| {
-            Ok(datafusion::arrow::compute::cast(column, field.data_type())?)
-        });
+        let rows = merged.len();
+        let kinds = compiled.group_schema.fields().iter().map(|field| field.data_type().clone());
+        let kinds: Vec<DataType> = kinds.skip(self.groups.len()).collect();
+        let (mut columns, merged) = merged.evaluate()?;
+        columns.extend(self.mixed.results(&merged, &computed.evaluate()?.1, &kinds)?);
+        // What does not fit is an error, not a NULL.
+        let strict = CastOptions { safe: false, ..CastOptions::default() };
+        let typed = columns
+            .iter()
+            .zip(compiled.group_schema.fields())
+            .map(|(column, field)| Ok(cast_with_options(column, field.data_type(), &strict)?));
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let typed = typed.collect::<Result<Vec<_>>>()?;
         Ok(RecordBatch::try_new_with_options(compiled.group_schema.clone(), typed, &options)?)
     }
 
-    /// Puts partial groups in the records' place and runs the join; gives group keys and the number of the partial group.
+    /// Adds joined rows to the groups: group keys, the numbers of partial groups, what was looked up.
+    fn take_in(
+        &self,
+        merged: &mut Groups,
+        computed: &mut Groups,
+        batch: &RecordBatch,
+        states: &[Vec<ArrayRef>],
+        weights: &[ArrayRef],
+    ) -> Result<()> {
+        let rows = batch.num_rows();
+        let (keys, rest) = batch.columns().split_at(self.groups.len().min(batch.num_columns()));
+        let numbers = rest.first().and_then(|column| column.as_primitive_opt::<UInt64Type>());
+        let numbers =
+            numbers.ok_or_else(|| SqlError::new(SqlState::Internal, "a lookup lost its rows"))?;
+        let chosen = |columns: &[ArrayRef]| {
+            let columns = columns.iter().map(|column| Ok(take(column, numbers, None)?));
+            columns.collect::<Result<Vec<_>>>()
+        };
+        let states = states.iter().map(|state| chosen(state));
+        merged.merge(keys, &states.collect::<Result<Vec<_>>>()?, rows)?;
+        let mut columns = rest.get(1..).unwrap_or_default().to_vec();
+        columns.extend(chosen(weights)?);
+        self.mixed.update(computed, keys.to_vec(), columns, rows)
+    }
+
+    /// Puts partial groups in the records' place and runs the join; gives what [`Self::take_in`] takes.
     async fn join(&self, partials: Partials, session: &dyn Session) -> Result<Vec<RecordBatch>> {
         let columns = self.columns.iter().enumerate().zip(&partials.columns);
         let mut fields: Vec<Field> = columns
@@ -433,47 +352,82 @@ impl Lookup {
             let plan = scan.project(exprs)?.build()?;
             Ok(Transformed::new(plan, true, TreeNodeRecursion::Jump))
         })?;
-        // The number goes through every projection, and what a projection made of other columns of the records is made no more.
-        let input = input.data.transform_up(|node| {
-            let LogicalPlan::Projection(projection) = &node else {
-                return node.recompute_schema().map(Transformed::yes);
-            };
-            let schema = projection.input.schema();
-            if schema.columns().iter().all(|column| column.name != ROW)
-                || projection.expr.iter().any(is_row)
-            {
-                return node.recompute_schema().map(Transformed::yes);
-            }
-            let mut exprs: Vec<Expr> = projection.expr.clone();
-            exprs.retain(|expr| {
-                expr.column_refs()
-                    .iter()
-                    .all(|column| schema.maybe_index_of_column(column).is_some())
-            });
-            exprs.push(row_of(&projection.input)?);
-            let plan =
-                LogicalPlan::Projection(Projection::try_new(exprs, projection.input.clone())?);
-            Ok(Transformed::yes(plan))
-        })?;
+        let input = self.carried(input.data)?;
         let mut exprs = Vec::new();
         for (number, expr) in self.groups.iter().enumerate() {
             exprs.push(expr.clone().unalias().alias(format!("g{number}")));
         }
-        exprs.push(row_of(&input.data)?);
-        LogicalPlanBuilder::from(input.data).project(exprs)?.build()
+        exprs.extend(carried_columns(&input));
+        LogicalPlanBuilder::from(input).project(exprs)?.build()
+    }
+
+    /// Looks values up right above the topmost join, and carries them and the partial groups' numbers up.
+    fn carried(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        if !matches!(plan, LogicalPlan::Join(_)) {
+            let inputs = plan.inputs().into_iter().map(|input| self.carried(input.clone()));
+            let inputs = inputs.collect::<Result<Vec<_>>>()?;
+            if let (LogicalPlan::Projection(node), [input]) = (&plan, inputs.as_slice()) {
+                return carried_by(node.expr.clone(), input);
+            }
+            return plan.with_new_exprs(plan.expressions(), inputs)?.recompute_schema();
+        }
+        let join = plan.transform_up(|node| match &node {
+            LogicalPlan::Projection(projection) => {
+                carried_by(projection.expr.clone(), &projection.input).map(Transformed::yes)
+            }
+            _ => node.recompute_schema().map(Transformed::yes),
+        })?;
+        let mut exprs: Vec<Expr> =
+            join.data.schema().iter().map(|column| Expr::Column(column.into())).collect();
+        let values = self.mixed.looked_up.iter().enumerate();
+        exprs.extend(
+            values.map(|(number, value)| value.clone().alias(format!("{LOOKED_UP}{number}"))),
+        );
+        Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(join.data))?))
     }
 }
 
-fn is_row(expr: &Expr) -> bool {
+/// A projection that gives what it gave, and what is carried. What it made of other columns of the records is made no more.
+fn carried_by(mut exprs: Vec<Expr>, input: &LogicalPlan) -> Result<LogicalPlan> {
+    let schema = input.schema();
+    exprs.retain(|expr| {
+        !is_carried(expr)
+            && expr
+                .column_refs()
+                .iter()
+                .all(|column| schema.maybe_index_of_column(column).is_some())
+    });
+    exprs.extend(carried_columns(input));
+    Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(input.clone()))?))
+}
+
+fn is_carried(expr: &Expr) -> bool {
     matches!(expr, Expr::Column(column) if column.name == ROW)
 }
 
-/// The column with the partial group's number.
-fn row_of(plan: &LogicalPlan) -> Result<Expr> {
-    let column = plan.schema().columns().into_iter().find(|column| column.name == ROW);
-    let column =
-        column.ok_or_else(|| SqlError::new(SqlState::Internal, "a lookup lost its rows"))?;
-    Ok(Expr::Column(column))
+/// The columns with the numbers of partial groups and with what was looked up, in this order.
+fn carried_columns(plan: &LogicalPlan) -> Vec<Expr> {
+    let carried = |column: &Column| column.name == ROW || column.name.starts_with(LOOKED_UP);
+    let mut columns: Vec<Column> = plan.schema().columns().into_iter().filter(carried).collect();
+    // The number may come from anywhere in the join.
+    columns.sort_by_key(|column| column.name != ROW);
+    columns.into_iter().map(Expr::Column).collect()
+}
+
+/// The results of aggregates for each partial group.
+fn evaluate(
+    plans: &[AggregatePlan],
+    states: &[Vec<ArrayRef>],
+    rows: usize,
+) -> Result<Vec<ArrayRef>> {
+    if plans.is_empty() {
+        return Ok(Vec::new());
+    }
+    let schema = key_schema(vec![Field::new(ROW, DataType::UInt64, false)]);
+    let mut groups = Groups::new(&schema, plans)?;
+    let numbers: ArrayRef = Arc::new(UInt64Array::from_iter_values(0..rows as u64));
+    groups.merge(&[numbers], states, rows)?;
+    Ok(groups.evaluate()?.1)
 }
 
 impl Partials {

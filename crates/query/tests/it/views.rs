@@ -30,6 +30,12 @@ const QUERIES: &[&str] = &[
     "SELECT upper(kv.value) AS v, count(*) AS c, max(x) AS hi FROM kv JOIN e ON kv.key = 'class:' || e.k WHERE e.n > 3 GROUP BY 1 HAVING count(*) > 1",
     "SELECT class, sum(c) AS c FROM v2 JOIN names ON v2.k = names.k GROUP BY class",
     "SELECT count(*) AS c, sum(c) AS s FROM v13",
+    // Aggregates of values of both, and of the table's alone.
+    "SELECT class, sum(n * weight) AS s, avg(n * weight) AS a, count(n * weight) AS c, count(*) AS r FROM e JOIN names ON e.k = names.k GROUP BY class",
+    "SELECT window_start, sum(weight) AS w, count(weight) AS c, min(weight - n) AS lo, max(weight) AS hi, count(DISTINCT weight % 7 + n) AS d FROM TUMBLE(e, ts, INTERVAL '10' SECOND) AS w LEFT JOIN names ON w.k = names.k GROUP BY window_start",
+    "SELECT sum(CASE WHEN n > weight THEN n ELSE weight END) AS s, sum(n * weight) FILTER (WHERE n > 20) AS big, sum(n) FILTER (WHERE weight < 60) AS f, sum(weight) FILTER (WHERE n = 7) AS w, count(*) FILTER (WHERE weight > n) AS c FROM e JOIN names ON e.k = names.k",
+    "SELECT class, sum(worth) AS s, avg(worth) AS a, max(worth) AS hi FROM (SELECT class, n * CAST(weight AS DECIMAL(8, 2)) AS worth FROM e JOIN names ON e.k = names.k WHERE weight <> n) GROUP BY class",
+    "SELECT window_end, kv.value AS v, sum(x * weight / 4) AS s, sum(2 * -weight) AS m, avg(x - weight) AS a FROM HOP(e, ts, INTERVAL '5' SECOND, INTERVAL '20' SECOND) AS w JOIN names ON w.k = names.k JOIN kv ON kv.key = 'class:' || w.k GROUP BY window_end, kv.value",
     // The most frequent, of values and of groups.
     "SELECT k, top_k(n, 3) AS often FROM e GROUP BY k",
     "SELECT window_start, k, c FROM (SELECT window_start, k, count(*) AS c, row_number() OVER (PARTITION BY window_start ORDER BY count(*) DESC, k) AS place FROM TUMBLE(e, ts, INTERVAL '10' SECOND) GROUP BY window_start, k) WHERE place <= 2",
@@ -325,7 +331,7 @@ fn what_cannot_be_maintained_is_refused_with_the_reason() {
         ),
         ("SELECT a.k, count(*) FROM s a JOIN s b ON a.k = b.k GROUP BY a.k", "join of streams"),
         (
-            "SELECT t.k, sum(s.n + length(t.k)) FROM s JOIN t ON s.k = t.k GROUP BY t.k",
+            "SELECT t.k, stddev(s.n + length(t.k)) FROM s JOIN t ON s.k = t.k GROUP BY t.k",
             "values from a table",
         ),
         ("SELECT t.k, count(*) FROM s FULL JOIN t ON s.k = t.k GROUP BY t.k", "Full join"),

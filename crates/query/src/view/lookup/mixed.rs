@@ -1,0 +1,413 @@
+//! Aggregates of a query with a join that take values from a table: `sum(quantity * price)`, where the table has the price.
+//!
+//! A sum of products is cut: the stream's factors are summed record by record, in the partial groups; the table's are looked
+//! up when the view is read, and multiply those sums. A value that cannot be cut so is computed from columns of the records,
+//! which they are grouped by then, and counts as often as there are records in the partial group. What does not care how often
+//! it sees a value (minimum, maximum, DISTINCT) needs no count.
+
+use super::trace::{add_columns, over_join, over_stream};
+use crate::error::SqlError;
+use crate::view::accumulate::AggregatePlan;
+use crate::view::compile::{compile_aggregates, loose, refuse};
+use crate::view::groups::{GroupRows, Groups};
+use crate::view::rows::arguments;
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int64Array, RecordBatch,
+    RecordBatchOptions,
+};
+use datafusion::arrow::datatypes::{
+    DataType, Decimal128Type, Field, Float64Type, Int64Type, Schema,
+};
+use datafusion::common::{Column, DFSchema, DataFusionError, Result};
+use datafusion::functions_aggregate::count::count;
+use datafusion::functions_aggregate::sum::sum;
+use datafusion::logical_expr::expr::{AggregateFunction, Cast};
+use datafusion::logical_expr::{
+    BinaryExpr, Expr, ExprFunctionExt, ExprSchemable, LogicalPlan, Operator, and, cast, lit,
+};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Names of values on their way through the join, and of the sums that they multiply.
+pub(super) const LOOKED_UP: &str = "__looked_up_";
+const WEIGHT: &str = "__weight_";
+
+/// What the aggregates of a query are when its view is read.
+#[derive(Clone, Debug)]
+pub(super) struct Mixed {
+    /// How many aggregates over the stream's rows are the query's own; the rest are weights.
+    pub(super) merged: usize,
+    /// Values over the topmost join.
+    pub(super) looked_up: Vec<Expr>,
+    /// Aggregates over what is looked up and the weights beside it.
+    pub(super) computed: Vec<AggregatePlan>,
+    rows: Arc<Schema>,
+    /// For each aggregate of the query, where it comes from.
+    results: Vec<Source>,
+}
+
+/// Where the result of an aggregate comes from.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    Merged(usize),
+    Computed(usize),
+    /// A sum of counts, which is 0 where nothing was counted.
+    Count(usize),
+    Average {
+        sum: usize,
+        count: usize,
+    },
+}
+
+/// A value as the stream's part times the table's.
+#[derive(Default)]
+struct Product {
+    stream: Vec<Expr>,
+    table: Vec<Expr>,
+    divisors: Vec<Expr>,
+}
+
+/// The aggregates of a query, being taken apart.
+pub(super) struct Cutter<'a> {
+    input: &'a LogicalPlan,
+    stream: &'a LogicalPlan,
+    /// Columns of the stream's rows that are grouped by.
+    used: &'a mut BTreeSet<usize>,
+    merged: Vec<Expr>,
+    weights: Vec<Expr>,
+    looked_up: Vec<Expr>,
+    computed: Vec<Expr>,
+    results: Vec<Source>,
+}
+
+impl<'a> Cutter<'a> {
+    pub(super) fn new(
+        input: &'a LogicalPlan,
+        stream: &'a LogicalPlan,
+        used: &'a mut BTreeSet<usize>,
+    ) -> Self {
+        let (merged, weights, looked_up, computed, results) = Default::default();
+        Self { input, stream, used, merged, weights, looked_up, computed, results }
+    }
+
+    /// Takes the next aggregate of the query.
+    pub(super) fn cut(&mut self, expr: &Expr) -> Result<(), SqlError> {
+        if let Some(own) = over_stream(expr, self.input, self.stream)? {
+            self.results.push(Source::Merged(self.merged.len()));
+            self.merged.push(own);
+            return Ok(());
+        }
+        let (expr, join) = over_join(expr, self.input)?;
+        let Expr::AggregateFunction(call) = expr.clone().unalias() else {
+            return refuse(format!("{expr} takes values from a table"));
+        };
+        let mut join = OverJoin { cutter: self, join };
+        let result = match (call.func.name(), call.params.args.as_slice()) {
+            _ if !call.params.order_by.is_empty() => None,
+            (name, _) if call.params.distinct || sees_once(name) => Some(join.seen_once(&call)?),
+            ("sum", [value]) => Some(Source::Computed(join.sum(value, &call)?)),
+            ("count", [value]) => Some(Source::Count(join.count(value, &call)?)),
+            ("avg", [value]) => {
+                let (sum, count) = (join.sum(value, &call)?, join.count(value, &call)?);
+                Some(Source::Average { sum, count })
+            }
+            _ => None,
+        };
+        let Some(result) = result else {
+            return refuse(format!("{expr} takes values from a table")).map_err(|error| {
+                error.hint("sum, avg, count, min, max and DISTINCT may; for others, aggregate the stream's columns alone")
+            });
+        };
+        self.results.push(result);
+        Ok(())
+    }
+
+    /// The aggregates over the stream's rows, and the rest.
+    pub(super) fn finish(self) -> Result<(Vec<Expr>, Mixed), SqlError> {
+        let mut fields = Vec::new();
+        for (number, expr) in self.looked_up.iter().enumerate() {
+            let (_, join) = over_join(&lit(0), self.input)?;
+            let kind = expr.get_type(join.schema())?;
+            fields.push(Field::new(format!("{LOOKED_UP}{number}"), kind, true));
+        }
+        for (number, expr) in self.weights.iter().enumerate() {
+            let kind = expr.get_type(self.stream.schema())?;
+            fields.push(Field::new(format!("{WEIGHT}{number}"), kind, true));
+        }
+        let rows = DFSchema::try_from(Schema::new(fields))?;
+        let mixed = Mixed {
+            merged: self.merged.len(),
+            looked_up: self.looked_up,
+            computed: compile_aggregates(&self.computed, &rows)?,
+            rows: loose(&rows),
+            results: self.results,
+        };
+        Ok((self.merged.into_iter().chain(self.weights).collect(), mixed))
+    }
+}
+
+/// Whether an aggregate gives the same for a value that comes once and one that comes often.
+fn sees_once(name: &str) -> bool {
+    matches!(
+        name,
+        "min" | "max" | "bool_and" | "bool_or" | "bit_and" | "bit_or" | "approx_distinct"
+    )
+}
+
+/// Takes apart expressions over the topmost join.
+struct OverJoin<'c, 'a> {
+    cutter: &'c mut Cutter<'a>,
+    join: &'a LogicalPlan,
+}
+
+impl OverJoin<'_, '_> {
+    /// An aggregate that may see each value as often as it likes.
+    fn seen_once(&mut self, call: &AggregateFunction) -> Result<Source, SqlError> {
+        let args = call.params.args.iter().map(|arg| self.look_up(arg));
+        let args = args.collect::<Result<Vec<_>, SqlError>>()?;
+        let filter = call.params.filter.as_deref().map(|filter| self.look_up(filter));
+        let filter = filter.transpose()?.map(Box::new);
+        let (distinct, nulls) = (call.params.distinct, call.params.null_treatment);
+        let call = AggregateFunction::new_udf(
+            call.func.clone(),
+            args,
+            distinct,
+            filter,
+            Vec::new(),
+            nulls,
+        );
+        Ok(Source::Computed(self.compute(Expr::AggregateFunction(call))))
+    }
+
+    /// The sum of a value, as an aggregate over what is looked up.
+    fn sum(&mut self, value: &Expr, call: &AggregateFunction) -> Result<usize, SqlError> {
+        let kind = value.get_type(self.join.schema())?;
+        let product = self.product(value)?;
+        let is_count = product.stream.is_empty();
+        let (weight, filter) = self.weigh(&product, call, sum)?;
+        // A partial group of which the filter has left nothing has nothing to add; its count says so.
+        let filter = match is_count {
+            true => Some(and_also(filter, weight.clone().gt(lit(0_i64)))),
+            false => filter,
+        };
+        let mut number = as_number(weight, &kind, is_count)?;
+        for (factors, operator) in
+            [(product.table, Operator::Multiply), (product.divisors, Operator::Divide)]
+        {
+            if let Some(factor) = factors.into_iter().reduce(times) {
+                let factor = as_number(self.look_up(&factor)?, &kind, false)?;
+                number = binary(number, operator, factor);
+            }
+        }
+        self.filtered(sum(number), filter)
+    }
+
+    /// How many records have a value.
+    fn count(&mut self, value: &Expr, call: &AggregateFunction) -> Result<usize, SqlError> {
+        let product = self.product(value)?;
+        let (weight, mut filter) = self.weigh(&product, call, count)?;
+        for factor in product.table.into_iter().chain(product.divisors) {
+            filter = Some(and_also(filter, self.look_up(&factor)?.is_not_null()));
+        }
+        self.filtered(sum(weight), filter)
+    }
+
+    /// What the stream gives to each partial group, and the condition on what is joined to it.
+    fn weigh(
+        &mut self,
+        product: &Product,
+        call: &AggregateFunction,
+        aggregate: fn(Expr) -> Expr,
+    ) -> Result<(Expr, Option<Expr>), SqlError> {
+        let weight = match product.stream.iter().cloned().reduce(times) {
+            Some(factor) => aggregate(factor),
+            None => count(lit(1_i64)),
+        };
+        let Some(filter) = call.params.filter.as_deref() else {
+            return Ok((self.weight(weight), None));
+        };
+        match over_stream(filter, self.join, self.cutter.stream)? {
+            Some(own) => Ok((self.weight(weight.filter(own).build()?), None)),
+            None => Ok((self.weight(weight), Some(self.look_up(filter)?))),
+        }
+    }
+
+    /// Cuts a value; what cannot be cut is the table's, with the stream's columns in it.
+    fn product(&self, value: &Expr) -> Result<Product, SqlError> {
+        let mut product = Product::default();
+        if self.factors(value, &mut product)? {
+            return Ok(product);
+        }
+        Ok(Product { table: vec![value.clone()], ..Product::default() })
+    }
+
+    fn factors(&self, value: &Expr, product: &mut Product) -> Result<bool, SqlError> {
+        let kind = value.get_type(self.join.schema())?;
+        match value {
+            Expr::Alias(alias) => return self.factors(&alias.expr, product),
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Multiply, right }) => {
+                return Ok(self.factors(left, product)? && self.factors(right, product)?);
+            }
+            // Only doubles are divided without a rest.
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Divide, right })
+                if kind == DataType::Float64 && !self.is_streams(right)? =>
+            {
+                product.divisors.push(right.as_ref().clone());
+                return self.factors(left, product);
+            }
+            Expr::Cast(Cast { expr, field }) => {
+                if let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Multiply, right }) =
+                    expr.as_ref()
+                    && expr.get_type(self.join.schema())?.is_integer()
+                {
+                    let wider = |part: &Expr| cast(part.clone(), field.data_type().clone());
+                    return Ok(self.factors(&wider(left), product)?
+                        && self.factors(&wider(right), product)?);
+                }
+            }
+            _ => {}
+        }
+        if let Some(own) = over_stream(value, self.join, self.cutter.stream)? {
+            product.stream.push(own);
+            return Ok(true);
+        }
+        product.table.push(value.clone());
+        Ok(!self.is_streams(value)?)
+    }
+
+    /// Whether an expression goes back to the stream's columns.
+    fn is_streams(&self, expr: &Expr) -> Result<bool, SqlError> {
+        let mut used = BTreeSet::new();
+        add_columns(expr, self.join, self.cutter.stream, &mut used)?;
+        Ok(!used.is_empty())
+    }
+
+    /// A value over the join, as it comes out of it.
+    fn look_up(&mut self, value: &Expr) -> Result<Expr, SqlError> {
+        add_columns(value, self.join, self.cutter.stream, self.cutter.used)?;
+        let number = number_of(&mut self.cutter.looked_up, value.clone().unalias());
+        Ok(Expr::Column(Column::new_unqualified(format!("{LOOKED_UP}{number}"))))
+    }
+
+    fn weight(&mut self, aggregate: Expr) -> Expr {
+        let number = number_of(&mut self.cutter.weights, aggregate);
+        Expr::Column(Column::new_unqualified(format!("{WEIGHT}{number}")))
+    }
+
+    fn filtered(&mut self, aggregate: Expr, filter: Option<Expr>) -> Result<usize, SqlError> {
+        let aggregate = match filter {
+            Some(filter) => aggregate.filter(filter).build()?,
+            None => aggregate,
+        };
+        Ok(self.compute(aggregate))
+    }
+
+    fn compute(&mut self, aggregate: Expr) -> usize {
+        number_of(&mut self.cutter.computed, aggregate)
+    }
+}
+
+/// The place of an expression in a list; it is added where it is not there yet.
+fn number_of(exprs: &mut Vec<Expr>, expr: Expr) -> usize {
+    exprs.iter().position(|known| *known == expr).unwrap_or_else(|| {
+        exprs.push(expr);
+        exprs.len() - 1
+    })
+}
+
+fn binary(left: Expr, operator: Operator, right: Expr) -> Expr {
+    Expr::BinaryExpr(BinaryExpr::new(Box::new(left), operator, Box::new(right)))
+}
+
+fn times(left: Expr, right: Expr) -> Expr {
+    binary(left, Operator::Multiply, right)
+}
+
+fn and_also(filter: Option<Expr>, more: Expr) -> Expr {
+    match filter {
+        Some(filter) => and(filter, more),
+        None => more,
+    }
+}
+
+/// A factor in the type in which a sum of values of some type is computed: integers in 128 bits, so that no product overflows
+/// that the sum would not.
+fn as_number(expr: Expr, kind: &DataType, is_count: bool) -> Result<Expr, SqlError> {
+    const DIGITS_OF_64_BITS: u8 = 20;
+    match kind {
+        DataType::Float64 => Ok(cast(expr, DataType::Float64)),
+        DataType::Decimal128(..) if !is_count => Ok(expr),
+        kind if kind.is_integer() || is_count => {
+            Ok(cast(expr, DataType::Decimal128(DIGITS_OF_64_BITS, 0)))
+        }
+        other => refuse(format!("a sum of {other} that takes values from a table")),
+    }
+}
+
+impl Mixed {
+    /// The results of the query's aggregates, in its order, for all groups.
+    pub(super) fn results(
+        &self,
+        merged: &[ArrayRef],
+        computed: &[ArrayRef],
+        kinds: &[DataType],
+    ) -> Result<Vec<ArrayRef>> {
+        let lost = || DataFusionError::Internal("an aggregate of a join was lost".to_owned());
+        let computed = |index: usize| computed.get(index).ok_or_else(lost);
+        let result = |(source, kind): (&Source, &DataType)| match *source {
+            Source::Merged(index) => merged.get(index).cloned().ok_or_else(lost),
+            Source::Computed(index) => computed(index).cloned(),
+            Source::Count(index) => Ok(Arc::new(counts(computed(index)?)) as ArrayRef),
+            Source::Average { sum, count } => {
+                average(computed(sum)?, &counts(computed(count)?), kind)
+            }
+        };
+        self.results.iter().zip(kinds).map(result).collect()
+    }
+
+    /// Gives what was looked up, and the weights beside it, to the computed aggregates.
+    pub(super) fn update(
+        &self,
+        groups: &mut Groups,
+        keys: Vec<ArrayRef>,
+        columns: Vec<ArrayRef>,
+        rows: usize,
+    ) -> Result<()> {
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let batch = RecordBatch::try_new_with_options(self.rows.clone(), columns, &options)?;
+        let arguments = self.computed.iter().map(|plan| arguments(plan, &batch));
+        groups.update(&GroupRows { keys, arguments: arguments.collect::<Result<_>>()?, rows })
+    }
+}
+
+fn counts(sums: &ArrayRef) -> Int64Array {
+    sums.as_primitive::<Int64Type>().iter().map(|count| Some(count.unwrap_or(0))).collect()
+}
+
+fn average(sums: &ArrayRef, counts: &Int64Array, kind: &DataType) -> Result<ArrayRef> {
+    if let (DataType::Decimal128(_, scale), DataType::Decimal128(precision, wanted)) =
+        (sums.data_type(), kind)
+    {
+        let finer = 10_i128.checked_pow(u32::from((wanted - scale).unsigned_abs()));
+        let overflow = || DataFusionError::Execution("an average overflows its type".to_owned());
+        let finer = finer.filter(|_| wanted >= scale).ok_or_else(overflow)?;
+        let average = |(sum, count): (Option<i128>, Option<i64>)| match (sum, count) {
+            (Some(sum), Some(count)) if count > 0 => {
+                let sum = sum.checked_mul(finer).ok_or_else(overflow)?;
+                Ok(Some(sum / i128::from(count)))
+            }
+            _ => Ok(None),
+        };
+        let sums = sums.as_primitive::<Decimal128Type>();
+        let averages = sums.iter().zip(counts).map(average).collect::<Result<Decimal128Array>>()?;
+        return Ok(Arc::new(averages.with_precision_and_scale(*precision, *wanted)?));
+    }
+    let sums = sums.as_primitive_opt::<Float64Type>();
+    let sums = sums
+        .ok_or_else(|| DataFusionError::Internal("an average of what is no number".to_owned()))?;
+    let average = |(sum, count): (Option<f64>, Option<i64>)| match (sum, count) {
+        (Some(sum), Some(count)) if count > 0 => Some(sum / count as f64),
+        _ => None,
+    };
+    Ok(Arc::new(sums.iter().zip(counts).map(average).collect::<Float64Array>()))
+}
