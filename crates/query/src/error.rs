@@ -155,7 +155,7 @@ fn state_of(error: &DataFusionError) -> SqlState {
         DataFusionError::ArrowError(error, _) => match error.as_ref() {
             ArrowError::DivideByZero => SqlState::DivisionByZero,
             ArrowError::ArithmeticOverflow(_) => SqlState::NumericOutOfRange,
-            ArrowError::CastError(text) if text.contains("out of range") => {
+            ArrowError::CastError(text) if text.starts_with("value of ") => {
                 SqlState::NumericOutOfRange
             }
             ArrowError::CastError(_) | ArrowError::ParseError(_) => SqlState::InvalidText,

@@ -14,8 +14,8 @@ use datafusion::parquet::schema::types::ColumnPath;
 const ROW_GROUP_ROWS: usize = 128 * 1024;
 /// A page that compression does not make smaller than this share of itself is left as it is.
 const COMPRESSED_MAX: f64 = 0.75;
-/// Numbers have a dictionary while there is one for eight rows or more. Larger ones cost more than they save: of a running number or
-/// an amount, every value is in them.
+/// Numbers of 64 bits have a dictionary while it has at most a value for every eight rows. Larger ones cost more than they save: of a
+/// running number or an amount, every value is in them.
 const NUMBERS_DICTIONARY_MAX_BYTES: usize = ROW_GROUP_ROWS;
 
 /// The columns of a segment's file: the parts of the ID, the stream's columns, and the fields that are no columns.

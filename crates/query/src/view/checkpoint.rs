@@ -233,6 +233,10 @@ pub(super) fn state_schema(compiled: &Compiled) -> Result<SchemaRef, SqlError> {
 
 fn layout_of(compiled: &Compiled) -> Result<String, SqlError> {
     let mut layout = format!("{:?} {:?}", compiled.window, compiled.layout);
+    if compiled.lookup.is_some() {
+        // They are chosen by how the query is cut, and not by what it says.
+        layout.push_str(&format!(" {:?}", compiled.keys));
+    }
     for plan in &compiled.aggregates {
         layout.push_str(&format!(" {:?} {}", plan.kind, plan.function.name()));
     }

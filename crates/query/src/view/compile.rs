@@ -280,7 +280,7 @@ fn tag_of(expr: &Expr, schema: &DFSchema, tags: &Tags) -> Option<KeyColumn> {
 }
 
 /// A row of a hopping or session window does not know its window yet, so nothing may be computed from it.
-fn bounds_untouched(
+pub(super) fn bounds_untouched(
     expr: &Expr,
     schema: &DFSchema,
     window: Option<WindowKind>,
@@ -360,6 +360,9 @@ fn compile_groups(
         }
         other => other,
     };
+    for expr in &aggregate.aggr_expr {
+        bounds_untouched(expr, input, window, tags)?;
+    }
     let aggregates = compile_aggregates(&aggregate.aggr_expr, input)?;
     let group_schema = loose(&aggregate.schema);
     let key_schema = super::groups::key_schema(fields);
@@ -463,7 +466,7 @@ impl Compiled {
             lines.push(format!("  incremental: {}", aggregate.describe()));
         }
         if let Some(lookup) = &self.lookup {
-            lines.extend(lookup.describe().lines().map(|line| format!("when read: join {line}")));
+            lines.extend(lookup.describe().into_iter().map(|line| format!("when read: {line}")));
         }
         let above = self.plan.display_indent().to_string();
         let above: Vec<&str> =

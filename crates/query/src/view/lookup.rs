@@ -12,7 +12,8 @@ use self::trace::{add_columns, uses};
 use super::View;
 use super::accumulate::AggregatePlan;
 use super::compile::{
-    Below, Compiled, KeyColumn, Source, compile_aggregates, loose, physical, refuse,
+    Below, Compiled, KeyColumn, Source, bounds_untouched, compile_aggregates, loose, physical,
+    refuse,
 };
 use super::groups::{Groups, key_schema};
 use super::rows::Step;
@@ -177,6 +178,10 @@ pub(super) fn compile_groups(
         cutter.cut(expr)?;
     }
     let (aggregates, mixed) = cutter.finish()?;
+    for expr in &aggregates {
+        bounds_untouched(expr, schema, window, &tags)?;
+    }
+    refuse_carried_names(input)?;
     let columns: Vec<usize> = used.into_iter().collect();
     let (mut keys, mut fields, mut layout) = (Vec::new(), Vec::new(), Vec::new());
     for &index in &columns {
@@ -225,6 +230,19 @@ pub(super) fn compile_groups(
     })
 }
 
+/// Columns of these names are ours.
+fn refuse_carried_names(plan: &LogicalPlan) -> std::result::Result<(), SqlError> {
+    let mut taken = None;
+    plan.apply(|node| {
+        taken = taken.take().or_else(|| node.schema().columns().into_iter().find(is_carried));
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    match taken {
+        Some(column) => refuse(format!("a join with a column named \"{}\"", column.name)),
+        None => Ok(()),
+    }
+}
+
 /// The tables and views that a plan reads beside its source.
 fn beside(input: &LogicalPlan, source: &Source) -> Result<(Vec<String>, Vec<Arc<View>>)> {
     let (mut tables, mut views) = (Vec::new(), Vec::new());
@@ -246,9 +264,10 @@ fn beside(input: &LogicalPlan, source: &Source) -> Result<(Vec<String>, Vec<Arc<
 }
 
 impl Lookup {
-    pub(crate) fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> Vec<String> {
         let names = self.tables.join(", ");
-        format!("the partial groups with {names}, as they are then")
+        let join = format!("join the partial groups with {names}, as they are then");
+        [vec![join], self.mixed.describe()].concat()
     }
 
     /// The query's groups: their keys and results.
@@ -391,24 +410,21 @@ impl Lookup {
 fn carried_by(mut exprs: Vec<Expr>, input: &LogicalPlan) -> Result<LogicalPlan> {
     let schema = input.schema();
     exprs.retain(|expr| {
-        !is_carried(expr)
-            && expr
-                .column_refs()
-                .iter()
-                .all(|column| schema.maybe_index_of_column(column).is_some())
+        let is_there = |column: &&Column| schema.maybe_index_of_column(column).is_some();
+        !matches!(expr, Expr::Column(column) if is_carried(column))
+            && expr.column_refs().iter().all(is_there)
     });
     exprs.extend(carried_columns(input));
     Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(input.clone()))?))
 }
 
-fn is_carried(expr: &Expr) -> bool {
-    matches!(expr, Expr::Column(column) if column.name == ROW)
+fn is_carried(column: &Column) -> bool {
+    column.name == ROW || column.name.starts_with(LOOKED_UP)
 }
 
 /// The columns with the numbers of partial groups and with what was looked up, in this order.
 fn carried_columns(plan: &LogicalPlan) -> Vec<Expr> {
-    let carried = |column: &Column| column.name == ROW || column.name.starts_with(LOOKED_UP);
-    let mut columns: Vec<Column> = plan.schema().columns().into_iter().filter(carried).collect();
+    let mut columns: Vec<Column> = plan.schema().columns().into_iter().filter(is_carried).collect();
     // The number may come from anywhere in the join.
     columns.sort_by_key(|column| column.name != ROW);
     columns.into_iter().map(Expr::Column).collect()

@@ -1,5 +1,6 @@
 //! What a view does with each record before it is grouped: filters, projections, event time.
 
+use super::accumulate::{Kind, kept};
 use super::groups::Arguments;
 use crate::window::{WindowKind, floor_us, times_us};
 use datafusion::arrow::array::{
@@ -140,19 +141,20 @@ pub(crate) fn arguments(
     plan: &super::accumulate::AggregatePlan,
     batch: &RecordBatch,
 ) -> Result<Arguments> {
-    use super::accumulate::Kind;
-    let values = match plan.kind {
-        Kind::CountRows => Vec::new(),
-        _ => plan
-            .function
-            .expressions()
-            .iter()
-            .map(|expr| column(expr, batch))
-            .collect::<Result<_>>()?,
-    };
     let filter = match &plan.filter {
         Some(filter) => column(filter, batch)?.as_any().downcast_ref::<BooleanArray>().cloned(),
         None => None,
+    };
+    let value = |expr: &Arc<dyn PhysicalExpr>| match &filter {
+        // What is computed may fail for rows that the filter leaves out.
+        Some(filter) if !expr.children().is_empty() => {
+            expr.evaluate_selection(batch, &kept(filter))?.into_array(batch.num_rows())
+        }
+        _ => column(expr, batch),
+    };
+    let values = match plan.kind {
+        Kind::CountRows => Vec::new(),
+        _ => plan.function.expressions().iter().map(value).collect::<Result<_>>()?,
     };
     Ok(Arguments { values, filter })
 }

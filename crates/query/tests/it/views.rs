@@ -36,6 +36,7 @@ const QUERIES: &[&str] = &[
     "SELECT sum(CASE WHEN n > weight THEN n ELSE weight END) AS s, sum(n * weight) FILTER (WHERE n > 20) AS big, sum(n) FILTER (WHERE weight < 60) AS f, sum(weight) FILTER (WHERE n = 7) AS w, count(*) FILTER (WHERE weight > n) AS c FROM e JOIN names ON e.k = names.k",
     "SELECT class, sum(worth) AS s, avg(worth) AS a, max(worth) AS hi FROM (SELECT class, n * CAST(weight AS DECIMAL(8, 2)) AS worth FROM e JOIN names ON e.k = names.k WHERE weight <> n) GROUP BY class",
     "SELECT window_end, kv.value AS v, sum(x * weight / 4) AS s, sum(2 * -weight) AS m, avg(x - weight) AS a FROM HOP(e, ts, INTERVAL '5' SECOND, INTERVAL '20' SECOND) AS w JOIN names ON w.k = names.k JOIN kv ON kv.key = 'class:' || w.k GROUP BY window_end, kv.value",
+    "SELECT class, avg(CAST(n * weight AS DECIMAL(18, 6))) AS a, sum(n * CASE WHEN e.k = 'k0' THEN weight ELSE 1 END) AS s, avg(DISTINCT n * weight) AS d FROM e LEFT JOIN names ON e.k = names.k GROUP BY class",
     // The most frequent, of values and of groups.
     "SELECT k, top_k(n, 3) AS often FROM e GROUP BY k",
     "SELECT window_start, k, c FROM (SELECT window_start, k, count(*) AS c, row_number() OVER (PARTITION BY window_start ORDER BY count(*) DESC, k) AS place FROM TUMBLE(e, ts, INTERVAL '10' SECOND) GROUP BY window_start, k) WHERE place <= 2",
@@ -338,6 +339,18 @@ fn what_cannot_be_maintained_is_refused_with_the_reason() {
         ("SELECT k, array_agg(n) FROM s GROUP BY k", "order"),
         ("SELECT count(*) FROM HOP(s, ts, INTERVAL '1' SECOND, INTERVAL '2' SECOND)", "grouped by"),
         ("SELECT count(*) FROM s GROUP BY ROLLUP(k)", "ROLLUP"),
+        (
+            "SELECT window_start, max(window_end) FROM HOP(s, ts, INTERVAL '1' SECOND, INTERVAL '2' SECOND) GROUP BY window_start",
+            "before grouping",
+        ),
+        (
+            "SELECT corr(DISTINCT s.n, length(t.k)) FROM s JOIN t ON s.k = t.k",
+            "values from a table",
+        ),
+        (
+            "SELECT sum(s.__row * length(t.k)) FROM (SELECT n + 1 AS __row, k FROM s) s JOIN t ON s.k = t.k",
+            "__row",
+        ),
     ] {
         let error =
             sql.try_run(&format!("CREATE MATERIALIZED VIEW v AS {query}")).expect_err(query);
@@ -412,6 +425,51 @@ fn a_window_of_a_view_over_hopping_windows_is_shown_once() {
         let view = table_of(&sql.rows("SELECT * FROM w"));
         let batch = "SELECT window_start, sum(c) AS c FROM TUMBLE((SELECT window_end AS at, c FROM v), at, INTERVAL '10' MINUTE) GROUP BY window_start";
         assert_eq!(view, table_of(&sql.rows(batch)), "after {time}");
+    }
+}
+
+#[test]
+fn aggregates_of_a_join_take_odd_values_as_their_query_does() {
+    let mut sql = Sql::in_memory();
+    sql.rows("CREATE STREAM e (ts TIMESTAMP, k TEXT, n BIGINT, i INTEGER, d DECIMAL)");
+    sql.rows("CREATE TABLE t (k TEXT PRIMARY KEY, w BIGINT, j INTEGER, p DECIMAL)");
+    sql.rows(
+        "INSERT INTO t VALUES ('a', 3, 100000, 1000000), ('b', NULL, 7, 0.5), ('c', 0, 1, NULL)",
+    );
+    let queries = [
+        // 32 bits wrap, and are no more than that before they are summed.
+        "SELECT t.k, sum(i * j) AS s, count(i * j) AS c FROM e JOIN t ON e.k = t.k GROUP BY t.k",
+        "SELECT sum(n * w) AS s, avg(n * w) AS a, min(n * w) AS lo FROM e JOIN t ON e.k = t.k",
+        "SELECT sum(CAST(n * w AS DECIMAL(6, 2))) AS s FROM e JOIN t ON e.k = t.k",
+        "SELECT sum(CAST(n * w AS DECIMAL(38, 20))) AS s FROM e JOIN t ON e.k = t.k",
+        "SELECT t.k, avg(d * p) AS a, sum(d * p) AS s FROM e LEFT JOIN t ON e.k = t.k GROUP BY t.k",
+        "SELECT sum(100 / n * w) FILTER (WHERE n <> 0) AS s FROM e JOIN t ON e.k = t.k",
+        "SELECT window_end, sum(n * w) FILTER (WHERE n > w) AS s, max(w) AS hi \
+         FROM HOP(e, ts, INTERVAL '5' SECOND, INTERVAL '10' SECOND) AS h JOIN t ON h.k = t.k GROUP BY window_end",
+        "SELECT sum(w) FILTER (WHERE n > 1000000) AS s, count(w) FILTER (WHERE n > 1000000) AS c FROM e JOIN t ON e.k = t.k",
+    ];
+    for (number, query) in queries.iter().enumerate() {
+        sql.rows(&format!("CREATE MATERIALIZED VIEW v{number} AS {query}"));
+    }
+    for rows in [
+        // No rows at first, then some that join nothing or nothing but NULL.
+        None,
+        Some(
+            "('z', 9223372036854775807, 2000000000, 1), ('z', 9223372036854775807, 1, 1), ('c', 30000, 1, 1)",
+        ),
+        Some(
+            "('b', 5, NULL, 1000000), ('a', 2, 100000, 1000000), ('a', 7, 100000, 999999.5), ('a', NULL, 3, NULL), ('a', 0, 0, 0)",
+        ),
+    ] {
+        for row in rows.unwrap_or_default().split("), (").filter(|row| !row.is_empty()) {
+            let row = row.trim_matches(['(', ')']);
+            sql.rows(&format!("INSERT INTO e VALUES ('2026-01-01 00:00:01', {row})"));
+        }
+        wait_for_views(&mut sql);
+        for (number, query) in queries.iter().enumerate() {
+            let view = table_of(&sql.rows(&format!("SELECT * FROM v{number}")));
+            assert_eq!(view, table_of(&sql.rows(query)), "after {rows:?}: {query}");
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Aggregates of a query with a join that take values from a table: `sum(quantity * price)`, where the table has the price.
 //!
-//! A sum of products is cut: the stream's factors are summed record by record, in the partial groups; the table's are looked
-//! up when the view is read, and multiply those sums. A value that cannot be cut so is computed from columns of the records,
-//! which they are grouped by then, and counts as often as there are records in the partial group. What does not care how often
-//! it sees a value (minimum, maximum, DISTINCT) needs no count.
+//! A sum of products is cut: the stream's factors are summed record by record, in the partial groups; the others are looked up
+//! when the view is read, and multiply those sums. Where a factor looks at columns of both, the records are grouped by theirs. A
+//! value without a factor of the stream's own counts as often as there are records in the partial group. What does not care how
+//! often it sees a value (minimum, maximum, DISTINCT) needs no count.
 
 use super::trace::{add_columns, over_join, over_stream};
 use crate::error::SqlError;
@@ -104,7 +104,8 @@ impl<'a> Cutter<'a> {
         let mut join = OverJoin { cutter: self, join };
         let result = match (call.func.name(), call.params.args.as_slice()) {
             _ if !call.params.order_by.is_empty() => None,
-            (name, _) if call.params.distinct || sees_once(name) => Some(join.seen_once(&call)?),
+            (name, _) if sees_once(name, call.params.distinct) => Some(join.seen_once(&call)?),
+            _ if call.params.distinct => None,
             ("sum", [value]) => Some(Source::Computed(join.sum(value, &call)?)),
             ("count", [value]) => Some(Source::Count(join.count(value, &call)?)),
             ("avg", [value]) => {
@@ -146,12 +147,13 @@ impl<'a> Cutter<'a> {
     }
 }
 
-/// Whether an aggregate gives the same for a value that comes once and one that comes often.
-fn sees_once(name: &str) -> bool {
-    matches!(
-        name,
-        "min" | "max" | "bool_and" | "bool_or" | "bit_and" | "bit_or" | "approx_distinct"
-    )
+/// Whether an aggregate gives the same for a value that comes once and one that comes often. Not all heed DISTINCT.
+fn sees_once(name: &str, distinct: bool) -> bool {
+    match name {
+        "min" | "max" | "bool_and" | "bool_or" | "bit_and" | "bit_or" | "approx_distinct" => true,
+        "sum" | "avg" | "count" => distinct,
+        _ => false,
+    }
 }
 
 /// Takes apart expressions over the topmost join.
@@ -184,7 +186,12 @@ impl OverJoin<'_, '_> {
         let kind = value.get_type(self.join.schema())?;
         let product = self.product(value)?;
         let is_count = product.stream.is_empty();
-        let (weight, filter) = self.weigh(&product, call, sum)?;
+        // A partial group that is joined to nothing may have a sum beyond 64 bits.
+        let total = |factor| match kind.is_integer() {
+            true => sum(cast(factor, DIGITS_OF_64_BITS)),
+            false => sum(factor),
+        };
+        let (weight, filter) = self.weigh(&product, call, total)?;
         // A partial group of which the filter has left nothing has nothing to add; its count says so.
         let filter = match is_count {
             true => Some(and_also(filter, weight.clone().gt(lit(0_i64)))),
@@ -217,7 +224,7 @@ impl OverJoin<'_, '_> {
         &mut self,
         product: &Product,
         call: &AggregateFunction,
-        aggregate: fn(Expr) -> Expr,
+        aggregate: impl Fn(Expr) -> Expr,
     ) -> Result<(Expr, Option<Expr>), SqlError> {
         let weight = match product.stream.iter().cloned().reduce(times) {
             Some(factor) => aggregate(factor),
@@ -232,54 +239,45 @@ impl OverJoin<'_, '_> {
         }
     }
 
-    /// Cuts a value; what cannot be cut is the table's, with the stream's columns in it.
+    /// Cuts a value.
     fn product(&self, value: &Expr) -> Result<Product, SqlError> {
         let mut product = Product::default();
-        if self.factors(value, &mut product)? {
-            return Ok(product);
-        }
-        Ok(Product { table: vec![value.clone()], ..Product::default() })
+        self.factors(value, &mut product)?;
+        Ok(product)
     }
 
-    fn factors(&self, value: &Expr, product: &mut Product) -> Result<bool, SqlError> {
-        let kind = value.get_type(self.join.schema())?;
+    fn factors(&self, value: &Expr, product: &mut Product) -> Result<(), SqlError> {
+        if let Some(own) = over_stream(value, self.join, self.cutter.stream)? {
+            product.stream.push(own);
+            return Ok(());
+        }
         match value {
             Expr::Alias(alias) => return self.factors(&alias.expr, product),
             Expr::BinaryExpr(BinaryExpr { left, op: Operator::Multiply, right }) => {
-                return Ok(self.factors(left, product)? && self.factors(right, product)?);
+                self.factors(left, product)?;
+                return self.factors(right, product);
             }
             // Only doubles are divided without a rest.
             Expr::BinaryExpr(BinaryExpr { left, op: Operator::Divide, right })
-                if kind == DataType::Float64 && !self.is_streams(right)? =>
+                if value.get_type(self.join.schema())? == DataType::Float64 =>
             {
                 product.divisors.push(right.as_ref().clone());
                 return self.factors(left, product);
             }
-            Expr::Cast(Cast { expr, field }) => {
+            // An average of integers. Products of fewer bits may wrap, and are left whole.
+            Expr::Cast(Cast { expr, field }) if *field.data_type() == DataType::Float64 => {
                 if let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Multiply, right }) =
                     expr.as_ref()
-                    && expr.get_type(self.join.schema())?.is_integer()
+                    && expr.get_type(self.join.schema())? == DataType::Int64
                 {
-                    let wider = |part: &Expr| cast(part.clone(), field.data_type().clone());
-                    return Ok(self.factors(&wider(left), product)?
-                        && self.factors(&wider(right), product)?);
+                    self.factors(&cast(left.as_ref().clone(), DataType::Float64), product)?;
+                    return self.factors(&cast(right.as_ref().clone(), DataType::Float64), product);
                 }
             }
             _ => {}
         }
-        if let Some(own) = over_stream(value, self.join, self.cutter.stream)? {
-            product.stream.push(own);
-            return Ok(true);
-        }
         product.table.push(value.clone());
-        Ok(!self.is_streams(value)?)
-    }
-
-    /// Whether an expression goes back to the stream's columns.
-    fn is_streams(&self, expr: &Expr) -> Result<bool, SqlError> {
-        let mut used = BTreeSet::new();
-        add_columns(expr, self.join, self.cutter.stream, &mut used)?;
-        Ok(!used.is_empty())
+        Ok(())
     }
 
     /// A value over the join, as it comes out of it.
@@ -330,21 +328,30 @@ fn and_also(filter: Option<Expr>, more: Expr) -> Expr {
     }
 }
 
-/// A factor in the type in which a sum of values of some type is computed: integers in 128 bits, so that no product overflows
-/// that the sum would not.
+/// The type in which integers are multiplied, so that no product overflows that the sum would not.
+const DIGITS_OF_64_BITS: DataType = DataType::Decimal128(20, 0);
+
+/// A factor in the type in which a sum of values of some type is computed.
 fn as_number(expr: Expr, kind: &DataType, is_count: bool) -> Result<Expr, SqlError> {
-    const DIGITS_OF_64_BITS: u8 = 20;
     match kind {
         DataType::Float64 => Ok(cast(expr, DataType::Float64)),
         DataType::Decimal128(..) if !is_count => Ok(expr),
-        kind if kind.is_integer() || is_count => {
-            Ok(cast(expr, DataType::Decimal128(DIGITS_OF_64_BITS, 0)))
-        }
+        DataType::Decimal128(..) => Ok(cast(expr, DIGITS_OF_64_BITS)),
+        kind if kind.is_integer() => Ok(cast(expr, DIGITS_OF_64_BITS)),
         other => refuse(format!("a sum of {other} that takes values from a table")),
     }
 }
 
 impl Mixed {
+    /// What a reader of EXPLAIN is told.
+    pub(super) fn describe(&self) -> Vec<String> {
+        let looked_up = self.looked_up.iter().enumerate();
+        let looked_up =
+            looked_up.map(|(number, expr)| format!("look up {expr} as {LOOKED_UP}{number}"));
+        let computed = self.computed.iter().map(|plan| format!("compute {}", plan.describe()));
+        looked_up.chain(computed).collect()
+    }
+
     /// The results of the query's aggregates, in its order, for all groups.
     pub(super) fn results(
         &self,
@@ -393,14 +400,18 @@ fn average(sums: &ArrayRef, counts: &Int64Array, kind: &DataType) -> Result<Arra
         let finer = finer.filter(|_| wanted >= scale).ok_or_else(overflow)?;
         let average = |(sum, count): (Option<i128>, Option<i64>)| match (sum, count) {
             (Some(sum), Some(count)) if count > 0 => {
-                let sum = sum.checked_mul(finer).ok_or_else(overflow)?;
-                Ok(Some(sum / i128::from(count)))
+                let count = i128::from(count);
+                let (whole, rest) = (sum / count, sum % count);
+                let whole = whole.checked_mul(finer).ok_or_else(overflow)?;
+                Ok(Some(whole + rest * finer / count))
             }
             _ => Ok(None),
         };
         let sums = sums.as_primitive::<Decimal128Type>();
         let averages = sums.iter().zip(counts).map(average).collect::<Result<Decimal128Array>>()?;
-        return Ok(Arc::new(averages.with_precision_and_scale(*precision, *wanted)?));
+        let averages = averages.with_precision_and_scale(*precision, *wanted)?;
+        averages.validate_decimal_precision(*precision)?;
+        return Ok(Arc::new(averages));
     }
     let sums = sums.as_primitive_opt::<Float64Type>();
     let sums = sums
