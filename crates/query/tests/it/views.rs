@@ -344,6 +344,11 @@ fn what_cannot_be_maintained_is_refused_with_the_reason() {
             "before grouping",
         ),
         (
+            "SELECT window_end, sum(n * length(t.k)) FILTER (WHERE window_start > TIMESTAMP '2026-01-01 00:00:00') \
+             FROM HOP(s, ts, INTERVAL '1' SECOND, INTERVAL '2' SECOND) AS h JOIN t ON h.k = t.k GROUP BY window_end",
+            "before grouping",
+        ),
+        (
             "SELECT corr(DISTINCT s.n, length(t.k)) FROM s JOIN t ON s.k = t.k",
             "values from a table",
         ),
@@ -438,7 +443,7 @@ fn aggregates_of_a_join_take_odd_values_as_their_query_does() {
     );
     let queries = [
         // 32 bits wrap, and are no more than that before they are summed.
-        "SELECT t.k, sum(i * j) AS s, count(i * j) AS c FROM e JOIN t ON e.k = t.k GROUP BY t.k",
+        "SELECT t.k, sum(i * j) AS s, avg(i * j) AS a, count(i * j) AS c FROM e JOIN t ON e.k = t.k GROUP BY t.k",
         "SELECT sum(n * w) AS s, avg(n * w) AS a, min(n * w) AS lo FROM e JOIN t ON e.k = t.k",
         "SELECT sum(CAST(n * w AS DECIMAL(6, 2))) AS s FROM e JOIN t ON e.k = t.k",
         "SELECT sum(CAST(n * w AS DECIMAL(38, 20))) AS s FROM e JOIN t ON e.k = t.k",
