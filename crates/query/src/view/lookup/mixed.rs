@@ -26,6 +26,7 @@ use datafusion::logical_expr::{
     BinaryExpr, Expr, ExprFunctionExt, ExprSchemable, LogicalPlan, Operator, and, cast, lit,
 };
 use std::collections::BTreeSet;
+use std::ops::Mul;
 use std::sync::Arc;
 
 /// Names of values on their way through the join, and of the sums that they multiply.
@@ -43,12 +44,12 @@ pub(super) struct Mixed {
     pub(super) computed: Vec<AggregatePlan>,
     rows: Arc<Schema>,
     /// For each aggregate of the query, where it comes from.
-    results: Vec<Source>,
+    results: Vec<Origin>,
 }
 
 /// Where the result of an aggregate comes from.
 #[derive(Clone, Copy, Debug)]
-enum Source {
+enum Origin {
     Merged(usize),
     Computed(usize),
     /// A sum of counts, which is 0 where nothing was counted.
@@ -77,7 +78,7 @@ pub(super) struct Cutter<'a> {
     weights: Vec<Expr>,
     looked_up: Vec<Expr>,
     computed: Vec<Expr>,
-    results: Vec<Source>,
+    results: Vec<Origin>,
 }
 
 impl<'a> Cutter<'a> {
@@ -93,7 +94,7 @@ impl<'a> Cutter<'a> {
     /// Takes the next aggregate of the query.
     pub(super) fn cut(&mut self, expr: &Expr) -> Result<(), SqlError> {
         if let Some(own) = over_stream(expr, self.input, self.stream)? {
-            self.results.push(Source::Merged(self.merged.len()));
+            self.results.push(Origin::Merged(self.merged.len()));
             self.merged.push(own);
             return Ok(());
         }
@@ -106,11 +107,11 @@ impl<'a> Cutter<'a> {
             _ if !call.params.order_by.is_empty() => None,
             (name, _) if sees_once(name, call.params.distinct) => Some(join.seen_once(&call)?),
             _ if call.params.distinct => None,
-            ("sum", [value]) => Some(Source::Computed(join.sum(value, &call)?)),
-            ("count", [value]) => Some(Source::Count(join.count(value, &call)?)),
+            ("sum", [value]) => Some(Origin::Computed(join.sum(value, &call)?)),
+            ("count", [value]) => Some(Origin::Count(join.count(value, &call)?)),
             ("avg", [value]) => {
                 let (sum, count) = (join.sum(value, &call)?, join.count(value, &call)?);
-                Some(Source::Average { sum, count })
+                Some(Origin::Average { sum, count })
             }
             _ => None,
         };
@@ -126,8 +127,8 @@ impl<'a> Cutter<'a> {
     /// The aggregates over the stream's rows, and the rest.
     pub(super) fn finish(self) -> Result<(Vec<Expr>, Mixed), SqlError> {
         let mut fields = Vec::new();
+        let (_, join) = over_join(&lit(true), self.input)?;
         for (number, expr) in self.looked_up.iter().enumerate() {
-            let (_, join) = over_join(&lit(0), self.input)?;
             let kind = expr.get_type(join.schema())?;
             fields.push(Field::new(format!("{LOOKED_UP}{number}"), kind, true));
         }
@@ -164,7 +165,7 @@ struct OverJoin<'c, 'a> {
 
 impl OverJoin<'_, '_> {
     /// An aggregate that may see each value as often as it likes.
-    fn seen_once(&mut self, call: &AggregateFunction) -> Result<Source, SqlError> {
+    fn seen_once(&mut self, call: &AggregateFunction) -> Result<Origin, SqlError> {
         let args = call.params.args.iter().map(|arg| self.look_up(arg));
         let args = args.collect::<Result<Vec<_>, SqlError>>()?;
         let filter = call.params.filter.as_deref().map(|filter| self.look_up(filter));
@@ -178,7 +179,7 @@ impl OverJoin<'_, '_> {
             Vec::new(),
             nulls,
         );
-        Ok(Source::Computed(self.compute(Expr::AggregateFunction(call))))
+        Ok(Origin::Computed(self.compute(Expr::AggregateFunction(call))))
     }
 
     /// The sum of a value, as an aggregate over what is looked up.
@@ -188,7 +189,7 @@ impl OverJoin<'_, '_> {
         let is_count = product.stream.is_empty();
         // A partial group that is joined to nothing may have a sum beyond 64 bits.
         let total = |factor| match kind.is_integer() {
-            true => sum(cast(factor, DIGITS_OF_64_BITS)),
+            true => sum(cast(factor, DECIMAL_OF_64_BITS)),
             false => sum(factor),
         };
         let (weight, filter) = self.weigh(&product, call, total)?;
@@ -198,13 +199,11 @@ impl OverJoin<'_, '_> {
             false => filter,
         };
         let mut number = as_number(weight, &kind, is_count)?;
-        for (factors, operator) in
-            [(product.table, Operator::Multiply), (product.divisors, Operator::Divide)]
-        {
-            if let Some(factor) = factors.into_iter().reduce(times) {
-                let factor = as_number(self.look_up(&factor)?, &kind, false)?;
-                number = binary(number, operator, factor);
-            }
+        if let Some(factor) = product.table.into_iter().reduce(Mul::mul) {
+            number = number * as_number(self.look_up(&factor)?, &kind, false)?;
+        }
+        if let Some(divisor) = product.divisors.into_iter().reduce(Mul::mul) {
+            number = number / as_number(self.look_up(&divisor)?, &kind, false)?;
         }
         self.filtered(sum(number), filter)
     }
@@ -226,7 +225,7 @@ impl OverJoin<'_, '_> {
         call: &AggregateFunction,
         aggregate: impl Fn(Expr) -> Expr,
     ) -> Result<(Expr, Option<Expr>), SqlError> {
-        let weight = match product.stream.iter().cloned().reduce(times) {
+        let weight = match product.stream.iter().cloned().reduce(Mul::mul) {
             Some(factor) => aggregate(factor),
             None => count(lit(1_i64)),
         };
@@ -313,14 +312,6 @@ fn number_of(exprs: &mut Vec<Expr>, expr: Expr) -> usize {
     })
 }
 
-fn binary(left: Expr, operator: Operator, right: Expr) -> Expr {
-    Expr::BinaryExpr(BinaryExpr::new(Box::new(left), operator, Box::new(right)))
-}
-
-fn times(left: Expr, right: Expr) -> Expr {
-    binary(left, Operator::Multiply, right)
-}
-
 fn and_also(filter: Option<Expr>, more: Expr) -> Expr {
     match filter {
         Some(filter) => and(filter, more),
@@ -329,15 +320,15 @@ fn and_also(filter: Option<Expr>, more: Expr) -> Expr {
 }
 
 /// The type in which integers are multiplied, so that no product overflows that the sum would not.
-const DIGITS_OF_64_BITS: DataType = DataType::Decimal128(20, 0);
+const DECIMAL_OF_64_BITS: DataType = DataType::Decimal128(20, 0);
 
 /// A factor in the type in which a sum of values of some type is computed.
 fn as_number(expr: Expr, kind: &DataType, is_count: bool) -> Result<Expr, SqlError> {
     match kind {
         DataType::Float64 => Ok(cast(expr, DataType::Float64)),
         DataType::Decimal128(..) if !is_count => Ok(expr),
-        DataType::Decimal128(..) => Ok(cast(expr, DIGITS_OF_64_BITS)),
-        kind if kind.is_integer() => Ok(cast(expr, DIGITS_OF_64_BITS)),
+        DataType::Decimal128(..) => Ok(cast(expr, DECIMAL_OF_64_BITS)),
+        kind if kind.is_integer() => Ok(cast(expr, DECIMAL_OF_64_BITS)),
         other => refuse(format!("a sum of {other} that takes values from a table")),
     }
 }
@@ -361,11 +352,11 @@ impl Mixed {
     ) -> Result<Vec<ArrayRef>> {
         let lost = || DataFusionError::Internal("an aggregate of a join was lost".to_owned());
         let computed = |index: usize| computed.get(index).ok_or_else(lost);
-        let result = |(source, kind): (&Source, &DataType)| match *source {
-            Source::Merged(index) => merged.get(index).cloned().ok_or_else(lost),
-            Source::Computed(index) => computed(index).cloned(),
-            Source::Count(index) => Ok(Arc::new(counts(computed(index)?)) as ArrayRef),
-            Source::Average { sum, count } => {
+        let result = |(source, kind): (&Origin, &DataType)| match *source {
+            Origin::Merged(index) => merged.get(index).cloned().ok_or_else(lost),
+            Origin::Computed(index) => computed(index).cloned(),
+            Origin::Count(index) => Ok(Arc::new(counts(computed(index)?)) as ArrayRef),
+            Origin::Average { sum, count } => {
                 average(computed(sum)?, &counts(computed(count)?), kind)
             }
         };
