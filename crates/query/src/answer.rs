@@ -2,7 +2,9 @@
 
 use crate::database::Database;
 use crate::error::{SqlError, SqlState};
-use crate::session::Outcome;
+use crate::moment::Moment;
+use crate::parse;
+use crate::session::{Outcome, Prepared};
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::csv::WriterBuilder as CsvWriterBuilder;
@@ -73,17 +75,17 @@ impl Database {
         }
         for prepared in all {
             if let Outcome::Rows(mut rows) = session.execute(&prepared, Vec::new()).await? {
-                while let Some(batch) = rows.next().await {
+                while let Some(batch) = rows.stream.next().await {
                     batch?;
                 }
             }
         }
         let mut last = last;
-        session.plan(&mut last).await?;
-        let values = parameters.iter().map(scalar_of).collect();
+        session.prepare(&mut last, &[]).await?;
+        let values = values_of(&last, parameters, &session.moment())?;
         let outcome = session.execute(&last, values).await?;
         let (schema, rows) = match outcome {
-            Outcome::Rows(rows) => (rows.schema(), rows),
+            Outcome::Rows(rows) => (rows.schema, rows.stream),
             Outcome::Done(tag) => done(&tag)?,
         };
         // An error that comes with the first row is still an error of the request.
@@ -118,17 +120,26 @@ fn done(tag: &str) -> Result<(SchemaRef, SendableRecordBatchStream), SqlError> {
     Ok((schema, rows))
 }
 
-fn scalar_of(value: &Value) -> ScalarValue {
-    match value {
-        Value::Null => ScalarValue::Null,
-        Value::Bool(value) => ScalarValue::Boolean(Some(*value)),
-        Value::Number(number) => match number.as_i64() {
-            Some(number) => ScalarValue::Int64(Some(number)),
-            None => ScalarValue::Float64(number.as_f64()),
-        },
-        Value::String(text) => ScalarValue::Utf8(Some(text.clone())),
-        other => ScalarValue::Utf8(Some(other.to_string())),
+/// Values for a statement's parameters, as its types have them.
+fn values_of(
+    prepared: &Prepared,
+    given: &[Value],
+    moment: &Moment,
+) -> Result<Vec<ScalarValue>, SqlError> {
+    let wanted = prepared.parameters.len();
+    if given.len() != wanted {
+        let message = format!("{} parameters given, {wanted} wanted", given.len());
+        return Err(SqlError::new(SqlState::ProtocolViolation, message));
     }
+    let pairs = prepared.parameters.iter().zip(given);
+    pairs
+        .map(|(field, value)| match value {
+            Value::Null => Ok(ScalarValue::try_from(field.data_type())?),
+            Value::String(text) => parse::scalar_of_text(text, field, moment),
+            // As it stands in the request.
+            other => parse::scalar_of_text(&other.to_string(), field, moment),
+        })
+        .collect()
 }
 
 struct Encoder {

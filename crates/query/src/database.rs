@@ -1,29 +1,30 @@
 //! The database: a node's data as SQL sees them. One for a node; sessions come and go.
 
 use crate::catalog::{
-    Catalog, Definition, ExternalDefinition, Public, QueryDefinition, StreamDefinition, Sys, gone,
+    Catalog, Definition, ExternalDefinition, Overlay, Public, QueryDefinition, StreamDefinition,
+    Sys, gone,
 };
 use crate::csv::ReadPlainCsv;
+use crate::dialect::{CheckedArithmetic, Operators, PostgresCasts, Types};
 use crate::error::SqlError;
 use crate::segment::Segments;
 use crate::session::Session;
 use crate::statement::{Statement, parse};
 use crate::stores::Stores;
 use crate::view::Views;
+use crate::watch::MemoryWatch;
 use crate::window::{LowerWindows, WindowPlanner};
-use datafusion::arrow::array::Int32Array;
-use datafusion::arrow::datatypes::DataType;
 use datafusion::catalog::{
     CatalogProvider, MemoryCatalogProvider, MemoryCatalogProviderList, TableProvider,
 };
-use datafusion::common::{DataFusionError, Result as DfResult, ScalarValue};
+use datafusion::common::{DataFusionError, Result as DfResult};
 use datafusion::datasource::ViewTable;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::execution::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::{
-    ColumnarValue, DdlStatement, LogicalPlan, ScalarUDF, Volatility, create_udf,
-};
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::{SessionState, SessionStateDefaults};
+use datafusion::logical_expr::planner::ExprPlanner;
+use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::optimizer::{Analyzer, AnalyzerRule};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use parking_lot::Mutex;
@@ -125,6 +126,8 @@ pub(crate) struct Inner {
     /// Connections of the Postgres door: where they come from, and since when.
     pub(crate) pg_clients: Mutex<BTreeMap<u64, (String, u64)>>,
     pub(crate) runtime: tokio::runtime::Handle,
+    /// Cancels statements before the process has no memory left.
+    pub(crate) watch: Arc<MemoryWatch>,
     /// Counts records that are dealt out to partitions in turn.
     pub(crate) turn: AtomicU64,
     context: OnceLock<SessionContext>,
@@ -153,6 +156,7 @@ impl Database {
             slow_queries: Mutex::default(),
             pg_clients: Mutex::default(),
             runtime,
+            watch: MemoryWatch::start(),
             turn: AtomicU64::new(0),
             context: OnceLock::new(),
             bare: OnceLock::new(),
@@ -242,6 +246,7 @@ fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlError> {
         .with_target_partitions(inner.settings.threads * 2);
     let options = config.options_mut();
     options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
+    options.sql_parser.parse_float_as_decimal = true;
     // A folder of folders is one table.
     options.execution.listing_table_ignore_subdirectory = false;
     // A build side of this size is hashed once faster than both sides are dealt out.
@@ -263,68 +268,37 @@ fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlError> {
         .build();
     let mut context = SessionContext::new_with_state(state);
     let catalog = Arc::new(MemoryCatalogProvider::new());
-    catalog.register_schema("public", Arc::new(Public(Arc::downgrade(inner))))?;
+    catalog.register_schema("public", Arc::new(Public(Arc::downgrade(inner), Overlay::new())))?;
     catalog.register_schema("sys", Arc::new(Sys(Arc::downgrade(inner))))?;
     context.register_catalog(DATABASE, catalog);
     datafusion_functions_json::register_all(&mut context)?;
     let provider = datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
     datafusion_pg_catalog::setup_pg_catalog(&context, DATABASE, provider)
         .map_err(|error| *error)?;
-    context.register_udf(version());
-    context.register_udf(to_regtype());
+    crate::functions::register(&context);
+    context.register_udf(crate::dialect::chain().udf().as_ref().clone());
     context.register_udaf(crate::top_k::top_k());
+    let operators = Operators::new(context.state().scalar_functions().values().cloned());
+    // Ours decide first.
+    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(operators)];
+    planners.extend(SessionStateDefaults::default_expr_planners());
+    let state = SessionStateBuilder::new_from_existing(context.state())
+        .with_expr_planners(planners)
+        .with_type_planner(Arc::new(Types))
+        .build();
+    let mut context = SessionContext::new_with_state(state);
     context.register_relation_planner(Arc::new(WindowPlanner))?;
     crate::window::register_functions(&context);
     Ok(context.enable_url_table())
 }
 
-/// `version()`, as clients of Postgres look at it to know what they may ask.
-fn version() -> ScalarUDF {
-    let text = concat!("PostgreSQL 16.6 (Thalweg ", env!("CARGO_PKG_VERSION"), ")");
-    let answer =
-        Arc::new(move |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::from(text))));
-    create_udf("version", Vec::new(), DataType::Utf8, Volatility::Immutable, answer)
-}
-
-/// `to_regtype(name)`: the number of a type, by which drivers ask whether the types of extensions are there.
-fn to_regtype() -> ScalarUDF {
-    const NUMBERS: &[(&str, i32)] = &[
-        ("bigint", 20),
-        ("boolean", 16),
-        ("bytea", 17),
-        ("date", 1082),
-        ("double precision", 701),
-        ("integer", 23),
-        ("json", 114),
-        ("numeric", 1700),
-        ("real", 700),
-        ("smallint", 21),
-        ("text", 25),
-        ("timestamp", 1114),
-        ("timestamptz", 1184),
-    ];
-    let find =
-        |name: &str| NUMBERS.iter().find(|(known, _)| *known == name).map(|&(_, number)| number);
-    let answer = Arc::new(move |args: &[ColumnarValue]| match args {
-        [ColumnarValue::Scalar(name)] => {
-            let number = name.try_as_str().flatten().and_then(find);
-            Ok(ColumnarValue::Scalar(ScalarValue::Int32(number)))
-        }
-        [ColumnarValue::Array(names)] => {
-            let names = datafusion::arrow::compute::cast(names, &DataType::Utf8)?;
-            let names = datafusion::arrow::array::AsArray::as_string::<i32>(&names);
-            let numbers: Int32Array = names.iter().map(|name| name.and_then(find)).collect();
-            Ok(ColumnarValue::Array(Arc::new(numbers)))
-        }
-        _ => Ok(ColumnarValue::Scalar(ScalarValue::Int32(None))),
-    });
-    create_udf("to_regtype", vec![DataType::Utf8], DataType::Int32, Volatility::Immutable, answer)
-}
-
-/// DataFusion's rules after ours: what windows become is still to be given its types.
+/// DataFusion's rules between ours: what windows become is still to be given its types; casts and arithmetic are replaced when
+/// these are settled.
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(LowerWindows)];
     rules.extend(Analyzer::new().rules);
+    rules.push(Arc::new(PostgresCasts));
+    rules.push(Arc::new(CheckedArithmetic));
     rules
 }
 
@@ -373,7 +347,13 @@ impl Inner {
         let mut statements = parse(query)?;
         match statements.pop() {
             // Views on views recurse here, each level through the heap.
-            Some(Statement::Df(statement)) => Box::pin(state.statement_to_plan(*statement)).await,
+            Some(Statement::Df(mut statement)) => {
+                if let datafusion::sql::parser::Statement::Statement(inner) = statement.as_mut() {
+                    crate::dialect::rewrite_query(inner)?;
+                }
+                let plan = Box::pin(state.statement_to_plan(*statement)).await?;
+                crate::dialect::narrow_literals(plan)
+            }
             _ => Err(DataFusionError::Plan("not a query".to_owned())),
         }
     }

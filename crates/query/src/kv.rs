@@ -24,7 +24,7 @@ const STEP: &[u8] = b"1024";
 const OWN: &[u8] = b"thalweg:";
 
 pub(crate) fn columns() -> Vec<Column> {
-    let column = |name: &str, kind, nullable| Column { name: name.to_owned(), kind, nullable };
+    let column = |name: &str, kind, nullable| Column::plain(name, kind, nullable);
     vec![
         column("key", ColumnType::Text, false),
         column("type", ColumnType::Text, false),

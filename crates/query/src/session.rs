@@ -1,16 +1,25 @@
 //! A session: what one connection remembers between statements, and how a statement is run.
 
+mod control;
+mod cursor;
 mod define;
 pub(crate) use define::text_rows;
 mod modify;
+pub(crate) use modify::insert_rows;
+mod overlay;
+mod prepare;
 mod upsert;
+mod variables;
 
+use crate::catalog::Definition;
 use crate::database::Inner;
 use crate::error::{SqlError, SqlState};
+use crate::moment::Moment;
 use crate::statement::{Statement, parse};
 use crate::table::{PointLookup, Transaction, TransactionHandle};
+use cursor::Cursor;
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::datatypes::{Field, SchemaRef};
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::LogicalPlan;
@@ -20,25 +29,88 @@ use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use futures_util::TryStreamExt;
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// How often a statement is tried again when others have changed what it read.
 const TRIES: usize = 32;
+/// Tells sessions apart: the names of their temporary tables' data.
+static NUMBER: AtomicU64 = AtomicU64::new(1);
 
 /// What a statement gave.
 pub enum Outcome {
     /// Rows.
-    Rows(SendableRecordBatchStream),
+    Rows(Rows),
     /// It is done; what, and how much, as Postgres says it: `INSERT 0 5`.
     Done(String),
+}
+
+/// Rows, and what is said when all of them have been taken.
+pub struct Rows {
+    /// Their columns, by the names that clients see.
+    pub schema: SchemaRef,
+    /// The rows.
+    pub stream: SendableRecordBatchStream,
+    /// What was done.
+    pub tag: RowsTag,
+}
+
+/// What was done to get rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowsTag {
+    /// A word before their number: `SELECT`, `INSERT 0`.
+    Counted(&'static str),
+    /// A word alone.
+    Word(&'static str),
+}
+
+impl RowsTag {
+    /// As it is told after so many rows.
+    pub fn of(self, rows: u64) -> String {
+        match self {
+            Self::Counted(word) => format!("{word} {rows}"),
+            Self::Word(word) => word.to_owned(),
+        }
+    }
+}
+
+impl Rows {
+    pub(crate) fn new(stream: SendableRecordBatchStream, tag: RowsTag) -> Self {
+        Self { schema: crate::dialect::shown(&stream.schema()), stream, tag }
+    }
+
+    pub(crate) fn select(stream: SendableRecordBatchStream) -> Self {
+        Self::new(stream, RowsTag::Counted("SELECT"))
+    }
+
+    /// Rows that are there already.
+    pub(crate) fn of_batch(batch: RecordBatch, tag: RowsTag) -> Self {
+        let schema = batch.schema();
+        let rows = futures_util::stream::iter([Ok(batch)]);
+        Self::new(Box::pin(RecordBatchStreamAdapter::new(schema, rows)), tag)
+    }
+
+    /// Waits for the first rows, so that what fails fails as a statement.
+    pub(crate) async fn with_first(self) -> Result<Self, SqlError> {
+        use futures_util::StreamExt;
+        let schema = self.stream.schema();
+        let mut rows = self.stream.peekable();
+        if let Some(Err(_)) = std::pin::Pin::new(&mut rows).peek().await
+            && let Some(Err(error)) = rows.next().await
+        {
+            return Err(error.into());
+        }
+        let stream = Box::pin(RecordBatchStreamAdapter::new(schema, rows));
+        Ok(Self { stream, ..self })
+    }
 }
 
 impl std::fmt::Debug for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Rows(rows) => write!(f, "Rows({:?})", rows.schema()),
+            Self::Rows(rows) => write!(f, "Rows({:?})", rows.schema),
             Self::Done(tag) => write!(f, "Done({tag})"),
         }
     }
@@ -53,25 +125,32 @@ pub struct Prepared {
     pub(crate) lookup: Option<PointLookup>,
     /// The version of the catalog that the plan was made with.
     pub(crate) version: u64,
-    /// The types of `$1`, `$2`, …, where the plan tells.
-    pub parameters: Vec<Option<DataType>>,
+    /// The types of `$1`, `$2`, …
+    pub(crate) parameters: Vec<Field>,
     /// The columns of the answer, if there is one.
     pub schema: Option<SchemaRef>,
 }
 
 impl Prepared {
-    /// A statement that was parsed elsewhere.
-    pub(crate) fn of(statement: SqlStatement, text: &str) -> Self {
-        let statement = Statement::Df(Box::new(DfStatement::Statement(Box::new(statement))));
+    fn of(statement: Statement, text: String) -> Self {
         Self {
             statement,
-            text: text.to_owned(),
+            text,
             plan: None,
             lookup: None,
             version: 0,
             parameters: Vec::new(),
             schema: None,
         }
+    }
+
+    /// A text without a statement.
+    pub(crate) fn empty() -> Self {
+        Self::of(Statement::Empty, String::new())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self.statement, Statement::Empty)
     }
 }
 
@@ -86,32 +165,131 @@ pub enum TransactionStatus {
     Failed,
 }
 
+/// Who began the transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Block {
+    None,
+    /// Several statements that came together: it ends with them.
+    Implicit,
+    /// BEGIN: it ends with COMMIT or ROLLBACK.
+    Explicit,
+}
+
 /// What one connection remembers.
 pub struct Session {
     pub(crate) inner: Arc<Inner>,
     pub(crate) transaction: Option<Arc<Mutex<Transaction>>>,
+    block: Block,
     failed: bool,
+    read_only: bool,
     /// What SET has set.
-    pub(crate) variables: BTreeMap<String, String>,
+    variables: BTreeMap<String, String>,
+    /// What SET LOCAL has set, and what was there before.
+    local: Vec<(String, Option<String>)>,
+    /// Prepared statements, by name.
+    pub(crate) statements: HashMap<String, Arc<Prepared>>,
+    cursors: BTreeMap<String, Cursor>,
+    /// Tables that nobody else sees and that end with the session.
+    temporary: BTreeMap<String, Arc<Definition>>,
+    sequences: Arc<Mutex<crate::sequence::Drawn>>,
+    number: u64,
+    notices: Vec<(&'static str, SqlError)>,
+    /// Variables whose change the client is told.
+    reported: Vec<(String, String)>,
 }
 
 impl Session {
     pub(crate) fn new(inner: Arc<Inner>) -> Self {
-        Self { inner, transaction: None, failed: false, variables: BTreeMap::new() }
+        Self {
+            inner,
+            transaction: None,
+            block: Block::None,
+            failed: false,
+            read_only: false,
+            variables: BTreeMap::new(),
+            local: Vec::new(),
+            statements: HashMap::new(),
+            cursors: BTreeMap::new(),
+            temporary: BTreeMap::new(),
+            sequences: Arc::default(),
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+            notices: Vec::new(),
+            reported: Vec::new(),
+        }
     }
 
     /// Where the session is between BEGIN and COMMIT.
     pub fn transaction_status(&self) -> TransactionStatus {
-        match (&self.transaction, self.failed) {
+        match (self.block, self.failed) {
             (_, true) => TransactionStatus::Failed,
-            (Some(_), false) => TransactionStatus::Active,
-            (None, false) => TransactionStatus::Idle,
+            (Block::Explicit, false) => TransactionStatus::Active,
+            (Block::None | Block::Implicit, false) => TransactionStatus::Idle,
         }
     }
 
-    /// What SET has set a variable to.
-    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
-        self.variables.get(name).map(String::as_str)
+    /// Whether statements that came together are a transaction just now.
+    pub(crate) fn is_implicit(&self) -> bool {
+        self.block == Block::Implicit
+    }
+
+    /// What follows is one transaction, until it is ended, unless there is one already.
+    pub(crate) fn begin_implicit(&mut self) {
+        if self.block == Block::None {
+            self.transaction = Some(Arc::new(Mutex::new(Transaction::new(&self.inner.engine))));
+            self.block = Block::Implicit;
+        }
+    }
+
+    /// Commits what came together.
+    pub(crate) fn end_implicit(&mut self) -> Result<(), SqlError> {
+        if self.block == Block::Implicit { self.commit() } else { Ok(()) }
+    }
+
+    /// A statement failed: what came together is taken back, what BEGIN began waits for its ROLLBACK.
+    pub(crate) fn fail(&mut self) {
+        match self.block {
+            Block::None => {}
+            Block::Implicit => self.roll_back(),
+            Block::Explicit => self.failed = true,
+        }
+    }
+
+    pub(crate) fn refuse_if_failed(&self) -> Result<(), SqlError> {
+        if !self.failed {
+            return Ok(());
+        }
+        Err(SqlError::new(
+            SqlState::InFailedTransaction,
+            "current transaction is aborted, commands ignored until end of transaction block",
+        ))
+    }
+
+    /// The same, but for what ends the transaction.
+    pub(crate) fn refuse_if_failed_for(&self, prepared: &Prepared) -> Result<(), SqlError> {
+        if matches!(&prepared.statement, Statement::Df(statement) if ends_transaction(statement)) {
+            return Ok(());
+        }
+        self.refuse_if_failed()
+    }
+
+    /// Ends the session: what it has open is taken back.
+    pub(crate) fn end(&mut self) {
+        self.roll_back();
+        self.drop_temporary();
+    }
+
+    pub(crate) fn take_notices(&mut self) -> Vec<(&'static str, SqlError)> {
+        std::mem::take(&mut self.notices)
+    }
+
+    fn notice(&mut self, severity: &'static str, state: SqlState, message: impl Into<String>) {
+        self.notices.push((severity, SqlError::new(state, message)));
+    }
+
+    /// What time it is for a statement, and where.
+    pub(crate) fn moment(&self) -> Moment {
+        let zone = crate::moment::zone(self.zone()).unwrap_or_else(crate::moment::utc);
+        Moment { now_us: (self.inner.engine.now_ms() as i64).saturating_mul(1_000), zone }
     }
 
     /// Runs all statements of a text, collecting rows; gives the last one's answer.
@@ -119,7 +297,7 @@ impl Session {
         let mut last = (SchemaRef::new(datafusion::arrow::datatypes::Schema::empty()), Vec::new());
         for prepared in self.parse_all(text)? {
             match self.execute(&prepared, Vec::new()).await? {
-                Outcome::Rows(rows) => last = (rows.schema(), rows.try_collect().await?),
+                Outcome::Rows(rows) => last = (rows.schema, rows.stream.try_collect().await?),
                 Outcome::Done(_) => last.1.clear(),
             }
         }
@@ -130,45 +308,11 @@ impl Session {
     pub fn parse_all(&self, text: &str) -> Result<Vec<Prepared>, SqlError> {
         let statements = parse(text)?;
         let alone = statements.len() == 1;
-        let prepared = statements.into_iter().map(|statement| Prepared {
-            text: if alone { text.to_owned() } else { statement.to_string() },
-            statement,
-            plan: None,
-            lookup: None,
-            version: 0,
-            parameters: Vec::new(),
-            schema: None,
+        let prepared = statements.into_iter().map(|statement| {
+            let text = if alone { text.to_owned() } else { statement.to_string() };
+            Prepared::of(statement, text)
         });
         Ok(prepared.collect())
-    }
-
-    /// Plans a statement, to be run any number of times.
-    pub(crate) async fn plan(&self, prepared: &mut Prepared) -> Result<(), SqlError> {
-        let Statement::Df(statement) = &prepared.statement else { return Ok(()) };
-        if let Some((_, schema)) = self.show(statement)? {
-            prepared.schema = Some(schema);
-            return Ok(());
-        }
-        if !gives_plan(statement) {
-            return Ok(());
-        }
-        prepared.version = self.inner.catalog.version();
-        let (plan, conflict) = self.plan_statement(statement).await?;
-        let mut types = plan.get_parameter_types()?;
-        for (name, kind) in self.conflict_parameters(&plan, conflict.as_ref())? {
-            let known = types.entry(name).or_default();
-            *known = known.take().or(kind);
-        }
-        let number = |name: &String| name.trim_start_matches('$').parse::<usize>().ok();
-        let count = types.keys().filter_map(number).max().unwrap_or(0);
-        prepared.parameters =
-            (1..=count).map(|number| types.get(&format!("${number}")).cloned().flatten()).collect();
-        if !matches!(plan, LogicalPlan::Dml(_)) {
-            prepared.schema = Some(Arc::new(plan.schema().as_arrow().clone()));
-            prepared.lookup = crate::table::PointLookup::of_plan(&plan, &self.inner.catalog);
-        }
-        prepared.plan = Some(plan);
-        Ok(())
     }
 
     /// Runs a statement with values for its parameters.
@@ -177,18 +321,11 @@ impl Session {
         prepared: &Prepared,
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, SqlError> {
-        let ends =
-            matches!(&prepared.statement, Statement::Df(statement) if ends_transaction(statement));
-        if self.failed && !ends {
-            return Err(SqlError::new(
-                SqlState::InFailedTransaction,
-                "current transaction is aborted, commands ignored until end of transaction block",
-            ));
-        }
+        self.refuse_if_failed_for(prepared)?;
         let started = Instant::now();
         let outcome = self.execute_checked(prepared, parameters).await;
-        if outcome.is_err() && self.transaction.is_some() {
-            self.failed = true;
+        if outcome.is_err() {
+            self.fail();
         }
         let watch =
             Watch { inner: self.inner.clone(), text: prepared.text.clone(), started, rows: 0 };
@@ -203,24 +340,28 @@ impl Session {
         prepared: &Prepared,
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, SqlError> {
-        if !parameters.is_empty() && parameters.len() < prepared.parameters.len() {
+        if parameters.len() < prepared.parameters.len() {
             let message = format!(
                 "{} parameters given, {} wanted",
                 parameters.len(),
                 prepared.parameters.len()
             );
-            return Err(SqlError::new(SqlState::InvalidParameter, message));
+            return Err(SqlError::new(SqlState::ProtocolViolation, message));
         }
         match &prepared.statement {
+            Statement::Empty => Ok(Outcome::Done(String::new())),
             Statement::Df(statement) => {
-                if let Some((rows, _)) = self.show(statement)? {
+                if let Some(rows) = self.show(statement)? {
                     return Ok(Outcome::Rows(rows));
                 }
-                if let Some(tag) = self.control(statement)? {
-                    return Ok(Outcome::Done(tag));
+                if let Some(outcome) = self.control(statement).await? {
+                    return Ok(outcome);
                 }
                 if let Some(tag) = self.define(statement, &prepared.text).await? {
                     return Ok(Outcome::Done(tag));
+                }
+                if changes_rows(statement) {
+                    return self.change(statement, parameters).await;
                 }
                 if gives_plan(statement) {
                     return self.run_plan(prepared, statement, parameters).await;
@@ -235,7 +376,7 @@ impl Session {
     }
 
     /// The settings that a statement is planned and run with.
-    fn state(
+    pub(crate) fn state(
         &self,
         transaction: Option<&Arc<Mutex<Transaction>>>,
     ) -> Result<SessionState, SqlError> {
@@ -247,6 +388,10 @@ impl Session {
         if let Some(zone) = self.variables.get("timezone") {
             state.config_mut().options_mut().execution.time_zone = Some(zone.clone());
         }
+        crate::sequence::register(&mut state, &self.inner, &self.sequences)?;
+        if let Some(overlay) = self.overlay() {
+            state.register_catalog_list(crate::catalog::overlaid(&self.inner, overlay)?);
+        }
         Ok(state)
     }
 
@@ -256,39 +401,37 @@ impl Session {
         statement: &DfStatement,
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, SqlError> {
-        let is_current = prepared.version == self.inner.catalog.version();
+        let is_current =
+            prepared.version == self.inner.catalog.version() && self.overlay().is_none();
         if let (Some(lookup), Some(schema), None) =
             (&prepared.lookup, &prepared.schema, &self.transaction)
             && is_current
             && let Some((batch, gate)) = lookup.run(&self.inner.engine, schema, &parameters)?
         {
             self.inner.settled(gate).await?;
-            let rows = futures_util::stream::iter([Ok(batch)]);
-            let rows = RecordBatchStreamAdapter::new(schema.clone(), rows);
-            return Ok(Outcome::Rows(Box::pin(rows)));
+            return Ok(Outcome::Rows(Rows::of_batch(batch, RowsTag::Counted("SELECT"))));
         }
-        let (plan, conflict) = match &prepared.plan {
-            Some(plan) if is_current && !matches!(plan, LogicalPlan::Dml(_)) => {
-                (plan.clone(), None)
-            }
-            _ => self.plan_statement(statement).await?,
+        let plan = match &prepared.plan {
+            Some(plan) if is_current => plan.clone(),
+            _ => self.plan_query(statement, &prepared.parameters, &parameters).await?,
         };
-        let conflict = conflict.map(|conflict| conflict.with_values(&parameters));
         let plan = match parameters.is_empty() {
             true => plan,
             false => plan.with_param_values(ParamValues::from(parameters))?,
         };
-        match plan {
-            LogicalPlan::Dml(dml) => self.modify(dml, conflict).await.map(Outcome::Done),
-            LogicalPlan::Ddl(_) | LogicalPlan::Statement(_) => {
-                Err(SqlError::unsupported(format!("this statement is not supported: {statement}")))
-            }
-            plan => {
-                let state = self.state(self.transaction.as_ref())?;
-                let physical = physical(&state, &plan).await?;
-                Ok(Outcome::Rows(execute_stream(physical, state.task_ctx())?))
-            }
-        }
+        let state = self.state(self.transaction.as_ref())?;
+        let tag = match &plan {
+            LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) => RowsTag::Word("EXPLAIN"),
+            _ => RowsTag::Counted("SELECT"),
+        };
+        let physical = physical(&state, &plan).await?;
+        Ok(Outcome::Rows(Rows::new(execute_stream(physical, state.task_ctx())?, tag)))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.drop_temporary();
     }
 }
 
@@ -301,10 +444,10 @@ struct Watch {
 }
 
 impl Watch {
-    fn over(mut self, rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
-        let schema = rows.schema();
-        let counted = rows.inspect_ok(move |batch| self.count(batch));
-        Box::pin(RecordBatchStreamAdapter::new(schema, counted))
+    fn over(mut self, rows: Rows) -> Rows {
+        let schema = rows.stream.schema();
+        let counted = rows.stream.inspect_ok(move |batch| self.count(batch));
+        Rows { stream: Box::pin(RecordBatchStreamAdapter::new(schema, counted)), ..rows }
     }
 
     fn count(&mut self, batch: &RecordBatch) {
@@ -326,15 +469,12 @@ async fn physical(
     Ok(state.create_physical_plan(plan).await?)
 }
 
-/// Whether a statement is planned by DataFusion: queries, and changes of rows.
+/// Whether a statement is a query, which DataFusion plans.
 fn gives_plan(statement: &DfStatement) -> bool {
     match statement {
         DfStatement::Statement(statement) => matches!(
             statement.as_ref(),
             SqlStatement::Query(_)
-                | SqlStatement::Insert(_)
-                | SqlStatement::Update(_)
-                | SqlStatement::Delete(_)
                 | SqlStatement::Explain { .. }
                 | SqlStatement::ExplainTable { .. }
                 | SqlStatement::ShowTables { .. }
@@ -343,6 +483,15 @@ fn gives_plan(statement: &DfStatement) -> bool {
         DfStatement::Explain(_) => true,
         _ => false,
     }
+}
+
+/// Whether a statement changes rows.
+fn changes_rows(statement: &DfStatement) -> bool {
+    let DfStatement::Statement(statement) = statement else { return false };
+    matches!(
+        statement.as_ref(),
+        SqlStatement::Insert(_) | SqlStatement::Update(_) | SqlStatement::Delete(_)
+    )
 }
 
 fn ends_transaction(statement: &DfStatement) -> bool {

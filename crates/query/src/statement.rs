@@ -13,23 +13,25 @@
 //! ```
 
 mod copy;
+mod depth;
 mod duration;
-mod names;
 mod stream;
 
+pub(crate) use depth::CHAIN;
 pub(crate) use duration::{duration_us, interval_us};
-pub(crate) use names::name_apart;
 
 use crate::catalog::{Emit, StreamDefinition};
 use crate::error::{SqlError, SqlState};
 use crate::types::{Column, ColumnType};
 use crate::window::wrap_sources;
 use datafusion::sql::parser::{DFParser, DFParserBuilder, Statement as DfStatement};
-use datafusion::sql::sqlparser::ast::{ColumnDef, ColumnOption, Query};
+use datafusion::sql::sqlparser::ast::{
+    ColumnDef, ColumnOption, FetchDirection, Query, Statement as SqlStatement,
+};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
-use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use thalweg_base::units::parse_duration_ms;
 
 /// The longest text of a request.
@@ -63,6 +65,13 @@ pub(crate) enum Statement {
     ExplainView(Box<CreateView>),
     CopyIn(Copy),
     CopyOut(Copy),
+    /// FETCH without the rows.
+    Move {
+        name: String,
+        direction: FetchDirection,
+    },
+    /// A text of blanks and comments.
+    Empty,
     Df(Box<DfStatement>),
 }
 
@@ -73,16 +82,40 @@ pub(crate) struct Copy {
     pub(crate) columns: Vec<String>,
     /// What is copied out, where it is not a relation.
     pub(crate) query: Option<String>,
-    pub(crate) format: CopyFormat,
-    pub(crate) header: bool,
-    pub(crate) delimiter: u8,
+    pub(crate) options: CopyOptions,
 }
 
-/// How COPY writes values.
+/// How COPY writes and reads.
+#[derive(Clone, Debug)]
+pub(crate) struct CopyOptions {
+    pub(crate) format: CopyFormat,
+    pub(crate) header: Header,
+    pub(crate) delimiter: u8,
+    /// What stands for no value.
+    pub(crate) null: String,
+    pub(crate) quote: u8,
+    pub(crate) escape: u8,
+    /// Columns whose values are always in quotes; all of them where there is a `*`.
+    pub(crate) force_quote: Option<Vec<String>>,
+    pub(crate) force_not_null: Vec<String>,
+    pub(crate) force_null: Vec<String>,
+}
+
+/// Whether the first line has the columns' names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Header {
+    No,
+    Yes,
+    /// And they must be the right ones.
+    Match,
+}
+
+/// The form that COPY has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CopyFormat {
     Text,
     Csv,
+    Binary,
 }
 
 impl std::fmt::Display for Statement {
@@ -99,6 +132,8 @@ impl std::fmt::Display for Statement {
             Self::ExplainView(view) => write!(f, "EXPLAIN CREATE MATERIALIZED VIEW {}", view.name),
             Self::CopyIn(copy) => write!(f, "COPY {} FROM STDIN", copy.relation),
             Self::CopyOut(copy) => write!(f, "COPY {} TO STDOUT", copy.relation),
+            Self::Move { name, .. } => write!(f, "MOVE {name}"),
+            Self::Empty => Ok(()),
             Self::Df(statement) => write!(f, "{statement}"),
         }
     }
@@ -134,12 +169,10 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Statement>, SqlError> {
     let not_empty = statements.filter(|tokens| {
         !tokens.iter().all(|token| matches!(token.token, Token::Whitespace(_) | Token::EOF))
     });
-    not_empty.map(|tokens| parse_one(tokens.to_vec())).collect()
+    not_empty.map(|tokens| depth::with_stack(tokens, || parse_one(tokens.to_vec()))).collect()
 }
 
-fn parse_one(
-    tokens: Vec<datafusion::sql::sqlparser::tokenizer::TokenWithSpan>,
-) -> Result<Statement, SqlError> {
+fn parse_one(tokens: Vec<TokenWithSpan>) -> Result<Statement, SqlError> {
     let dialect = PostgreSqlDialect {};
     let mut parser = Parser::new(&dialect)
         .with_recursion_limit(NESTING_MAX)
@@ -149,7 +182,7 @@ fn parse_one(
             let found = parser.peek_token();
             return Err(SqlError::new(
                 SqlState::SyntaxError,
-                format!("expected the end of the statement, found {found}"),
+                format!("syntax error at or near \"{found}\""),
             ));
         }
         return Ok(ours);
@@ -161,6 +194,7 @@ fn parse_one(
     let mut statements = parser.parse_statements()?;
     match (statements.pop_front(), statements.is_empty()) {
         (Some(mut statement), true) => {
+            depth::flatten(&mut statement)?;
             wrap(&mut statement);
             Ok(Statement::Df(Box::new(statement)))
         }
@@ -181,6 +215,10 @@ fn parse_ours(parser: &mut Parser<'_>) -> Result<Option<Statement>, SqlError> {
         let paused = parser.get_current_token().to_string().eq_ignore_ascii_case("PAUSE");
         expect_view(parser)?;
         return Ok(Some(Statement::SetPaused { name: name(parser)?, paused }));
+    }
+    if word(parser, "MOVE") {
+        let (direction, name) = fetch_direction(parser)?;
+        return Ok(Some(Statement::Move { name, direction }));
     }
     if word(parser, "SEAL") {
         expect(parser, "STREAM")?;
@@ -217,6 +255,20 @@ fn parse_ours(parser: &mut Parser<'_>) -> Result<Option<Statement>, SqlError> {
         }));
     }
     Ok(None)
+}
+
+/// What stands behind FETCH and MOVE: read by the parser as FETCH.
+fn fetch_direction(parser: &mut Parser<'_>) -> Result<(FetchDirection, String), SqlError> {
+    match parser.parse_fetch_statement()? {
+        SqlStatement::Fetch { name, direction, .. } => {
+            let name = match name.quote_style {
+                Some(_) => name.value,
+                None => name.value.to_lowercase(),
+            };
+            Ok((direction, name))
+        }
+        _ => Err(SqlError::new(SqlState::SyntaxError, "MOVE names no cursor")),
+    }
 }
 
 /// Takes a word that need not be a keyword of the parser's.
@@ -291,7 +343,7 @@ pub(crate) fn column(declared: &ColumnDef) -> Result<Column, SqlError> {
             }
         }
     }
-    Ok(Column { kind: ColumnType::of_sql(&declared.data_type)?, name, nullable })
+    Ok(Column::plain(name, ColumnType::of_sql(&declared.data_type)?, nullable))
 }
 
 /// `(name = value, …)`; values are words, numbers or quoted.

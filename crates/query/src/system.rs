@@ -137,11 +137,8 @@ pub(crate) const TABLES: &[SystemTable] = &[
 
 /// The table as it is now.
 pub(crate) fn read(table: &SystemTable, inner: &Inner) -> Result<Arc<dyn TableProvider>> {
-    let columns: Vec<Column> = table
-        .columns
-        .iter()
-        .map(|&(name, kind, _)| Column { name: name.to_owned(), kind, nullable: true })
-        .collect();
+    let columns: Vec<Column> =
+        table.columns.iter().map(|&(name, kind, _)| Column::plain(name, kind, true)).collect();
     let rows = (table.rows)(inner);
     let mut builders: Vec<ColumnBuilder> =
         columns.iter().map(|column| ColumnBuilder::new(column.kind, rows.len())).collect();

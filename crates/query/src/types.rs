@@ -1,8 +1,10 @@
 //! The types of columns: their names in SQL, their Arrow form, and how a value is read from the text in a record.
 
 use crate::error::{SqlError, SqlState};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use datafusion::sql::sqlparser::ast::{DataType as SqlType, ExactNumberInfo, TimezoneInfo};
+use datafusion::arrow::datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef, TimeUnit};
+use datafusion::sql::sqlparser::ast::{
+    ArrayElemTypeDef, CharacterLength, DataType as SqlType, ExactNumberInfo, TimezoneInfo,
+};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -36,6 +38,82 @@ pub(crate) enum ColumnType {
     Timestamp,
     /// Microseconds since 1970, UTC.
     Timestamptz,
+    /// UTF-8 of at most so many characters.
+    Varchar(u32),
+    /// UTF-8 of at most so many characters, blanks at the end left out.
+    Char(u32),
+    /// A number with as many digits as it is written with, as text.
+    Numeric,
+    /// UTF-8 that is valid JSON, as `jsonb` prints it.
+    Jsonb,
+    /// A UUID in its usual form.
+    Uuid,
+    /// Microseconds since midnight.
+    Time,
+    /// Months, days and microseconds.
+    Interval,
+    /// A timestamp with so many digits of a second.
+    TimestampTo(u8),
+    /// The same, UTC.
+    TimestamptzTo(u8),
+    /// An array, in Postgres' text form.
+    Array(Element),
+}
+
+/// What an array holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Element {
+    Boolean,
+    Smallint,
+    Integer,
+    Bigint,
+    Real,
+    Double,
+    Text,
+    Date,
+    Timestamp,
+    Timestamptz,
+    Uuid,
+    Decimal(u8, i8),
+}
+
+impl Element {
+    pub(crate) fn of(kind: ColumnType) -> Option<Self> {
+        Some(match kind {
+            ColumnType::Boolean => Self::Boolean,
+            ColumnType::Smallint => Self::Smallint,
+            ColumnType::Integer => Self::Integer,
+            ColumnType::Bigint => Self::Bigint,
+            ColumnType::Real => Self::Real,
+            ColumnType::Double => Self::Double,
+            ColumnType::Text | ColumnType::Varchar(_) | ColumnType::Char(_) => Self::Text,
+            ColumnType::Date => Self::Date,
+            ColumnType::Timestamp => Self::Timestamp,
+            ColumnType::Timestamptz => Self::Timestamptz,
+            ColumnType::Uuid => Self::Uuid,
+            ColumnType::Decimal(precision, scale) => Self::Decimal(precision, scale),
+            ColumnType::Numeric => Self::Decimal(38, 10),
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn scalar(self) -> ColumnType {
+        match self {
+            Self::Boolean => ColumnType::Boolean,
+            Self::Smallint => ColumnType::Smallint,
+            Self::Integer => ColumnType::Integer,
+            Self::Bigint => ColumnType::Bigint,
+            Self::Real => ColumnType::Real,
+            Self::Double => ColumnType::Double,
+            Self::Text => ColumnType::Text,
+            Self::Date => ColumnType::Date,
+            Self::Timestamp => ColumnType::Timestamp,
+            Self::Timestamptz => ColumnType::Timestamptz,
+            Self::Uuid => ColumnType::Uuid,
+            Self::Decimal(precision, scale) => ColumnType::Decimal(precision, scale),
+        }
+    }
 }
 
 impl ColumnType {
@@ -53,10 +131,14 @@ impl ColumnType {
             }
             SqlType::Decimal(info) | SqlType::Numeric(info) | SqlType::Dec(info) => {
                 let (precision, scale) = match *info {
-                    Unsized => (38, 10),
+                    Unsized => return Ok(Self::Numeric),
                     Precision(precision) => (precision, 0),
                     PrecisionAndScale(precision, scale) => (precision, scale),
                 };
+                // More digits than 128 bits hold: kept as they are written.
+                if (39..=1_000).contains(&precision) && (0..=precision as i64).contains(&scale) {
+                    return Ok(Self::Numeric);
+                }
                 if !(1..=38).contains(&precision) || scale < 0 || scale as u64 > precision {
                     return Err(SqlError::new(
                         SqlState::InvalidParameter,
@@ -67,28 +149,94 @@ impl ColumnType {
                 }
                 Self::Decimal(precision as u8, scale as i8)
             }
-            SqlType::Text
-            | SqlType::String(_)
-            | SqlType::Varchar(_)
-            | SqlType::CharVarying(_)
-            | SqlType::CharacterVarying(_)
-            | SqlType::Char(_)
-            | SqlType::Character(_)
-            | SqlType::Uuid => Self::Text,
-            SqlType::JSON | SqlType::JSONB => Self::Json,
+            SqlType::Text | SqlType::String(_) => Self::Text,
+            SqlType::Varchar(length)
+            | SqlType::Nvarchar(length)
+            | SqlType::CharVarying(length)
+            | SqlType::CharacterVarying(length) => match character_length(length.as_ref(), sql)? {
+                Some(length) => Self::Varchar(length),
+                None => Self::Text,
+            },
+            SqlType::Char(length) | SqlType::Character(length) => {
+                Self::Char(character_length(length.as_ref(), sql)?.unwrap_or(1))
+            }
+            SqlType::Uuid => Self::Uuid,
+            SqlType::JSON => Self::Json,
+            SqlType::JSONB => Self::Jsonb,
+            SqlType::Time(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => Self::Time,
+            SqlType::Interval { .. } => Self::Interval,
+            SqlType::Timestamp(
+                Some(digits @ 0..=5),
+                TimezoneInfo::None | TimezoneInfo::WithoutTimeZone,
+            ) => Self::TimestampTo(*digits as u8),
+            SqlType::Timestamp(Some(digits @ 0..=5), _) => Self::TimestamptzTo(*digits as u8),
+            SqlType::Array(
+                ArrayElemTypeDef::SquareBracket(element, _)
+                | ArrayElemTypeDef::AngleBracket(element),
+            ) => {
+                let element = Element::of(Self::of_sql(element)?);
+                Self::Array(element.ok_or_else(|| {
+                    SqlError::unsupported(format!("a column of type {sql} is not supported"))
+                })?)
+            }
+            SqlType::Custom(name, modifiers) => {
+                return Self::of_custom(sql, &name.to_string(), modifiers);
+            }
             SqlType::Bytea | SqlType::Blob(_) | SqlType::Varbinary(_) => Self::Bytea,
             SqlType::Date => Self::Date,
             SqlType::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone)
             | SqlType::Datetime(_) => Self::Timestamp,
             SqlType::Timestamp(..) => Self::Timestamptz,
-            _ => {
-                let message = format!("there is no column type {sql}");
-                return Err(SqlError::new(SqlState::UndefinedObject, message).hint(
-                    "BOOLEAN, SMALLINT, INTEGER, BIGINT, REAL, DOUBLE PRECISION, DECIMAL(p, s), TEXT, JSON, BYTEA, \
-                     DATE, TIMESTAMP and TIMESTAMPTZ are there",
-                ));
-            }
+            _ => return Err(Self::no_such(sql)),
         })
+    }
+
+    /// Types that the parser does not know by name.
+    fn of_custom(sql: &SqlType, name: &str, modifiers: &[String]) -> Result<Self, SqlError> {
+        let length = modifiers.first().and_then(|length| length.parse().ok());
+        Ok(match name.to_ascii_lowercase().as_str() {
+            "bpchar" => length.map_or(Self::Text, Self::Char),
+            "name" | "citext" => Self::Text,
+            "serial" | "serial4" => Self::Integer,
+            "bigserial" | "serial8" => Self::Bigint,
+            "smallserial" | "serial2" => Self::Smallint,
+            "json" => Self::Json,
+            "jsonb" => Self::Jsonb,
+            "uuid" => Self::Uuid,
+            "oid" => Self::Bigint,
+            _ => return Err(Self::no_such(sql)),
+        })
+    }
+
+    fn no_such(sql: &SqlType) -> SqlError {
+        let message = format!("type \"{}\" does not exist", sql.to_string().to_lowercase());
+        SqlError::new(SqlState::UndefinedObject, message).hint(
+            "BOOLEAN, SMALLINT, INTEGER, BIGINT, REAL, DOUBLE PRECISION, NUMERIC(p, s), TEXT, VARCHAR(n), CHAR(n), JSON, \
+             JSONB, UUID, BYTEA, DATE, TIME, TIMESTAMP, TIMESTAMPTZ, INTERVAL and arrays are there",
+        )
+    }
+
+    /// What tells it from others that are held alike, as a field's metadata says it.
+    pub(crate) fn declared(self) -> Option<String> {
+        Some(match self {
+            Self::Varchar(length) => format!("varchar({length})"),
+            Self::Char(length) => format!("bpchar({length})"),
+            Self::Json => "json".to_owned(),
+            Self::Jsonb => "jsonb".to_owned(),
+            Self::Uuid => "uuid".to_owned(),
+            Self::Numeric => "numeric".to_owned(),
+            Self::TimestampTo(digits) => format!("timestamp({digits})"),
+            Self::TimestamptzTo(digits) => format!("timestamptz({digits})"),
+            _ => return None,
+        })
+    }
+
+    /// A column of this type.
+    pub(crate) fn field(self, name: &str, nullable: bool) -> Field {
+        match self.declared() {
+            Some(declared) => crate::pg_type::field_of(name, self.arrow(), &declared, nullable),
+            None => Field::new(name, self.arrow(), nullable),
+        }
     }
 
     /// Its name in SQL.
@@ -107,6 +255,16 @@ impl ColumnType {
             Self::Date => "DATE".into(),
             Self::Timestamp => "TIMESTAMP".into(),
             Self::Timestamptz => "TIMESTAMPTZ".into(),
+            Self::Varchar(length) => format!("VARCHAR({length})"),
+            Self::Char(length) => format!("CHAR({length})"),
+            Self::Numeric => "NUMERIC".into(),
+            Self::Jsonb => "JSONB".into(),
+            Self::Uuid => "UUID".into(),
+            Self::Time => "TIME".into(),
+            Self::Interval => "INTERVAL".into(),
+            Self::TimestampTo(digits) => format!("TIMESTAMP({digits})"),
+            Self::TimestamptzTo(digits) => format!("TIMESTAMPTZ({digits})"),
+            Self::Array(element) => format!("{}[]", element.scalar().name()),
         }
     }
 
@@ -120,11 +278,24 @@ impl ColumnType {
             Self::Real => DataType::Float32,
             Self::Double => DataType::Float64,
             Self::Decimal(precision, scale) => DataType::Decimal128(precision, scale),
-            Self::Text | Self::Json => DataType::Utf8View,
+            Self::Text
+            | Self::Json
+            | Self::Jsonb
+            | Self::Uuid
+            | Self::Numeric
+            | Self::Varchar(_)
+            | Self::Char(_) => DataType::Utf8View,
+            Self::Time => DataType::Time64(TimeUnit::Microsecond),
+            Self::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
+            Self::Array(element) => DataType::new_list(element.scalar().arrow(), true),
             Self::Bytea => DataType::BinaryView,
             Self::Date => DataType::Date32,
-            Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
-            Self::Timestamptz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Self::Timestamp | Self::TimestampTo(_) => {
+                DataType::Timestamp(TimeUnit::Microsecond, None)
+            }
+            Self::Timestamptz | Self::TimestamptzTo(_) => {
+                DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+            }
         }
     }
 }
@@ -138,19 +309,55 @@ pub(crate) struct Column {
     pub(crate) kind: ColumnType,
     /// Whether it may be without a value.
     pub(crate) nullable: bool,
+    /// What it gets where nothing is given, as SQL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) default: Option<String>,
+    /// Whether it gets its numbers from a sequence of its own, and whether others may be given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) identity: Option<Identity>,
+}
+
+/// How a column gets numbers of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Identity {
+    /// Only from its sequence.
+    Always,
+    /// From its sequence where none is given.
+    ByDefault,
+    /// `serial`: a default like any other.
+    Serial,
+}
+
+impl Column {
+    /// A column without a default.
+    pub(crate) fn plain(name: impl Into<String>, kind: ColumnType, nullable: bool) -> Self {
+        Self { name: name.into(), kind, nullable, default: None, identity: None }
+    }
+}
+
+fn character_length(
+    length: Option<&CharacterLength>,
+    sql: &SqlType,
+) -> Result<Option<u32>, SqlError> {
+    let Some(CharacterLength::IntegerLength { length, .. }) = length else { return Ok(None) };
+    let fits = u32::try_from(*length).ok().filter(|length| (1..=10_485_760).contains(length));
+    fits.map(Some).ok_or_else(|| {
+        let message = format!("{sql}: a length is from 1 to 10485760");
+        SqlError::new(SqlState::InvalidParameter, message)
+    })
 }
 
 /// The columns of a stream, as a schema. That a value must be there is checked where records come in, with a reason for
 /// each, not by the planner, which would refuse the whole statement.
 pub(crate) fn loose_schema_of(columns: &[Column]) -> SchemaRef {
-    let fields = columns.iter().map(|column| Field::new(&column.name, column.kind.arrow(), true));
+    let fields = columns.iter().map(|column| column.kind.field(&column.name, true));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// The columns of a table, as a schema.
 pub(crate) fn schema_of(columns: &[Column]) -> SchemaRef {
     let fields = columns.iter();
-    let fields =
-        fields.map(|column| Field::new(&column.name, column.kind.arrow(), column.nullable));
+    let fields = fields.map(|column| column.kind.field(&column.name, column.nullable));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }

@@ -1,13 +1,17 @@
 //! Values on their way between a record's text, a stored row's bytes, and Arrow columns.
 //!
 //! In a record a value is text as SQL would print it. In a stored row it is: 16, 32 and 64 bit numbers, dates (days) and
-//! timestamps (microseconds) little-endian; a decimal its unscaled 128 bits, little-endian; a boolean one byte; texts and
-//! bytes a varint length (LEB128) and that many bytes.
+//! timestamps and times of day (microseconds) little-endian; a decimal its unscaled 128 bits, little-endian; an interval
+//! its months and days (32 bits each) and nanoseconds (64 bits), little-endian; a boolean one byte; texts, arrays (as
+//! Postgres writes them) and bytes a varint length (LEB128) and that many bytes.
 
+use crate::encode::{self, Style};
+use crate::moment::Moment;
+use crate::parse;
 use crate::types::ColumnType;
 use datafusion::arrow::array::*;
-use datafusion::arrow::compute::kernels::cast_utils::Parser;
 use datafusion::arrow::datatypes::*;
+use datafusion::common::ScalarValue;
 use std::io::Write;
 use std::sync::Arc;
 use thalweg_machine::parse_i64;
@@ -30,6 +34,10 @@ enum Values {
     Bytes(BinaryViewBuilder),
     Date(Date32Builder),
     Time(TimestampMicrosecondBuilder),
+    Clock(Time64MicrosecondBuilder),
+    Interval(IntervalMonthDayNanoBuilder),
+    /// Arrays, as their texts: they are read when the column is finished.
+    Array(StringViewBuilder),
 }
 
 impl ColumnBuilder {
@@ -44,7 +52,13 @@ impl ColumnBuilder {
             ColumnType::Decimal(..) => {
                 Values::Decimal(Decimal128Builder::with_capacity(rows).with_data_type(kind.arrow()))
             }
-            ColumnType::Text | ColumnType::Json => {
+            ColumnType::Text
+            | ColumnType::Json
+            | ColumnType::Jsonb
+            | ColumnType::Uuid
+            | ColumnType::Numeric
+            | ColumnType::Varchar(_)
+            | ColumnType::Char(_) => {
                 // Long texts go into blocks; one row needs no large one.
                 let block_bytes = rows.saturating_mul(64).clamp(1 << 10, 64 << 10) as u32;
                 Values::Text(
@@ -53,9 +67,17 @@ impl ColumnBuilder {
             }
             ColumnType::Bytea => Values::Bytes(BinaryViewBuilder::with_capacity(rows)),
             ColumnType::Date => Values::Date(Date32Builder::with_capacity(rows)),
-            ColumnType::Timestamp | ColumnType::Timestamptz => Values::Time(
+            ColumnType::Timestamp
+            | ColumnType::Timestamptz
+            | ColumnType::TimestampTo(_)
+            | ColumnType::TimestamptzTo(_) => Values::Time(
                 TimestampMicrosecondBuilder::with_capacity(rows).with_data_type(kind.arrow()),
             ),
+            ColumnType::Time => Values::Clock(Time64MicrosecondBuilder::with_capacity(rows)),
+            ColumnType::Interval => {
+                Values::Interval(IntervalMonthDayNanoBuilder::with_capacity(rows))
+            }
+            ColumnType::Array(_) => Values::Array(StringViewBuilder::with_capacity(rows)),
         };
         Self { kind, values }
     }
@@ -73,6 +95,9 @@ impl ColumnBuilder {
             Values::Bytes(builder) => builder.append_null(),
             Values::Date(builder) => builder.append_null(),
             Values::Time(builder) => builder.append_null(),
+            Values::Clock(builder) => builder.append_null(),
+            Values::Interval(builder) => builder.append_null(),
+            Values::Array(builder) => builder.append_null(),
         }
     }
 
@@ -83,31 +108,78 @@ impl ColumnBuilder {
 
     fn try_append_text(&mut self, text: &[u8]) -> Option<()> {
         let as_str = || std::str::from_utf8(text).ok();
+        let kind = self.kind;
+        // What is not written in the plainest form is read as Postgres reads it.
+        let read = || {
+            let field = kind.field("", true);
+            parse::scalar_of_text(as_str()?, &field, &Moment::default()).ok()
+        };
+        macro_rules! read_as {
+            ($variant:ident) => {
+                match read()? {
+                    ScalarValue::$variant(Some(value), ..) => value,
+                    _ => return None,
+                }
+            };
+        }
         match &mut self.values {
             Values::Boolean(builder) => builder.append_value(match text {
-                b"true" | b"t" | b"1" | b"TRUE" | b"True" => true,
-                b"false" | b"f" | b"0" | b"FALSE" | b"False" => false,
-                _ => return None,
+                b"true" | b"t" => true,
+                b"false" | b"f" => false,
+                _ => parse::boolean(as_str()?)?,
             }),
-            Values::I16(builder) => builder.append_value(parse_i64(text)?.try_into().ok()?),
-            Values::I32(builder) => builder.append_value(parse_i64(text)?.try_into().ok()?),
-            Values::I64(builder) => builder.append_value(parse_i64(text)?),
-            Values::F32(builder) => builder.append_value(as_str()?.parse().ok()?),
-            Values::F64(builder) => builder.append_value(parse_f64(text)?),
+            Values::I16(builder) => builder.append_value(match parse_i64(text) {
+                Some(value) => value.try_into().ok()?,
+                None => read_as!(Int16),
+            }),
+            Values::I32(builder) => builder.append_value(match parse_i64(text) {
+                Some(value) => value.try_into().ok()?,
+                None => read_as!(Int32),
+            }),
+            Values::I64(builder) => builder.append_value(match parse_i64(text) {
+                Some(value) => value,
+                None => read_as!(Int64),
+            }),
+            Values::F32(builder) => builder.append_value(read_as!(Float32)),
+            Values::F64(builder) => builder.append_value(match parse_f64(text) {
+                Some(value) => value,
+                None => read_as!(Float64),
+            }),
             Values::Decimal(builder) => {
-                let ColumnType::Decimal(precision, scale) = self.kind else { return None };
-                builder.append_value(parse_decimal(text, precision, scale)?);
+                let ColumnType::Decimal(precision, scale) = kind else { return None };
+                builder.append_value(match parse_decimal(text, precision, scale) {
+                    Some(value) => value,
+                    None => read_as!(Decimal128),
+                });
             }
             Values::Text(builder) => {
                 let text = as_str()?;
-                if self.kind == ColumnType::Json {
-                    serde_json::from_str::<serde::de::IgnoredAny>(text).ok()?;
+                match kind {
+                    ColumnType::Text => builder.append_value(text),
+                    ColumnType::Json => {
+                        crate::json::check(text).ok()?;
+                        builder.append_value(text);
+                    }
+                    ColumnType::Varchar(_) | ColumnType::Char(_) => {
+                        let declared = kind.declared()?;
+                        builder.append_value(parse::sized(text, &declared, false).ok()?);
+                    }
+                    _ => builder.append_value(read_as!(Utf8View)),
                 }
-                builder.append_value(text);
             }
             Values::Bytes(builder) => builder.append_value(text),
-            Values::Date(builder) => builder.append_value(Date32Type::parse(as_str()?)?),
-            Values::Time(builder) => builder.append_value(parse_time_us(text)?),
+            Values::Date(builder) => builder.append_value(read_as!(Date32)),
+            Values::Time(builder) => builder.append_value(match parse_i64(text) {
+                // A whole number of milliseconds since 1970, but for a date without signs.
+                Some(ms) if text.len() != 8 => ms.checked_mul(1_000)?,
+                _ => read_as!(TimestampMicrosecond),
+            }),
+            Values::Clock(builder) => builder.append_value(read_as!(Time64Microsecond)),
+            Values::Interval(builder) => builder.append_value(read_as!(IntervalMonthDayNano)),
+            Values::Array(builder) => {
+                read()?;
+                builder.append_value(as_str()?);
+            }
         }
         Some(())
     }
@@ -128,6 +200,16 @@ impl ColumnBuilder {
             Values::Bytes(builder) => builder.append_value(take_sized(rest)?),
             Values::Date(builder) => builder.append_value(i32::from_le_bytes(take(rest)?)),
             Values::Time(builder) => builder.append_value(i64::from_le_bytes(take(rest)?)),
+            Values::Clock(builder) => builder.append_value(i64::from_le_bytes(take(rest)?)),
+            Values::Interval(builder) => {
+                let months = i32::from_le_bytes(take(rest)?);
+                let days = i32::from_le_bytes(take(rest)?);
+                let ns = i64::from_le_bytes(take(rest)?);
+                builder.append_value(IntervalMonthDayNano::new(months, days, ns));
+            }
+            Values::Array(builder) => {
+                builder.append_value(std::str::from_utf8(take_sized(rest)?).ok()?)
+            }
         }
         Some(())
     }
@@ -145,6 +227,15 @@ impl ColumnBuilder {
             Values::Bytes(builder) => Arc::new(builder.finish()),
             Values::Date(builder) => Arc::new(builder.finish()),
             Values::Time(builder) => Arc::new(builder.finish()),
+            Values::Clock(builder) => Arc::new(builder.finish()),
+            Values::Interval(builder) => Arc::new(builder.finish()),
+            Values::Array(builder) => {
+                let texts = builder.finish();
+                let field = self.kind.field("", true);
+                // Each was read when it came.
+                parse::array_of_texts(&texts, &field, &Moment::default())
+                    .unwrap_or_else(|_| new_null_array(field.data_type(), texts.len()))
+            }
         }
     }
 }
@@ -157,10 +248,21 @@ pub(crate) fn skip_stored(kind: ColumnType, rest: &mut &[u8]) -> Option<()> {
         ColumnType::Integer | ColumnType::Real | ColumnType::Date => take::<4>(rest).map(drop),
         ColumnType::Bigint
         | ColumnType::Double
+        | ColumnType::Time
         | ColumnType::Timestamp
+        | ColumnType::TimestampTo(_)
+        | ColumnType::TimestamptzTo(_)
         | ColumnType::Timestamptz => take::<8>(rest).map(drop),
-        ColumnType::Decimal(..) => take::<16>(rest).map(drop),
-        ColumnType::Text | ColumnType::Json | ColumnType::Bytea => take_sized(rest).map(drop),
+        ColumnType::Decimal(..) | ColumnType::Interval => take::<16>(rest).map(drop),
+        ColumnType::Text
+        | ColumnType::Json
+        | ColumnType::Jsonb
+        | ColumnType::Uuid
+        | ColumnType::Numeric
+        | ColumnType::Varchar(_)
+        | ColumnType::Char(_)
+        | ColumnType::Array(_)
+        | ColumnType::Bytea => take_sized(rest).map(drop),
     }
 }
 
@@ -260,14 +362,6 @@ fn parse_decimal(text: &[u8], precision: u8, scale: i8) -> Option<i128> {
     Some(if negative { -value } else { value })
 }
 
-/// A time as ISO 8601, or as a whole number of milliseconds since 1970.
-fn parse_time_us(text: &[u8]) -> Option<i64> {
-    if let Some(ms) = parse_i64(text) {
-        return ms.checked_mul(1_000);
-    }
-    TimestampMicrosecondType::parse(std::str::from_utf8(text).ok()?)
-}
-
 macro_rules! with_column {
     ($array:expr, $type:ty) => {
         $array.as_any().downcast_ref::<$type>()
@@ -302,6 +396,20 @@ fn put_stored_checked(out: &mut Vec<u8>, array: &dyn Array, row: usize) -> Optio
         DataType::Timestamp(TimeUnit::Microsecond, _) => {
             out.extend(with_column!(array, TimestampMicrosecondArray)?.value(row).to_le_bytes());
         }
+        DataType::Time64(TimeUnit::Microsecond) => {
+            out.extend(with_column!(array, Time64MicrosecondArray)?.value(row).to_le_bytes());
+        }
+        DataType::Interval(IntervalUnit::MonthDayNano) => {
+            let value = with_column!(array, IntervalMonthDayNanoArray)?.value(row);
+            out.extend(value.months.to_le_bytes());
+            out.extend(value.days.to_le_bytes());
+            out.extend(value.nanoseconds.to_le_bytes());
+        }
+        DataType::List(_) => {
+            let mut text = Vec::new();
+            encode::put_text(&mut text, array, row, &Style::wire("UTC")).ok()?;
+            put_sized(out, &text);
+        }
         _ => return None,
     }
     Some(())
@@ -310,18 +418,18 @@ fn put_stored_checked(out: &mut Vec<u8>, array: &dyn Array, row: usize) -> Optio
 /// Whether a text is a value of a type.
 pub(crate) fn fits(kind: ColumnType, text: &[u8]) -> bool {
     let integer = || parse_i64(text);
-    match kind {
+    let quick = match kind {
         ColumnType::Smallint => integer().is_some_and(|value| i16::try_from(value).is_ok()),
         ColumnType::Integer => integer().is_some_and(|value| i32::try_from(value).is_ok()),
         ColumnType::Bigint => integer().is_some(),
         ColumnType::Double => parse_f64(text).is_some(),
         ColumnType::Decimal(precision, scale) => parse_decimal(text, precision, scale).is_some(),
-        ColumnType::Text => std::str::from_utf8(text).is_ok(),
+        ColumnType::Text => return std::str::from_utf8(text).is_ok(),
         ColumnType::Bytea => true,
-        ColumnType::Timestamp => parse_time_us(text).is_some(),
-        // Rare enough to make a column for it.
-        _ => ColumnBuilder::new(kind, 1).append_text(text),
-    }
+        _ => false,
+    };
+    // What is not written in the plainest form is rare enough to make a column for it.
+    quick || ColumnBuilder::new(kind, 1).append_text(text)
 }
 
 /// Writes a value as text, as a record holds it.
@@ -349,11 +457,17 @@ pub(crate) fn put_text(out: &mut Vec<u8>, array: &dyn Array, row: usize) -> Opti
         DataType::BinaryView => {
             out.extend_from_slice(with_column!(array, BinaryViewArray)?.value(row));
         }
+        DataType::Timestamp(_, None) => {
+            // With a `T`, as records have had it from the beginning.
+            let start = out.len();
+            encode::put_text(out, array, row, &Style::wire("UTC")).ok()?;
+            let blank = out.iter().skip(start).position(|&byte| byte == b' ');
+            if let Some(place) = blank.and_then(|at| out.get_mut(start + at)) {
+                *place = b'T';
+            }
+        }
         _ => {
-            let options = datafusion::arrow::util::display::FormatOptions::default();
-            let formatter =
-                datafusion::arrow::util::display::ArrayFormatter::try_new(array, &options).ok()?;
-            write!(out, "{}", formatter.value(row)).ok()?;
+            encode::put_text(out, array, row, &Style::wire("UTC")).ok()?;
         }
     }
     Some(())

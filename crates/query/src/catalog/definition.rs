@@ -19,6 +19,8 @@ pub(crate) enum Definition {
     External(ExternalDefinition),
     /// A query under a name, run whenever it is asked.
     Query(QueryDefinition),
+    /// Numbers that are given out once.
+    Sequence(SequenceDefinition),
 }
 
 impl Definition {
@@ -30,6 +32,7 @@ impl Definition {
             Self::View(_) => "materialized view",
             Self::External(_) => "external table",
             Self::Query(_) => "view",
+            Self::Sequence(_) => "sequence",
         }
     }
 }
@@ -148,8 +151,10 @@ impl StreamDefinition {
         if let Some(watermark) = &self.watermark {
             let column = self.columns.iter().find(|column| column.name == watermark.column);
             let is_time = column.is_some_and(|column| {
-                use crate::types::ColumnType::{Timestamp, Timestamptz};
-                matches!(column.kind, Timestamp | Timestamptz)
+                use crate::types::ColumnType::{
+                    Timestamp, TimestampTo, Timestamptz, TimestamptzTo,
+                };
+                matches!(column.kind, Timestamp | Timestamptz | TimestampTo(_) | TimestamptzTo(_))
             });
             if !is_time {
                 return invalid(format!(
@@ -163,12 +168,80 @@ impl StreamDefinition {
 }
 
 /// A typed table.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TableDefinition {
     /// Its columns.
     pub(crate) columns: Vec<Column>,
-    /// The columns of the primary key, as positions.
+    /// The columns of the primary key, as positions; none: rows have a key that nobody sees.
     pub(crate) primary_key: Vec<usize>,
+    /// The name under which its rows stand, where that is not its own: it was renamed, emptied, or made in a transaction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) storage: Option<String>,
+    /// What each row must fulfil.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) checks: Vec<Check>,
+    /// Columns whose values no two rows share.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) uniques: Vec<Unique>,
+    /// The primary key's name, where it was given one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key_name: Option<String>,
+    /// Whether it ends with its session.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) temporary: bool,
+}
+
+impl TableDefinition {
+    /// The name under which its rows stand.
+    pub(crate) fn storage<'a>(&'a self, name: &'a str) -> std::borrow::Cow<'a, str> {
+        self.storage.as_deref().unwrap_or(name).into()
+    }
+
+    /// The primary key's name.
+    pub(crate) fn key_name(&self, table: &str) -> String {
+        self.key_name.clone().unwrap_or_else(|| format!("{table}_pkey"))
+    }
+
+    pub(crate) fn position(&self, column: &str) -> Option<usize> {
+        self.columns.iter().position(|other| other.name == column)
+    }
+}
+
+/// A condition that each row must fulfil.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Check {
+    pub(crate) name: String,
+    /// As SQL.
+    pub(crate) condition: String,
+}
+
+/// Columns whose values no two rows share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Unique {
+    pub(crate) name: String,
+    /// As positions.
+    pub(crate) columns: Vec<usize>,
+    /// Whether it was made by CREATE UNIQUE INDEX.
+    #[serde(default)]
+    pub(crate) is_index: bool,
+}
+
+/// Numbers that are given out once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SequenceDefinition {
+    pub(crate) start: i64,
+    pub(crate) increment: i64,
+    pub(crate) min: i64,
+    pub(crate) max: i64,
+    /// The table and column that it goes with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) owner: Option<(String, String)>,
+}
+
+impl Default for SequenceDefinition {
+    fn default() -> Self {
+        Self { start: 1, increment: 1, min: 1, max: i64::MAX, owner: None }
+    }
 }
 
 /// When a view tells its subscribers.

@@ -5,11 +5,17 @@ mod definition;
 mod schemas;
 
 pub(crate) use definition::{
-    Definition, Emit, ExternalDefinition, OnError, Partitioner, QueryDefinition, StreamDefinition,
-    TableDefinition, ViewDefinition, Watermark,
+    Check, Definition, Emit, ExternalDefinition, OnError, Partitioner, QueryDefinition,
+    SequenceDefinition, StreamDefinition, TableDefinition, Unique, ViewDefinition, Watermark,
 };
 
-pub(crate) use schemas::{Public, Sys, gone};
+pub(crate) use schemas::{Public, Sys, gone, overlaid, with_table};
+
+/// What some names mean for one session and nobody else; nothing: they are not there for it.
+pub(crate) type Overlay = BTreeMap<String, Option<Arc<Definition>>>;
+
+/// A change of the catalog: a name, what it meant before, what it means then.
+pub(crate) type Change = (String, Option<Arc<Definition>>, Option<Arc<Definition>>);
 
 use crate::error::{SqlError, SqlState};
 use parking_lot::{Mutex, RwLock};
@@ -161,6 +167,44 @@ impl Catalog {
         Ok(())
     }
 
+    /// Makes several changes at once, together with what `run` adds to them: all of it, or nothing where somebody else was
+    /// faster.
+    pub(crate) fn change(
+        &self,
+        changes: &[Change],
+        run: impl FnOnce(Vec<Vec<Vec<u8>>>) -> Result<(), SqlError>,
+    ) -> Result<(), SqlError> {
+        let _changing = self.changing.lock();
+        let mut commands = Vec::with_capacity(changes.len());
+        for (name, seen, now) in changes {
+            if self.get(name) != *seen {
+                let message = format!("\"{name}\" was changed by somebody else meanwhile");
+                return Err(SqlError::new(SqlState::SerializationFailure, message));
+            }
+            let mut command = match now {
+                Some(definition) => {
+                    check_name(name)?;
+                    let text = serde_json::to_vec(definition.as_ref())
+                        .map_err(|error| SqlError::new(SqlState::Internal, error.to_string()))?;
+                    vec![b"HSET".to_vec(), KEY.to_vec(), name.as_bytes().to_vec(), text]
+                }
+                None => vec![b"HDEL".to_vec(), KEY.to_vec(), name.as_bytes().to_vec()],
+            };
+            commands.push(std::mem::take(&mut command));
+        }
+        run(commands)?;
+        let mut objects = self.objects.write();
+        for (name, _, now) in changes {
+            match now {
+                Some(definition) => objects.insert(name.clone(), definition.clone()),
+                None => objects.remove(name),
+            };
+        }
+        drop(objects);
+        self.version.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
     fn call(&self, args: &[&[u8]]) -> Result<(), SqlError> {
         match self.engine.call(args)? {
             thalweg_machine::Reply::Error(error) => Err(error.into()),
@@ -169,7 +213,7 @@ impl Catalog {
     }
 }
 
-fn check_name(name: &str) -> Result<(), SqlError> {
+pub(crate) fn check_name(name: &str) -> Result<(), SqlError> {
     if name.is_empty() || name.len() > NAME_MAX_BYTES || name.contains(['\0', '/']) {
         let message =
             format!("\"{name}\" cannot be a name: 1 to {NAME_MAX_BYTES} bytes, without '/'");

@@ -1,19 +1,101 @@
 //! The catalog as DataFusion asks it: schema `public` with what has been declared, schema `sys` with the node's own tables.
 
-use super::Definition;
-use crate::database::Inner;
+use super::{Definition, Overlay};
+use crate::database::{DATABASE, Inner};
 use crate::error::SqlError;
 use crate::kv::KvTable;
 use crate::stream::StreamTable;
 use crate::system;
-use crate::table::RowTable;
+use crate::table::{RowTable, WITH_KEYS};
 use async_trait::async_trait;
-use datafusion::catalog::{SchemaProvider, TableProvider};
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
+    SchemaProvider, TableProvider,
+};
 use datafusion::common::{DataFusionError, Result};
 use std::sync::{Arc, Weak};
 
-/// Schema `public`.
-pub(crate) struct Public(pub(crate) Weak<Inner>);
+/// Schema `public`, as everybody sees it or as one session does.
+pub(crate) struct Public(pub(crate) Weak<Inner>, pub(crate) Overlay);
+
+/// The catalogs as one session sees them.
+pub(crate) fn overlaid(
+    inner: &Arc<Inner>,
+    overlay: Overlay,
+) -> std::result::Result<Arc<dyn CatalogProviderList>, SqlError> {
+    let shared = inner.context()?.state().catalog_list().clone();
+    let list = MemoryCatalogProviderList::new();
+    for name in shared.catalog_names() {
+        let Some(catalog) = shared.catalog(&name) else { continue };
+        if name != DATABASE {
+            list.register_catalog(name, catalog);
+            continue;
+        }
+        let own = MemoryCatalogProvider::new();
+        for schema_name in catalog.schema_names() {
+            if let Some(schema) = catalog.schema(&schema_name)
+                && schema_name != "public"
+            {
+                own.register_schema(&schema_name, schema)?;
+            }
+        }
+        own.register_schema("public", Arc::new(Public(Arc::downgrade(inner), overlay.clone())))?;
+        list.register_catalog(name, Arc::new(own));
+    }
+    Ok(Arc::new(list))
+}
+
+/// The same with one more table.
+pub(crate) fn with_table(
+    inner: &Arc<Inner>,
+    overlay: Option<Overlay>,
+    name: &str,
+    table: Arc<dyn TableProvider>,
+) -> std::result::Result<Arc<dyn CatalogProviderList>, SqlError> {
+    let list = overlaid(inner, overlay.unwrap_or_default())?;
+    if let Some(catalog) = list.catalog(DATABASE)
+        && let Some(public) = catalog.schema("public")
+    {
+        let with = With { public, name: name.to_owned(), table };
+        catalog.register_schema("public", Arc::new(with))?;
+    }
+    Ok(list)
+}
+
+/// A schema with one more table.
+#[derive(Debug)]
+struct With {
+    public: Arc<dyn SchemaProvider>,
+    name: String,
+    table: Arc<dyn TableProvider>,
+}
+
+#[async_trait]
+impl SchemaProvider for With {
+    fn table_names(&self) -> Vec<String> {
+        self.public.table_names()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        if name == self.name {
+            return Ok(Some(self.table.clone()));
+        }
+        self.public.table(name).await
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        name == self.name || self.public.table_exist(name)
+    }
+}
+
+impl Public {
+    fn find(&self, inner: &Inner, name: &str) -> Option<Arc<Definition>> {
+        match self.1.get(name) {
+            Some(own) => own.clone(),
+            None => inner.catalog.get(name),
+        }
+    }
+}
 
 impl std::fmt::Debug for Public {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -30,8 +112,15 @@ pub(crate) fn gone() -> DataFusionError {
 impl SchemaProvider for Public {
     fn table_names(&self) -> Vec<String> {
         let Some(inner) = self.0.upgrade() else { return Vec::new() };
-        let declared = inner.catalog.list().into_iter().map(|(name, _)| name);
-        std::iter::once("kv".to_owned()).chain(declared).collect()
+        let declared = inner.catalog.list().into_iter();
+        let declared = declared.filter(|(name, definition)| {
+            !self.1.contains_key(name) && !matches!(**definition, Definition::Sequence(_))
+        });
+        let own = self.1.iter().filter(|(_, definition)| definition.is_some());
+        std::iter::once("kv".to_owned())
+            .chain(declared.map(|(name, _)| name))
+            .chain(own.map(|(name, _)| name.clone()))
+            .collect()
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
@@ -39,7 +128,11 @@ impl SchemaProvider for Public {
         if name == "kv" {
             return Ok(Some(Arc::new(KvTable::new(&inner.engine))));
         }
-        let Some(definition) = inner.catalog.get(name) else {
+        let (name, with_keys) = match name.strip_prefix(WITH_KEYS) {
+            Some(name) => (name, true),
+            None => (name, false),
+        };
+        let Some(definition) = self.find(&inner, name) else {
             return undeclared_stream(&inner, name);
         };
         let table: Arc<dyn TableProvider> = match definition.as_ref() {
@@ -49,16 +142,20 @@ impl SchemaProvider for Public {
                 name: name.to_owned(),
                 definition: Arc::new(stream.clone()),
             }),
-            Definition::Table(table) => Arc::new(RowTable::new(&inner.engine, name, table.clone())),
+            Definition::Table(table) => {
+                let table = RowTable::new(&inner.engine, name, table.clone());
+                Arc::new(if with_keys { table.with_keys() } else { table })
+            }
             Definition::View(_) => inner.views.table(name)?,
             Definition::External(external) => inner.external(external).await?,
             Definition::Query(query) => inner.query_view(query).await?,
+            Definition::Sequence(_) => return Ok(None),
         };
         Ok(Some(table))
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        name == "kv" || self.0.upgrade().is_some_and(|inner| inner.catalog.get(name).is_some())
+        name == "kv" || self.0.upgrade().is_some_and(|inner| self.find(&inner, name).is_some())
     }
 }
 

@@ -1,32 +1,35 @@
-//! COPY … FROM STDIN and COPY … TO STDOUT, as text and as CSV.
+//! COPY … FROM STDIN and COPY … TO STDOUT, as text, CSV and in binary form.
 
-use super::text::texts_of;
 use crate::catalog::Definition;
+use crate::encode::{self, Style};
 use crate::error::{SqlError, SqlState};
-use crate::session::{Outcome, Prepared, Session};
-use crate::statement::{Copy, CopyFormat};
+use crate::moment::Moment;
+use crate::parse;
+use crate::pg_type::{self, Typed};
+use crate::session::{Outcome, Prepared, Session, insert_rows};
+use crate::statement::{Copy, CopyFormat, CopyOptions, Header};
 use crate::stream::Appender;
-use crate::table::{Conflict, write_rows};
-use crate::types::Column;
-use crate::values::{ColumnBuilder, put_text};
-use bytes::Bytes;
-use datafusion::arrow::array::{Array, ArrayRef, RecordBatch};
-use futures_util::StreamExt;
-use pgwire::api::results::CopyResponse;
-use pgwire::error::PgWireError;
-use pgwire::messages::copy::CopyData;
+use crate::types::{Column, ColumnType};
+use datafusion::arrow::array::{ArrayRef, RecordBatch, StringViewBuilder};
+use datafusion::arrow::datatypes::Schema;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, stream};
+use std::sync::Arc;
 
 /// Bytes that one COPY may bring: it is one transaction.
 const COPY_MAX_BYTES: usize = 64 << 20;
+/// What binary COPY begins with: a signature, flags, and the length of what else its head may have.
+const BINARY_HEAD: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
 /// A COPY FROM STDIN under way.
 pub(super) struct CopyIn {
     copy: Copy,
-    definition: Definition,
+    definition: Arc<Definition>,
     /// For each field of a line, the column that it is for.
     targets: Vec<usize>,
     data: Vec<u8>,
     too_large: bool,
+    moment: Moment,
 }
 
 fn columns_of(definition: &Definition) -> Option<&[Column]> {
@@ -37,9 +40,17 @@ fn columns_of(definition: &Definition) -> Option<&[Column]> {
     }
 }
 
+fn bad_format(message: impl Into<String>) -> SqlError {
+    SqlError::new(SqlState::BadCopyFormat, message)
+}
+
 impl CopyIn {
-    pub(super) fn new(session: &Session, copy: &Copy) -> Result<Self, SqlError> {
-        let definition = session.inner.catalog.get(&copy.relation);
+    pub(super) fn new(session: &mut Session, copy: &Copy) -> Result<Self, SqlError> {
+        session.refuse_write("COPY FROM")?;
+        if copy.query.is_some() {
+            return Err(SqlError::new(SqlState::SyntaxError, "COPY into a query"));
+        }
+        let definition = session.definition(&copy.relation);
         let definition = definition.ok_or_else(|| SqlError::unknown("relation", &copy.relation))?;
         let columns = columns_of(&definition).ok_or_else(|| {
             let message = format!(
@@ -53,25 +64,33 @@ impl CopyIn {
         } else {
             let position = |name: &String| {
                 columns.iter().position(|column| column.name == *name).ok_or_else(|| {
-                    SqlError::new(
-                        SqlState::UndefinedColumn,
-                        format!("column \"{name}\" does not exist"),
-                    )
+                    let message = format!(
+                        "column \"{name}\" of relation \"{}\" does not exist",
+                        copy.relation
+                    );
+                    SqlError::new(SqlState::UndefinedColumn, message)
                 })
             };
             copy.columns.iter().map(position).collect::<Result<_, _>>()?
         };
+        let moment = session.moment();
         Ok(Self {
             copy: copy.clone(),
-            definition: definition.as_ref().clone(),
+            definition,
             targets,
             data: Vec::new(),
             too_large: false,
+            moment,
         })
     }
 
     pub(super) fn columns(&self) -> usize {
         self.targets.len()
+    }
+
+    /// 1 for the binary form.
+    pub(super) fn format(&self) -> i16 {
+        i16::from(self.copy.options.format == CopyFormat::Binary)
     }
 
     /// Takes in a piece. What is too much is noted and refused at the end: the protocol has no earlier moment.
@@ -86,7 +105,7 @@ impl CopyIn {
     }
 
     /// Writes all rows, or none; gives how many.
-    pub(super) fn finish(self, session: &mut Session) -> Result<u64, SqlError> {
+    pub(super) async fn finish(self, session: &mut Session) -> Result<u64, SqlError> {
         if self.too_large {
             let message =
                 format!("a COPY brings at most {} MiB; nothing was written", COPY_MAX_BYTES >> 20);
@@ -94,153 +113,291 @@ impl CopyIn {
                 SqlError::new(SqlState::LimitExceeded, message).hint("send it in several pieces")
             );
         }
-        let batch = self.batch()?;
+        let (arrays, rows) = if self.copy.options.format == CopyFormat::Binary {
+            return Err(SqlError::unsupported(
+                "COPY FROM STDIN in binary form is not supported; text and csv are",
+            ));
+        } else {
+            self.columns_of_text()?
+        };
         let name = self.copy.relation.clone();
-        session.in_transaction(|transaction, engine| match &self.definition {
+        match self.definition.as_ref() {
             Definition::Stream(stream) => {
-                let mut appender = Appender::new(engine, &name, stream);
-                let (commands, appended) = appender.commands_of_batch(&batch)?;
-                transaction.append(commands)?;
-                Ok(appended.appended + appended.dead)
+                let fields: Vec<_> = self
+                    .targets
+                    .iter()
+                    .filter_map(|&target| stream.columns.get(target))
+                    .map(|column| column.kind.field(&column.name, true))
+                    .collect();
+                let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
+                    .map_err(|error| SqlError::new(SqlState::Internal, error.to_string()))?;
+                session.in_transaction(|transaction, engine| {
+                    let mut appender = Appender::new(engine, &name, stream);
+                    let (commands, appended) = appender.commands_of_batch(&batch)?;
+                    transaction.append(commands)?;
+                    Ok(appended.appended + appended.dead)
+                })
             }
             Definition::Table(table) => {
-                write_rows(transaction, &name, table, &batch, &Conflict::Error)
+                let arrays =
+                    session.with_defaults(&name, table, &self.targets, arrays, rows).await?;
+                insert_rows(session, &name, table, &arrays)
             }
             other => Err(SqlError::unsupported(format!("COPY into a {}", other.kind()))),
-        })
+        }
     }
 
-    fn batch(&self) -> Result<RecordBatch, SqlError> {
+    /// The columns that are copied, in the order of their fields, and how many rows there are.
+    fn columns_of_text(&self) -> Result<(Vec<ArrayRef>, usize), SqlError> {
         let columns = columns_of(&self.definition).unwrap_or_default();
-        let mut builders: Vec<ColumnBuilder> =
-            columns.iter().map(|column| ColumnBuilder::new(column.kind, 1_024)).collect();
-        let mut lines =
-            Lines { rest: &self.data, format: self.copy.format, delimiter: self.copy.delimiter };
-        let mut number = 0;
-        while let Some(fields) = lines.next_line() {
+        let targets: Vec<&Column> =
+            self.targets.iter().filter_map(|&target| columns.get(target)).collect();
+        let mut builders: Vec<StringViewBuilder> =
+            targets.iter().map(|_| StringViewBuilder::new()).collect();
+        let data = std::str::from_utf8(&self.data).map_err(|_| {
+            SqlError::new(SqlState::InvalidEncoding, "invalid byte sequence for encoding \"UTF8\"")
+        })?;
+        let options = &self.copy.options;
+        let mut lines = Lines { rest: data, options };
+        let (mut number, mut rows) = (0, 0);
+        while let Some(fields) = lines.next_line()? {
             number += 1;
-            if number == 1 && self.copy.header {
+            if number == 1 && options.header != Header::No {
+                check_header(options, &targets, &fields)?;
                 continue;
             }
-            if fields.len() != self.targets.len() {
-                let message = format!(
-                    "line {number} has {} fields, {} are expected",
-                    fields.len(),
-                    self.targets.len()
-                );
-                return Err(SqlError::new(SqlState::InvalidText, message));
+            // A table without columns takes empty lines.
+            if fields.len() > targets.len() && !(targets.is_empty() && fields.len() == 1) {
+                return Err(bad_format("extra data after last expected column")
+                    .hint(format!("line {number}")));
             }
-            for (index, (builder, column)) in builders.iter_mut().zip(columns).enumerate() {
-                let field = self.targets.iter().position(|&target| target == index);
-                match field.and_then(|field| fields.get(field)).and_then(Option::as_ref) {
-                    None => builder.append_null(),
-                    Some(text) if builder.append_text(text) => {}
-                    Some(text) => {
-                        let shown = text.get(..60.min(text.len())).unwrap_or_default();
-                        let message = format!(
-                            "line {number}, column \"{}\": '{}' is not a {}",
-                            column.name,
-                            String::from_utf8_lossy(shown),
-                            column.kind.name()
-                        );
-                        return Err(SqlError::new(SqlState::InvalidText, message));
-                    }
-                }
+            if fields.len() < targets.len() {
+                let missing = targets.get(fields.len()).map_or("", |column| column.name.as_str());
+                return Err(bad_format(format!("missing data for column \"{missing}\""))
+                    .hint(format!("line {number}")));
             }
+            for ((builder, column), field) in builders.iter_mut().zip(&targets).zip(fields) {
+                builder.append_option(value_of(options, &column.name, field));
+            }
+            rows += 1;
         }
-        let schema = crate::types::loose_schema_of(columns);
-        let arrays = builders.into_iter().map(ColumnBuilder::finish).collect();
-        RecordBatch::try_new(schema, arrays)
-            .map_err(|error| SqlError::new(SqlState::InvalidText, error.to_string()))
+        let arrays = builders.into_iter().zip(&targets).map(|(mut builder, column)| {
+            let field = match column.kind {
+                // What is too long is refused when it is written.
+                ColumnType::Varchar(_) | ColumnType::Char(_) => ColumnType::Text.field("", true),
+                kind => kind.field("", true),
+            };
+            parse::array_of_texts(&builder.finish(), &field, &self.moment)
+        });
+        Ok((arrays.collect::<Result<_, _>>()?, rows))
     }
+}
+
+fn check_header(
+    options: &CopyOptions,
+    targets: &[&Column],
+    fields: &[Field],
+) -> Result<(), SqlError> {
+    if options.header != Header::Match {
+        return Ok(());
+    }
+    let same = targets.len() == fields.len()
+        && targets.iter().zip(fields).all(|(column, field)| column.name == field.text);
+    if same {
+        Ok(())
+    } else {
+        Err(bad_format("column names in the header line do not match the table's columns"))
+    }
+}
+
+/// A field's value: nothing where it is what stands for that.
+fn value_of(options: &CopyOptions, column: &str, field: Field) -> Option<String> {
+    let listed = |names: &[String]| names.iter().any(|name| name == column || name == "*");
+    let is_null = match options.format {
+        CopyFormat::Text => field.raw_is_null,
+        _ if field.quoted => listed(&options.force_null) && field.text == options.null,
+        _ => field.text == options.null && !listed(&options.force_not_null),
+    };
+    (!is_null).then_some(field.text)
+}
+
+/// A field of a line.
+#[derive(Debug, Default, PartialEq)]
+struct Field {
+    text: String,
+    quoted: bool,
+    /// Whether it is, as it was written, what stands for no value.
+    raw_is_null: bool,
 }
 
 /// The lines of COPY's data, cut into fields.
 struct Lines<'a> {
-    rest: &'a [u8],
-    format: CopyFormat,
-    delimiter: u8,
+    rest: &'a str,
+    options: &'a CopyOptions,
 }
 
 impl Lines<'_> {
-    fn next_line(&mut self) -> Option<Vec<Option<Vec<u8>>>> {
-        if self.rest.is_empty() || self.rest == b"\\.\n" || self.rest == b"\\." {
-            return None;
+    fn next_line(&mut self) -> Result<Option<Vec<Field>>, SqlError> {
+        if self.rest.is_empty()
+            || matches!(self.rest, "\\.")
+            || self.rest.starts_with("\\.\n")
+            || self.rest.starts_with("\\.\r\n")
+        {
+            return Ok(None);
         }
-        match self.format {
-            CopyFormat::Text => Some(self.text_line()),
-            CopyFormat::Csv => Some(self.csv_line()),
+        match self.options.format {
+            CopyFormat::Csv => self.csv_line().map(Some),
+            _ => self.text_line().map(Some),
         }
     }
 
-    fn text_line(&mut self) -> Vec<Option<Vec<u8>>> {
-        let end = self.rest.iter().position(|&byte| byte == b'\n').unwrap_or(self.rest.len());
-        let (line, rest) = self.rest.split_at(end);
-        self.rest = rest.get(1..).unwrap_or_default();
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let fields = line.split(|&byte| byte == self.delimiter);
-        fields.map(|field| (field != b"\\N").then(|| unescape(field))).collect()
-    }
-
-    fn csv_line(&mut self) -> Vec<Option<Vec<u8>>> {
-        let mut fields = Vec::new();
-        let mut field = Vec::new();
-        let (mut quoted, mut was_quoted) = (false, false);
-        let mut bytes = self.rest.iter().copied().enumerate().peekable();
-        let mut used = self.rest.len();
-        // An empty field without quotes is no value, as in Postgres.
-        let finish = |field: &mut Vec<u8>, was_quoted: &mut bool| {
-            let value = std::mem::take(field);
-            (std::mem::take(was_quoted) || !value.is_empty()).then_some(value)
-        };
-        while let Some((at, byte)) = bytes.next() {
+    fn text_line(&mut self) -> Result<Vec<Field>, SqlError> {
+        let bytes = self.rest.as_bytes();
+        // A newline behind a backslash belongs to the value.
+        let mut end = 0;
+        while let Some(&byte) = bytes.get(end) {
             match byte {
-                b'"' if quoted && bytes.peek().is_some_and(|&(_, next)| next == b'"') => {
-                    bytes.next();
-                    field.push(b'"');
-                }
-                b'"' => {
-                    quoted = !quoted;
-                    was_quoted = true;
-                }
-                b'\n' if !quoted => {
-                    used = at + 1;
-                    break;
-                }
-                b'\r' if !quoted && bytes.peek().is_some_and(|&(_, next)| next == b'\n') => {}
-                byte if byte == self.delimiter && !quoted => {
-                    fields.push(finish(&mut field, &mut was_quoted));
-                }
-                byte => field.push(byte),
+                b'\n' => break,
+                b'\\' => end += 2,
+                _ => end += 1,
             }
         }
-        fields.push(finish(&mut field, &mut was_quoted));
-        self.rest = self.rest.get(used..).unwrap_or_default();
-        fields
+        let end = end.min(bytes.len());
+        let line = self.rest.get(..end).unwrap_or_default();
+        self.rest = self.rest.get(end + 1..).unwrap_or_default();
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        let mut fields = Vec::new();
+        let mut start = 0;
+        let mut at = 0;
+        let bytes = line.as_bytes();
+        loop {
+            match bytes.get(at) {
+                Some(b'\\') => at += 2,
+                Some(&byte) if byte != self.options.delimiter => at += 1,
+                other => {
+                    let raw = line.get(start..at.min(line.len())).unwrap_or_default();
+                    let raw_is_null = raw == self.options.null;
+                    fields.push(Field { text: unescape(raw)?, quoted: false, raw_is_null });
+                    if other.is_none() {
+                        return Ok(fields);
+                    }
+                    at += 1;
+                    start = at;
+                }
+            }
+        }
+    }
+
+    fn csv_line(&mut self) -> Result<Vec<Field>, SqlError> {
+        let (quote, escape, delimiter) =
+            (self.options.quote, self.options.escape, self.options.delimiter);
+        let bytes = self.rest.as_bytes();
+        let mut fields = Vec::new();
+        let mut field = Vec::new();
+        let (mut inside, mut quoted, mut at) = (false, false, 0);
+        let mut finish = |field: &mut Vec<u8>, quoted: &mut bool| -> Result<(), SqlError> {
+            let text = String::from_utf8(std::mem::take(field))
+                .map_err(|_| bad_format("a quote cuts a character"))?;
+            fields.push(Field { text, quoted: std::mem::take(quoted), raw_is_null: false });
+            Ok(())
+        };
+        loop {
+            let Some(&byte) = bytes.get(at) else {
+                if inside {
+                    return Err(bad_format("unterminated CSV quoted field"));
+                }
+                break;
+            };
+            at += 1;
+            if inside {
+                let next = bytes.get(at).copied();
+                if byte == escape
+                    && next.is_some_and(|next| next == quote || next == escape)
+                    && (byte != quote || next == Some(quote))
+                {
+                    field.extend(next);
+                    at += 1;
+                } else if byte == quote {
+                    inside = false;
+                } else {
+                    field.push(byte);
+                }
+            } else if byte == quote {
+                inside = true;
+                quoted = true;
+            } else if byte == delimiter {
+                finish(&mut field, &mut quoted)?;
+            } else if byte == b'\n' {
+                break;
+            } else if byte == b'\r' && bytes.get(at) == Some(&b'\n') {
+                at += 1;
+                break;
+            } else {
+                field.push(byte);
+            }
+        }
+        finish(&mut field, &mut quoted)?;
+        self.rest = self.rest.get(at..).unwrap_or_default();
+        Ok(fields)
     }
 }
 
-fn unescape(field: &[u8]) -> Vec<u8> {
+fn unescape(field: &str) -> Result<String, SqlError> {
+    if !field.contains('\\') {
+        return Ok(field.to_owned());
+    }
     let mut out = Vec::with_capacity(field.len());
-    let mut bytes = field.iter().copied();
+    let mut bytes = field.bytes().peekable();
+    let digit = |byte: u8, base: u32| char::from(byte).to_digit(base).map(|digit| digit as u8);
     while let Some(byte) = bytes.next() {
         if byte != b'\\' {
             out.push(byte);
             continue;
         }
-        out.push(match bytes.next() {
-            Some(b't') => b'\t',
-            Some(b'n') => b'\n',
-            Some(b'r') => b'\r',
-            Some(other) => other,
-            None => b'\\',
+        let Some(next) = bytes.next() else {
+            out.push(b'\\');
+            break;
+        };
+        out.push(match next {
+            b'b' => 8,
+            b'f' => 12,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'v' => 11,
+            b'x' if bytes.peek().is_some_and(|&byte| digit(byte, 16).is_some()) => {
+                let mut value = 0;
+                for _ in 0..2 {
+                    if let Some(next) = bytes.peek().and_then(|&byte| digit(byte, 16)) {
+                        value = value * 16 + next;
+                        bytes.next();
+                    }
+                }
+                value
+            }
+            b'0'..=b'7' => {
+                let mut value = u16::from(next - b'0');
+                for _ in 0..2 {
+                    if let Some(next) = bytes.peek().and_then(|&byte| digit(byte, 8)) {
+                        value = value * 8 + u16::from(next);
+                        bytes.next();
+                    }
+                }
+                (value & 0xFF) as u8
+            }
+            other => other,
         });
     }
-    out
+    String::from_utf8(out).map_err(|_| {
+        SqlError::new(SqlState::InvalidEncoding, "invalid byte sequence for encoding \"UTF8\"")
+    })
 }
 
+/// What COPY … TO STDOUT gives: how many columns, in which form, and pieces with the number of their rows.
+pub(super) type CopyOut = (usize, i16, BoxStream<'static, Result<(Vec<u8>, u64), SqlError>>);
+
 /// COPY … TO STDOUT.
-pub(super) async fn copy_out(session: &mut Session, copy: &Copy) -> Result<CopyResponse, SqlError> {
+pub(super) async fn copy_out(session: &mut Session, copy: &Copy) -> Result<CopyOut, SqlError> {
     let query = copy.query.clone().unwrap_or_else(|| {
         let quote = |name: &String| format!("\"{}\"", name.replace('"', "\"\""));
         let columns = copy.columns.iter().map(quote).collect::<Vec<_>>().join(", ");
@@ -252,60 +409,121 @@ pub(super) async fn copy_out(session: &mut Session, copy: &Copy) -> Result<CopyR
         .pop()
         .ok_or_else(|| SqlError::new(SqlState::SyntaxError, "COPY of nothing"))?;
     let Outcome::Rows(rows) = session.execute(&prepared, Vec::new()).await? else {
-        return Err(SqlError::new(SqlState::SyntaxError, "only a query can be copied"));
+        return Err(SqlError::new(
+            SqlState::SyntaxError,
+            "COPY query must have a RETURNING clause",
+        ));
     };
-    let schema = rows.schema();
-    let columns = schema.fields().len();
-    let mut head = Vec::new();
-    if copy.header {
-        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        head.extend(names.join(&char::from(copy.delimiter).to_string()).into_bytes());
-        head.push(b'\n');
-    }
-    let (format, delimiter) = (copy.format, copy.delimiter);
-    let head = futures_util::stream::iter(
-        (!head.is_empty()).then_some(Ok(CopyData::new(Bytes::from(head)))),
-    );
-    let lines = rows.map(move |batch| match batch {
-        Ok(batch) => Ok(CopyData::new(Bytes::from(lines_of(&batch, format, delimiter)))),
-        Err(error) => Err(PgWireError::from(SqlError::from(error))),
+    let rows = rows.with_first().await?;
+    let writer = Writer {
+        options: copy.options.clone(),
+        names: rows.schema.fields().iter().map(|field| field.name().clone()).collect(),
+        types: rows.schema.fields().iter().map(|field| pg_type::of_field(field)).collect(),
+        style: Style::wire(session.zone()),
+    };
+    let (columns, format) =
+        (writer.names.len(), i16::from(copy.options.format == CopyFormat::Binary));
+    let (head, tail) = (writer.head(), writer.tail());
+    let piece = |bytes: Vec<u8>| stream::iter((!bytes.is_empty()).then_some(Ok((bytes, 0))));
+    let lines = rows.stream.map(move |batch| {
+        let batch = batch.map_err(SqlError::from)?;
+        Ok((writer.lines(&batch)?, batch.num_rows() as u64))
     });
-    Ok(CopyResponse::new(0, columns, head.chain(lines)))
+    Ok((columns, format, piece(head).chain(lines).chain(piece(tail)).boxed()))
 }
 
-fn lines_of(batch: &RecordBatch, format: CopyFormat, delimiter: u8) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut text = Vec::new();
-    let columns = batch.columns().iter();
-    let columns: Vec<ArrayRef> =
-        columns.map(|column| texts_of(column).unwrap_or_else(|| column.clone())).collect();
-    for row in 0..batch.num_rows() {
-        for (index, array) in columns.iter().enumerate() {
-            if index > 0 {
-                out.push(delimiter);
-            }
-            if array.is_null(row) {
-                if format == CopyFormat::Text {
-                    out.extend_from_slice(b"\\N");
+struct Writer {
+    options: CopyOptions,
+    names: Vec<String>,
+    types: Vec<Typed>,
+    style: Style,
+}
+
+impl Writer {
+    fn head(&self) -> Vec<u8> {
+        if self.options.format == CopyFormat::Binary {
+            return BINARY_HEAD.to_vec();
+        }
+        let mut head = Vec::new();
+        if self.options.header != Header::No {
+            for (index, name) in self.names.iter().enumerate() {
+                if index > 0 {
+                    head.push(self.options.delimiter);
                 }
+                self.put(&mut head, name.as_bytes(), name);
+            }
+            head.push(b'\n');
+        }
+        head
+    }
+
+    fn tail(&self) -> Vec<u8> {
+        if self.options.format == CopyFormat::Binary {
+            (-1i16).to_be_bytes().to_vec()
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn lines(&self, batch: &RecordBatch) -> Result<Vec<u8>, SqlError> {
+        let mut out = Vec::new();
+        let mut text = Vec::new();
+        for row in 0..batch.num_rows() {
+            if self.options.format == CopyFormat::Binary {
+                self.binary(&mut out, batch, row)?;
                 continue;
             }
-            text.clear();
-            // A type without a text is an empty one.
-            let _written = put_text(&mut text, array.as_ref(), row);
-            match format {
-                CopyFormat::Text => escape(&mut out, &text, delimiter),
-                CopyFormat::Csv => quote(&mut out, &text, delimiter),
+            for (index, (array, name)) in batch.columns().iter().zip(&self.names).enumerate() {
+                if index > 0 {
+                    out.push(self.options.delimiter);
+                }
+                text.clear();
+                if encode::put_text(&mut text, array.as_ref(), row, &self.style)? {
+                    self.put(&mut out, &text, name);
+                } else {
+                    out.extend_from_slice(self.options.null.as_bytes());
+                }
+            }
+            out.push(b'\n');
+        }
+        Ok(out)
+    }
+
+    fn binary(&self, out: &mut Vec<u8>, batch: &RecordBatch, row: usize) -> Result<(), SqlError> {
+        let mut value = Vec::new();
+        out.extend((batch.num_columns() as i16).to_be_bytes());
+        for (array, typed) in batch.columns().iter().zip(&self.types) {
+            value.clear();
+            if encode::put_binary(&mut value, array.as_ref(), row, *typed)? {
+                out.extend((value.len() as i32).to_be_bytes());
+                out.extend_from_slice(&value);
+            } else {
+                out.extend((-1i32).to_be_bytes());
             }
         }
-        out.push(b'\n');
+        Ok(())
     }
-    out
+
+    fn put(&self, out: &mut Vec<u8>, text: &[u8], column: &str) {
+        match self.options.format {
+            CopyFormat::Csv => {
+                let forced =
+                    self.options.force_quote.as_ref().is_some_and(|names| {
+                        names.iter().any(|name| name == "*" || name == column)
+                    });
+                quote(out, text, &self.options, forced);
+            }
+            _ => escape(out, text, self.options.delimiter),
+        }
+    }
 }
 
 fn escape(out: &mut Vec<u8>, text: &[u8], delimiter: u8) {
     for &byte in text {
         match byte {
+            8 => out.extend_from_slice(b"\\b"),
+            11 => out.extend_from_slice(b"\\v"),
+            12 => out.extend_from_slice(b"\\f"),
             b'\t' => out.extend_from_slice(b"\\t"),
             b'\n' => out.extend_from_slice(b"\\n"),
             b'\r' => out.extend_from_slice(b"\\r"),
@@ -316,46 +534,64 @@ fn escape(out: &mut Vec<u8>, text: &[u8], delimiter: u8) {
     }
 }
 
-fn quote(out: &mut Vec<u8>, text: &[u8], delimiter: u8) {
-    let plain = |&byte: &u8| byte != delimiter && !matches!(byte, b'"' | b'\n' | b'\r');
-    if !text.is_empty() && text.iter().all(plain) {
+fn quote(out: &mut Vec<u8>, text: &[u8], options: &CopyOptions, forced: bool) {
+    let plain = |&byte: &u8| {
+        byte != options.delimiter && byte != options.quote && !matches!(byte, b'\n' | b'\r')
+    };
+    let is_null = text == options.null.as_bytes();
+    if !forced && !is_null && text != b"\\." && text.iter().all(plain) {
         out.extend_from_slice(text);
         return;
     }
-    out.push(b'"');
+    out.push(options.quote);
     for &byte in text {
-        if byte == b'"' {
-            out.push(b'"');
+        if byte == options.quote || byte == options.escape {
+            out.push(options.escape);
         }
         out.push(byte);
     }
-    out.push(b'"');
+    out.push(options.quote);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn options(format: CopyFormat) -> CopyOptions {
+        let csv = format == CopyFormat::Csv;
+        CopyOptions {
+            format,
+            header: Header::No,
+            delimiter: if csv { b',' } else { b'\t' },
+            null: if csv { String::new() } else { "\\N".to_owned() },
+            quote: b'"',
+            escape: b'"',
+            force_quote: None,
+            force_not_null: Vec::new(),
+            force_null: Vec::new(),
+        }
+    }
+
     fn lines(format: CopyFormat, text: &str) -> Vec<Vec<Option<String>>> {
-        let delimiter = if format == CopyFormat::Csv { b',' } else { b'\t' };
-        let mut lines = Lines { rest: text.as_bytes(), format, delimiter };
-        let text = |field: Option<Vec<u8>>| {
-            field.map(|field| String::from_utf8_lossy(&field).into_owned())
+        let options = options(format);
+        let mut lines = Lines { rest: text, options: &options };
+        let line = |fields: Vec<Field>| {
+            fields.into_iter().map(|field| value_of(&options, "x", field)).collect()
         };
-        std::iter::from_fn(|| lines.next_line())
-            .map(|line| line.into_iter().map(text).collect())
-            .collect()
+        std::iter::from_fn(|| lines.next_line().expect("fields")).map(line).collect()
     }
 
     #[test]
     fn what_is_written_is_read_again() {
-        for value in ["plain", "", "a,b", "a\tb", "two\nlines", "\"quoted\"", "back\\slash", "\\N"]
+        for value in
+            ["plain", "", "a,b", "a\tb", "two\nlines", "\"quoted\"", "back\\slash", "\\N", "\\."]
         {
-            for (format, delimiter) in [(CopyFormat::Csv, b','), (CopyFormat::Text, b'\t')] {
+            for format in [CopyFormat::Csv, CopyFormat::Text] {
+                let options = options(format);
                 let mut out = Vec::new();
                 match format {
-                    CopyFormat::Csv => quote(&mut out, value.as_bytes(), delimiter),
-                    CopyFormat::Text => escape(&mut out, value.as_bytes(), delimiter),
+                    CopyFormat::Csv => quote(&mut out, value.as_bytes(), &options, false),
+                    _ => escape(&mut out, value.as_bytes(), options.delimiter),
                 }
                 out.push(b'\n');
                 let text = String::from_utf8(out).expect("text");
@@ -373,6 +609,10 @@ mod tests {
         assert_eq!(
             lines(CopyFormat::Text, "a\t\\N\t\n\\.\n"),
             [[Some("a".into()), None, Some("".into())]]
+        );
+        assert_eq!(
+            lines(CopyFormat::Text, "\\x41\t\\101\n"),
+            [[Some("A".into()), Some("A".into())]]
         );
     }
 }

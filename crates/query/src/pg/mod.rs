@@ -1,29 +1,36 @@
 //! The Postgres door: wire protocol 3, simple and extended, SCRAM-SHA-256, cancel, COPY.
 //!
-//! Framing and SCRAM are `pgwire`'s; the catalog that clients ask about themselves is `datafusion-pg-catalog`'s. Each
-//! connection has a [`Session`] of its own: what one client sets is nobody else's.
+//! The messages' bytes and SCRAM are `pgwire`'s; what a message means is here: a pipeline up to its Sync is one transaction,
+//! portals and prepared statements end when they should, answers stream with back-pressure. Each connection has a
+//! [`Session`](crate::Session) of its own: what one client sets is nobody else's.
 
 mod auth;
+mod cancel;
+mod connection;
 mod copy;
-mod handler;
-mod text;
-mod together;
+mod extended;
+mod parameters;
+mod rows;
+mod simple;
+mod startup;
+mod wire;
 
 use crate::database::Database;
 use crate::error::{SqlError, SqlState};
-use auth::{Guard, Startup};
-use handler::Connection;
-use pgwire::api::auth::StartupHandler;
-use pgwire::api::cancel::{CancelHandler, DefaultCancelHandler};
-use pgwire::api::copy::CopyHandler;
-use pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler};
-use pgwire::api::{ConnectionManager, ErrorHandler, NoopHandler, PgWireServerHandlers};
-use pgwire::error::{ErrorInfo, PgWireError};
+use auth::Guard;
+pub(crate) use cancel::Cancel;
+use cancel::Running;
+use connection::Connection;
+use pgwire::api::ConnectionManager;
+use pgwire::error::ErrorInfo;
+use pgwire::messages::PgWireBackendMessage;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use together::Together;
 use tokio::net::{TcpListener, TcpStream};
+
+/// Connections beyond the limit that are let in, to be told.
+const TOLD_MAX: usize = 64;
 
 /// How the door behaves.
 #[derive(Clone, Debug)]
@@ -57,8 +64,8 @@ impl PgDoor {
         let address = listener.local_addr().map_err(failed)?;
         let manager = Arc::new(ConnectionManager::new());
         let door = Arc::new(Door {
-            guard: Guard::new(settings.password.as_deref(), manager.clone()),
-            cancel: Arc::new(DefaultCancelHandler::new(manager)),
+            guard: Guard::new(settings.password.as_deref(), manager),
+            running: Running::default(),
             connections: AtomicUsize::new(0),
             numbers: AtomicU64::new(1),
             connections_max: settings.connections_max,
@@ -72,7 +79,7 @@ impl PgDoor {
 struct Door {
     database: Database,
     guard: Guard,
-    cancel: Arc<DefaultCancelHandler>,
+    running: Running,
     connections: AtomicUsize,
     numbers: AtomicU64,
     connections_max: usize,
@@ -102,59 +109,32 @@ async fn serve(socket: TcpStream, door: &Arc<Door>) {
     let inner = &door.database.inner;
     let address = socket.peer_addr().map(|address| address.to_string()).unwrap_or_default();
     inner.pg_clients.lock().insert(number, (address, inner.engine.now_ms()));
-    // One more is let in, to be told.
-    let full = open >= door.connections_max;
-    let handlers = Handlers {
-        connection: Arc::new(Connection::new(&door.database, full)),
-        startup: Arc::new(door.guard.startup()),
-        cancel: door.cancel.clone(),
-    };
-    if open < door.connections_max + 64
-        && let Err(error) = pgwire::tokio::process_socket(socket, None, Arc::new(handlers)).await
-    {
-        tracing::debug!(%error, "a Postgres connection ended");
+    if open < door.connections_max + TOLD_MAX {
+        serve_one(socket, door, open >= door.connections_max).await;
     }
     inner.pg_clients.lock().remove(&number);
     door.connections.fetch_sub(1, Ordering::SeqCst);
 }
 
-/// What handles one connection's messages.
-struct Handlers {
-    connection: Arc<Connection>,
-    startup: Arc<Startup>,
-    cancel: Arc<DefaultCancelHandler>,
-}
-
-impl PgWireServerHandlers for Handlers {
-    fn simple_query_handler(&self) -> Arc<impl SimpleQueryHandler> {
-        self.connection.clone()
+async fn serve_one(socket: TcpStream, door: &Arc<Door>, full: bool) {
+    let Some(mut begun) = startup::begin(socket, &door.guard, &door.running).await else { return };
+    if full {
+        let error = SqlError::new(SqlState::TooManyConnections, "sorry, too many clients already");
+        let mut fatal = info(&error);
+        fatal.severity = "FATAL".to_owned();
+        // It is told why, if it still listens.
+        let _told = begun.wire.put(PgWireBackendMessage::ErrorResponse(fatal.into()));
+        let _sent = begun.wire.flush().await;
+        return;
     }
-
-    fn extended_query_handler(&self) -> Arc<impl ExtendedQueryHandler> {
-        Arc::new(Together(self.connection.clone()))
-    }
-
-    fn startup_handler(&self) -> Arc<impl StartupHandler> {
-        self.startup.clone()
-    }
-
-    fn copy_handler(&self) -> Arc<impl CopyHandler> {
-        self.connection.clone()
-    }
-
-    fn error_handler(&self) -> Arc<impl ErrorHandler> {
-        Arc::new(NoopHandler)
-    }
-
-    fn cancel_handler(&self) -> Arc<impl CancelHandler> {
-        self.cancel.clone()
-    }
-}
-
-impl From<SqlError> for PgWireError {
-    fn from(error: SqlError) -> Self {
-        Self::UserError(Box::new(info(&error)))
-    }
+    let cancel = Arc::new(Cancel::default());
+    door.running.add(begun.key.clone(), cancel.clone());
+    let mut session = door.database.session();
+    session.introduce(&begun.parameters);
+    let registered = door.database.inner.watch.register(cancel.clone());
+    Connection::new(begun.wire, session, cancel).serve().await;
+    drop(registered);
+    door.running.remove(&begun.key);
 }
 
 fn info(error: &SqlError) -> ErrorInfo {

@@ -24,7 +24,7 @@ pub(super) fn segment_schema(stream: &StreamDefinition) -> SchemaRef {
 }
 
 fn segment_columns(stream: &StreamDefinition) -> Vec<Column> {
-    let column = |name: &str, kind| Column { name: name.to_owned(), kind, nullable: true };
+    let column = |name: &str, kind| Column::plain(name, kind, true);
     let mut columns =
         vec![column(ID_MS, ColumnType::Bigint), column(ID_SEQUENCE, ColumnType::Bigint)];
     columns.extend(columns_of(stream));
@@ -62,7 +62,10 @@ fn encoding_of(kind: ColumnType) -> Option<Encoding> {
         | ColumnType::Integer
         | ColumnType::Bigint
         | ColumnType::Date
+        | ColumnType::Time
         | ColumnType::Timestamp
+        | ColumnType::TimestampTo(_)
+        | ColumnType::TimestamptzTo(_)
         | ColumnType::Timestamptz => Some(Encoding::DELTA_BINARY_PACKED),
         ColumnType::Decimal(digits, _) if digits <= INTEGER_DIGITS => {
             Some(Encoding::DELTA_BINARY_PACKED)
@@ -73,6 +76,13 @@ fn encoding_of(kind: ColumnType) -> Option<Encoding> {
         | ColumnType::Boolean
         | ColumnType::Text
         | ColumnType::Json
+        | ColumnType::Varchar(_)
+        | ColumnType::Char(_)
+        | ColumnType::Numeric
+        | ColumnType::Jsonb
+        | ColumnType::Uuid
+        | ColumnType::Interval
+        | ColumnType::Array(_)
         | ColumnType::Bytea => None,
     }
 }

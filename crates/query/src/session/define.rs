@@ -1,48 +1,29 @@
-//! Statements that declare and drop things, that begin and end transactions, and that set and show variables.
+//! Statements that declare and drop things.
 
-use super::{Outcome, Session};
-use crate::catalog::{Definition, ExternalDefinition, QueryDefinition, TableDefinition};
+use super::insert_rows;
+use super::{Block, Outcome, Rows, Session};
+use crate::catalog::{
+    Definition, ExternalDefinition, QueryDefinition, SequenceDefinition, TableDefinition,
+};
+use crate::dialect;
 use crate::error::{SqlError, SqlState};
-use crate::statement::{Statement, column, no_twins};
-use crate::table::{BUCKETS, Transaction, bucket_key};
+use crate::statement::Statement;
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringViewArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::sql::parser::{CreateExternalTable, Statement as DfStatement};
 use datafusion::sql::sqlparser::ast::{
-    ColumnOption, CreateTable, Expr, ObjectName, ObjectType, Set, Statement as SqlStatement,
-    TableConstraint, Value,
+    CreateTable, CreateView, Expr, ObjectName, ObjectType, SequenceOptions,
+    Statement as SqlStatement, Truncate, TruncateIdentityOption, Value,
 };
-use parking_lot::Mutex;
 use std::sync::Arc;
 
-/// Variables that clients of Postgres set; what they ask for is what they get anyway, or is only remembered.
-const VARIABLES: &[(&str, &str)] = &[
-    ("application_name", ""),
-    ("bytea_output", "hex"),
-    ("client_encoding", "UTF8"),
-    ("client_min_messages", "notice"),
-    ("datestyle", "ISO, MDY"),
-    ("default_transaction_isolation", "serializable"),
-    ("default_transaction_read_only", "off"),
-    ("extra_float_digits", "1"),
-    ("in_hot_standby", "off"),
-    ("integer_datetimes", "on"),
-    ("intervalstyle", "postgres"),
-    ("is_superuser", "on"),
-    ("lock_timeout", "0"),
-    ("max_identifier_length", "63"),
-    ("search_path", "public"),
-    ("server_encoding", "UTF8"),
-    ("server_version", "16.0"),
-    ("server_version_num", "160000"),
-    ("standard_conforming_strings", "on"),
-    ("statement_timeout", "0"),
-    ("timezone", "UTC"),
-    ("transaction_isolation", "serializable"),
-    ("transaction_read_only", "off"),
-];
+mod alter;
+mod columns;
+mod drop;
+
+pub(super) use columns::sequence_name;
 
 impl Session {
     /// Statements that are only ours.
@@ -51,6 +32,10 @@ impl Session {
         statement: &Statement,
         text: &str,
     ) -> Result<Outcome, SqlError> {
+        if let Statement::Move { name, direction } = statement {
+            return self.move_cursor(name, direction).await;
+        }
+        self.refuse_if_read_only(text.split_whitespace().next().unwrap_or_default())?;
         self.refuse_in_transaction(text)?;
         let inner = &self.inner;
         let done = |tag: &str| Ok(Outcome::Done(tag.to_owned()));
@@ -70,10 +55,10 @@ impl Session {
             Statement::ExplainView(view) => {
                 let lines = inner.explain_view(view).await?;
                 let rows = text_rows("plan", lines.into_iter().map(Some).collect())?;
-                Ok(Outcome::Rows(rows.0))
+                Ok(Outcome::Rows(Rows::select(rows.0)))
             }
             Statement::Drop { kind, name, if_exists } => {
-                self.drop_object(kind, name, *if_exists)?;
+                self.drop_one(kind, name, *if_exists, false)?;
                 Ok(Outcome::Done(format!("DROP {}", kind.to_uppercase())))
             }
             Statement::Seal { name } => {
@@ -95,76 +80,73 @@ impl Session {
                 inner.set_paused(name, *paused).await?;
                 done(if *paused { "PAUSE" } else { "RESUME" })
             }
-            Statement::CopyIn(_) | Statement::CopyOut(_) | Statement::Df(_) => {
-                Err(SqlError::unsupported("not ours"))
-            }
+            Statement::Move { .. }
+            | Statement::Empty
+            | Statement::CopyIn(_)
+            | Statement::CopyOut(_)
+            | Statement::Df(_) => Err(SqlError::unsupported("not ours")),
         }
     }
 
+    /// What cannot be taken back is refused where it may have to be: after BEGIN, and behind changes that came with it.
     fn refuse_in_transaction(&self, text: &str) -> Result<(), SqlError> {
-        if self.transaction.is_none() {
+        let Some(transaction) = &self.transaction else { return Ok(()) };
+        if self.block == Block::Implicit && transaction.lock().is_unchanged() {
             return Ok(());
         }
         let first = text.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
-        Err(SqlError::unsupported(format!("{first} cannot run inside a transaction block")))
+        Err(SqlError::new(
+            SqlState::ActiveTransaction,
+            format!("{first} cannot run inside a transaction block"),
+        ))
     }
 
-    /// Waits for whoever else changes the catalog, and takes no thread from him meanwhile.
+    /// Declares an object in the open transaction, or at once; false if it is there already and that is no error.
     fn declare(
-        &self,
+        &mut self,
         name: &str,
         definition: Definition,
         if_not_exists: bool,
     ) -> Result<bool, SqlError> {
-        let catalog = &self.inner.catalog;
-        tokio::task::block_in_place(|| catalog.create(name, definition, if_not_exists))
+        crate::catalog::check_name(name)?;
+        let is_temporary = matches!(&definition, Definition::Table(table) if table.temporary);
+        let other = match is_temporary {
+            true => self.temporary.get(name).cloned(),
+            false => self.definition(name).filter(|_| !self.temporary.contains_key(name)),
+        };
+        if let Some(other) = other {
+            if if_not_exists {
+                let message = format!("relation \"{name}\" already exists, skipping");
+                self.notice("NOTICE", SqlState::DuplicateTable, message);
+                return Ok(false);
+            }
+            let message = format!("relation \"{name}\" already exists");
+            return Err(SqlError::new(SqlState::DuplicateTable, message)
+                .hint(format!("it is a {}", other.kind())));
+        }
+        if is_temporary {
+            self.temporary.insert(name.to_owned(), Arc::new(definition));
+            return Ok(true);
+        }
+        self.put(name, None, Some(definition))?;
+        Ok(true)
     }
 
-    fn drop_object(&self, kind: &str, name: &str, if_exists: bool) -> Result<(), SqlError> {
-        let inner = &self.inner;
-        let Some(definition) = inner.catalog.get(name) else {
-            return if if_exists { Ok(()) } else { Err(SqlError::unknown(kind, name)) };
-        };
-        let matches = definition.kind() == kind
-            || (kind == "table" && matches!(*definition, Definition::External(_)));
-        if !matches {
-            let message = format!("\"{name}\" is a {}, not a {kind}", definition.kind());
-            let hint = format!("DROP {} {name}", definition.kind().to_uppercase());
-            return Err(SqlError::new(SqlState::WrongObjectType, message).hint(hint));
+    /// Puts a definition in the place of another one.
+    fn put(
+        &mut self,
+        name: &str,
+        seen: Option<Arc<Definition>>,
+        now: Option<Definition>,
+    ) -> Result<(), SqlError> {
+        if let (Some(slot), Some(definition)) = (self.temporary.get_mut(name), &now) {
+            *slot = Arc::new(definition.clone());
+            return Ok(());
         }
-        if let Some(user) = inner.views.user_of(name) {
-            let message = format!("cannot drop \"{name}\": materialized view \"{user}\" reads it");
-            return Err(SqlError::new(SqlState::DependentObjects, message)
-                .hint(format!("DROP MATERIALIZED VIEW {user} first")));
-        }
-        match definition.as_ref() {
-            // Its threads end first.
-            Definition::View(_) => {
-                tokio::task::block_in_place(|| inner.views.drop(name))?;
-                inner.catalog.drop(name)?;
-                return inner.forget_changes(name);
-            }
-            Definition::Table(_) => {
-                inner.catalog.drop(name)?;
-                for bucket in 0..BUCKETS {
-                    inner.engine.call(&[b"UNLINK", &bucket_key(name, bucket)])?;
-                }
-                return Ok(());
-            }
-            Definition::Stream(stream) => {
-                return tokio::task::block_in_place(|| {
-                    inner.catalog.drop_after(name, || {
-                        for partition in 0..stream.partitions {
-                            let key = stream.key(name, partition);
-                            inner.engine.call(&[b"UNLINK", key.as_bytes()])?;
-                        }
-                        inner.segments.drop_stream(name, stream)
-                    })
-                });
-            }
-            Definition::External(_) | Definition::Query(_) => {}
-        }
-        inner.catalog.drop(name)
+        self.in_transaction(|transaction, _| {
+            transaction.declare(name, seen, now);
+            Ok(())
+        })
     }
 
     /// Statements of SQL that declare things; `None` if this is not one.
@@ -173,8 +155,35 @@ impl Session {
         statement: &DfStatement,
         text: &str,
     ) -> Result<Option<String>, SqlError> {
+        let declares = match statement {
+            DfStatement::CreateExternalTable(_) => true,
+            DfStatement::Statement(statement) => matches!(
+                statement.as_ref(),
+                SqlStatement::CreateTable(_)
+                    | SqlStatement::CreateView(_)
+                    | SqlStatement::CreateSequence { .. }
+                    | SqlStatement::CreateIndex(_)
+                    | SqlStatement::CreateSchema { .. }
+                    | SqlStatement::AlterTable(_)
+                    | SqlStatement::Truncate(_)
+                    | SqlStatement::Drop { .. }
+                    | SqlStatement::Comment { .. }
+                    | SqlStatement::Grant(_)
+                    | SqlStatement::Revoke(_)
+            ),
+            _ => false,
+        };
+        if !declares {
+            return Ok(None);
+        }
+        let words: Vec<&str> = text.split_whitespace().take(2).collect();
+        let is_temporary = words.get(1).is_some_and(|word| {
+            word.eq_ignore_ascii_case("temp") || word.eq_ignore_ascii_case("temporary")
+        });
+        if !is_temporary {
+            self.refuse_if_read_only(&words.join(" ").to_uppercase())?;
+        }
         if let DfStatement::CreateExternalTable(create) = statement {
-            self.refuse_in_transaction(text)?;
             let name = object_name(&create.name)?;
             let definition = ExternalDefinition { statement: spell(create) };
             self.inner.external(&definition).await?;
@@ -184,173 +193,288 @@ impl Session {
         }
         let DfStatement::Statement(statement) = statement else { return Ok(None) };
         match statement.as_ref() {
-            SqlStatement::CreateTable(create) => {
-                self.refuse_in_transaction(text)?;
-                let name = object_name(&create.name)?;
-                let definition = Definition::Table(table_definition(&name, create)?);
-                self.declare(&name, definition, create.if_not_exists)?;
-                Ok(Some("CREATE TABLE".to_owned()))
+            SqlStatement::CreateTable(create) => self.create_table(create).await.map(Some),
+            SqlStatement::CreateView(create) => self.create_query_view(create).await.map(Some),
+            SqlStatement::CreateSequence { if_not_exists, name, sequence_options, .. } => {
+                let name = object_name(name)?;
+                let sequence = sequence_of(sequence_options)?;
+                self.declare(&name, Definition::Sequence(sequence), *if_not_exists)?;
+                Ok(Some("CREATE SEQUENCE".to_owned()))
             }
-            SqlStatement::CreateView(create) => {
-                self.refuse_in_transaction(text)?;
-                let name = object_name(&create.name)?;
-                let query = create.query.to_string();
-                // Refuses what cannot be planned.
-                self.inner.plan(&query).await?;
-                let definition = Definition::Query(QueryDefinition { query });
-                match self.inner.catalog.get(&name) {
-                    Some(old) if create.or_replace && matches!(*old, Definition::Query(_)) => {
-                        self.inner.catalog.replace(&name, &old, definition)?;
-                    }
-                    _ => {
-                        self.declare(&name, definition, create.if_not_exists)?;
-                    }
+            SqlStatement::CreateIndex(create) => self.create_index(create).await.map(Some),
+            SqlStatement::CreateSchema { schema_name, if_not_exists, .. } => {
+                let name = schema_name.to_string();
+                if *if_not_exists && name.trim_matches('"') == "public" {
+                    return Ok(Some("CREATE SCHEMA".to_owned()));
                 }
-                Ok(Some("CREATE VIEW".to_owned()))
+                Err(SqlError::unsupported(format!(
+                    "schema {name}: objects are created in \"public\""
+                )))
             }
-            SqlStatement::Drop { object_type, if_exists, names, .. } => {
-                self.refuse_in_transaction(text)?;
-                let kind = match object_type {
-                    ObjectType::Table => "table",
-                    ObjectType::View => "view",
-                    ObjectType::MaterializedView => "materialized view",
-                    ObjectType::Stream => "stream",
-                    other => {
-                        return Err(SqlError::unsupported(format!(
-                            "DROP {other} is not supported"
-                        )));
-                    }
-                };
-                for name in names {
-                    self.drop_object(kind, &object_name(name)?, *if_exists)?;
-                }
-                Ok(Some(format!("DROP {}", kind.to_uppercase())))
+            SqlStatement::AlterTable(alter) => self.alter_table(alter).await.map(Some),
+            SqlStatement::Truncate(truncate) => self.truncate(truncate).map(Some),
+            SqlStatement::Drop { object_type, if_exists, names, cascade, .. } => {
+                self.drop_named(object_type, names, *if_exists, *cascade).map(Some)
             }
-            _ => Ok(None),
+            SqlStatement::Comment { .. } => {
+                Err(SqlError::unsupported("COMMENT ON is not supported: comments are not kept"))
+            }
+            _ => {
+                Err(SqlError::unsupported("GRANT and REVOKE are not supported: there is one user"))
+            }
         }
     }
 
-    /// Transactions and variables; `None` if the statement is about neither.
-    pub(super) fn control(&mut self, statement: &DfStatement) -> Result<Option<String>, SqlError> {
-        let statement = match statement {
-            DfStatement::Statement(statement) => statement.as_ref(),
-            DfStatement::Reset(_) => {
-                self.variables.clear();
-                return Ok(Some("RESET".to_owned()));
-            }
-            _ => return Ok(None),
-        };
-        let tag = match statement {
-            SqlStatement::StartTransaction { .. } => {
-                if self.transaction.is_none() {
-                    let transaction = Transaction::new(&self.inner.engine);
-                    self.transaction = Some(Arc::new(Mutex::new(transaction)));
-                }
-                "BEGIN"
-            }
-            SqlStatement::Commit { .. } => {
-                let failed = std::mem::take(&mut self.failed);
-                let Some(transaction) = self.transaction.take() else {
-                    return Ok(Some("COMMIT".into()));
-                };
-                if failed {
-                    return Ok(Some("ROLLBACK".to_owned()));
-                }
-                let transaction = Arc::into_inner(transaction).ok_or_else(|| {
-                    SqlError::new(SqlState::Internal, "a query of this transaction still runs")
-                })?;
-                tokio::task::block_in_place(|| transaction.into_inner().commit())?;
-                "COMMIT"
-            }
-            SqlStatement::Rollback { savepoint: None, .. } => {
-                self.failed = false;
-                self.transaction = None;
-                "ROLLBACK"
-            }
-            SqlStatement::Set(set) => {
-                self.set(set)?;
-                "SET"
-            }
-            SqlStatement::Discard { .. } => {
-                self.variables.clear();
-                "DISCARD ALL"
-            }
-            SqlStatement::Deallocate { .. } => "DEALLOCATE",
-            SqlStatement::Savepoint { name } => {
-                self.open_transaction()?.lock().save(&name.value)?;
-                "SAVEPOINT"
-            }
-            SqlStatement::ReleaseSavepoint { name } => {
-                self.open_transaction()?.lock().release(&name.value)?;
-                "RELEASE"
-            }
-            SqlStatement::Rollback { savepoint: Some(name), .. } => {
-                self.open_transaction()?.lock().go_back(&name.value)?;
-                self.failed = false;
-                "ROLLBACK"
-            }
-            _ => return Ok(None),
-        };
-        Ok(Some(tag.to_owned()))
-    }
-
-    fn open_transaction(&self) -> Result<&Arc<Mutex<Transaction>>, SqlError> {
-        self.transaction.as_ref().ok_or_else(|| {
-            let message = "savepoints can only be used in transaction blocks";
-            SqlError::new(SqlState::NoActiveTransaction, message)
-        })
-    }
-
-    fn set(&mut self, set: &Set) -> Result<(), SqlError> {
-        let (name, value) = match set {
-            Set::SingleAssignment { variable, values, .. } => {
-                (variable.to_string(), values.iter().map(text_of).collect::<Vec<_>>().join(", "))
-            }
-            Set::SetTimeZone { value, .. } => ("timezone".to_owned(), text_of(value)),
-            Set::SetNames { charset_name, .. } => {
-                ("client_encoding".to_owned(), charset_name.to_string())
-            }
-            // There is one isolation level, and it is the strictest.
-            Set::SetTransaction { .. } | Set::SetSessionParam(_) => return Ok(()),
-            other => return Err(SqlError::unsupported(format!("{other} is not supported"))),
-        };
-        let name = name.to_lowercase();
-        if !VARIABLES.iter().any(|(known, _)| *known == name) {
-            let message = format!("unrecognized configuration parameter \"{name}\"");
-            return Err(SqlError::new(SqlState::UndefinedObject, message));
+    async fn create_table(&mut self, create: &CreateTable) -> Result<String, SqlError> {
+        let name = object_name(&create.name)?;
+        columns::refuse_options(create)?;
+        if let Some(query) = &create.query {
+            return self.create_table_as(&name, create, query).await;
         }
-        self.variables.insert(name, value);
+        let (mut definition, sequences) = columns::table_definition(self, &name, create)?;
+        definition.temporary = create.temporary;
+        self.check_table(&name, &definition)?;
+        self.make_table(&name, definition, sequences, create.if_not_exists)?;
+        Ok("CREATE TABLE".to_owned())
+    }
+
+    /// Makes a table with the sequences that go with it.
+    fn make_table(
+        &mut self,
+        name: &str,
+        mut definition: TableDefinition,
+        sequences: Vec<(String, SequenceDefinition)>,
+        if_not_exists: bool,
+    ) -> Result<bool, SqlError> {
+        definition.storage = Some(self.new_storage(name, definition.temporary));
+        if !self.declare(name, Definition::Table(definition), if_not_exists)? {
+            return Ok(false);
+        }
+        for (sequence, numbers) in sequences {
+            crate::sequence::forget(&self.inner, &sequence)?;
+            if self.definition(&sequence).is_none() {
+                self.declare(&sequence, Definition::Sequence(numbers), false)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// A name under which no rows stand yet.
+    fn new_storage(&self, name: &str, temporary: bool) -> String {
+        let key = crate::table::new_key(self.inner.engine.now_ms());
+        let digits: String = key.iter().skip(2).map(|byte| format!("{byte:02x}")).collect();
+        let prefix = if temporary { format!("temp-{}-", self.number) } else { String::new() };
+        format!("{prefix}{name}~{digits}")
+    }
+
+    /// Refuses a table whose defaults or conditions cannot be planned.
+    fn check_table(&self, name: &str, definition: &TableDefinition) -> Result<(), SqlError> {
+        self.checks(name, definition)?;
+        let state = self.state(None)?;
+        let nothing = datafusion::common::DFSchema::empty();
+        for column in &definition.columns {
+            if let Some(default) = &column.default {
+                let planned = dialect::plan_expr(&state, default, &nothing)?;
+                if !planned.column_refs().is_empty() {
+                    let message = "cannot use column reference in DEFAULT expression";
+                    return Err(SqlError::unsupported(message));
+                }
+            }
+        }
         Ok(())
     }
 
-    /// SHOW: a variable's value as rows; `None` if the statement is another one.
-    pub(super) fn show(
-        &self,
-        statement: &DfStatement,
-    ) -> Result<Option<(SendableRecordBatchStream, SchemaRef)>, SqlError> {
-        let DfStatement::Statement(statement) = statement else { return Ok(None) };
-        let SqlStatement::ShowVariable { variable } = statement.as_ref() else { return Ok(None) };
-        let words: Vec<String> = variable.iter().map(|word| word.value.to_lowercase()).collect();
-        let name = match words.join(" ").as_str() {
-            "time zone" => "timezone".to_owned(),
-            "transaction isolation level" => "transaction_isolation".to_owned(),
-            "streams" | "views" | "materialized views" => {
-                let kind = if words == ["streams"] { "stream" } else { "materialized view" };
-                let all = self.inner.catalog.list().into_iter();
-                let names = all.filter(|(_, definition)| definition.kind() == kind);
-                let names = names.map(|(name, _)| Some(name)).collect();
-                return text_rows("name", names).map(Some);
+    async fn create_table_as(
+        &mut self,
+        name: &str,
+        create: &CreateTable,
+        query: &datafusion::sql::sqlparser::ast::Query,
+    ) -> Result<String, SqlError> {
+        use futures_util::StreamExt;
+        if create.if_not_exists && self.definition(name).is_some() {
+            let message = format!("relation \"{name}\" already exists, skipping");
+            self.notice("NOTICE", SqlState::DuplicateTable, message);
+            return Ok("CREATE TABLE AS".to_owned());
+        }
+        let statement =
+            DfStatement::Statement(Box::new(SqlStatement::Query(Box::new(query.clone()))));
+        let plan = self.plan_query(&statement, &[], &[]).await?;
+        let state = self.state(self.transaction.as_ref())?;
+        let physical = super::physical(&state, &plan).await?;
+        let shown = dialect::shown(&physical.schema());
+        let names: Vec<String> =
+            create.columns.iter().map(|column| super::control::folded(&column.name)).collect();
+        let mut definition = columns::definition_of_schema(&shown, &names)?;
+        definition.temporary = create.temporary;
+        let mut rows = datafusion::physical_plan::execute_stream(physical, state.task_ctx())?;
+        let mut batches = Vec::new();
+        let mut bytes = 0;
+        while let Some(batch) = rows.next().await.transpose()? {
+            bytes += batch.get_array_memory_size();
+            if bytes > ROWS_MAX_BYTES {
+                let message =
+                    format!("CREATE TABLE AS brings at most {} MiB", ROWS_MAX_BYTES >> 20);
+                return Err(SqlError::new(SqlState::LimitExceeded, message)
+                    .hint("create the table, then INSERT INTO … SELECT in parts"));
             }
-            other => other.to_owned(),
-        };
-        let known = VARIABLES.iter().find(|(known, _)| *known == name);
-        let Some((_, default)) = known else {
-            let message = format!("unrecognized configuration parameter \"{name}\"");
-            return Err(SqlError::new(SqlState::UndefinedObject, message));
-        };
-        let value = self.variables.get(&name).cloned().unwrap_or_else(|| (*default).to_owned());
-        text_rows(&name, vec![Some(value)]).map(Some)
+            batches.push(batch);
+        }
+        drop(rows);
+        let alone = self.block == Block::None;
+        if alone {
+            self.begin_implicit();
+        }
+        let made = self.fill(name, definition, batches);
+        match (made, alone) {
+            (Ok(count), true) => {
+                tokio::task::block_in_place(|| self.end_implicit())?;
+                Ok(format!("SELECT {count}"))
+            }
+            (Ok(count), false) => Ok(format!("SELECT {count}")),
+            (Err(error), _) => Err(error),
+        }
     }
+
+    fn fill(
+        &mut self,
+        name: &str,
+        definition: TableDefinition,
+        batches: Vec<RecordBatch>,
+    ) -> Result<u64, SqlError> {
+        self.make_table(name, definition, Vec::new(), false)?;
+        let Some(definition) = self.definition(name) else { return Ok(0) };
+        let Definition::Table(table) = definition.as_ref() else { return Ok(0) };
+        let mut count = 0;
+        for batch in batches {
+            let columns = table.columns.iter().zip(batch.columns());
+            let moment = self.moment();
+            let columns = columns.map(|(column, array)| {
+                dialect::cast_array(array, &dialect::assignable(column), &moment)
+            });
+            let columns = columns.collect::<Result<Vec<_>, _>>()?;
+            count += insert_rows(self, name, table, &columns)?;
+        }
+        Ok(count)
+    }
+
+    async fn create_query_view(&mut self, create: &CreateView) -> Result<String, SqlError> {
+        let name = object_name(&create.name)?;
+        if create.temporary {
+            return Err(SqlError::unsupported("temporary views are not supported"));
+        }
+        let mut query = create.query.to_string();
+        if !create.columns.is_empty() {
+            let names: Vec<String> =
+                create.columns.iter().map(|column| column.name.to_string()).collect();
+            query = format!("SELECT * FROM ({query}) AS {}({})", "given", names.join(", "));
+        }
+        // Refuses what cannot be planned.
+        let statement = match crate::statement::parse(&query)?.pop() {
+            Some(Statement::Df(statement)) => *statement,
+            _ => return Err(SqlError::new(SqlState::SyntaxError, "a view is a query")),
+        };
+        self.plan_query(&statement, &[], &[]).await?;
+        if let Some(temporary) =
+            dialect::relations(&statement).iter().find(|name| self.temporary.contains_key(*name))
+        {
+            return Err(SqlError::unsupported(format!(
+                "a view over the temporary table \"{temporary}\""
+            )));
+        }
+        let definition = Definition::Query(QueryDefinition { query });
+        match self.definition(&name) {
+            Some(old) if create.or_replace && matches!(*old, Definition::Query(_)) => {
+                self.put(&name, Some(old), Some(definition))?;
+            }
+            _ => {
+                self.declare(&name, definition, create.if_not_exists)?;
+            }
+        }
+        Ok("CREATE VIEW".to_owned())
+    }
+
+    fn truncate(&mut self, truncate: &Truncate) -> Result<String, SqlError> {
+        for target in &truncate.table_names {
+            let name = object_name(&target.name)?;
+            let Some(old) = self.definition(&name) else {
+                if truncate.if_exists {
+                    continue;
+                }
+                return Err(SqlError::unknown("relation", &name));
+            };
+            let Definition::Table(table) = old.as_ref() else {
+                let message = format!("\"{name}\" is not a table");
+                return Err(SqlError::new(SqlState::WrongObjectType, message));
+            };
+            let storage = table.storage(&name).into_owned();
+            let mut now = table.clone();
+            now.storage = Some(self.new_storage(&name, table.temporary));
+            if truncate.identity == Some(TruncateIdentityOption::Restart) {
+                for column in table.columns.iter().filter(|column| column.identity.is_some()) {
+                    crate::sequence::forget(&self.inner, &sequence_name(&name, &column.name))?;
+                }
+            }
+            if table.temporary {
+                self.clear(&storage)?;
+                continue;
+            }
+            self.put(&name, Some(old), Some(Definition::Table(now)))?;
+            self.retire(&storage)?;
+        }
+        Ok("TRUNCATE TABLE".to_owned())
+    }
+
+    /// Rows that nobody reaches any more go when the transaction has happened.
+    fn retire(&mut self, storage: &str) -> Result<(), SqlError> {
+        match &self.transaction {
+            Some(transaction) => {
+                transaction.lock().retire(storage);
+                Ok(())
+            }
+            None => self.clear(storage),
+        }
+    }
+}
+
+/// Bytes of rows that CREATE TABLE AS may bring.
+const ROWS_MAX_BYTES: usize = 64 << 20;
+
+fn sequence_of(options: &[SequenceOptions]) -> Result<SequenceDefinition, SqlError> {
+    let number = |expr: &Expr| {
+        let text = expr.to_string().replace([' ', '(', ')'], "");
+        text.parse::<i64>().map_err(|_| {
+            SqlError::new(SqlState::InvalidParameter, format!("{expr} is not a number"))
+        })
+    };
+    let mut sequence = SequenceDefinition::default();
+    let (mut start, mut min, mut max) = (None, None, None);
+    for option in options {
+        match option {
+            SequenceOptions::IncrementBy(by, _) => sequence.increment = number(by)?,
+            SequenceOptions::MinValue(value) => min = value.as_ref().map(number).transpose()?,
+            SequenceOptions::MaxValue(value) => max = value.as_ref().map(number).transpose()?,
+            SequenceOptions::StartWith(value, _) => start = Some(number(value)?),
+            // One number at a time is what it gives anyway.
+            SequenceOptions::Cache(_) => {}
+            SequenceOptions::Cycle(no) => {
+                if !*no {
+                    return Err(SqlError::unsupported("sequences that CYCLE are not supported"));
+                }
+            }
+        }
+    }
+    if sequence.increment == 0 {
+        return Err(SqlError::new(SqlState::InvalidParameter, "INCREMENT must not be zero"));
+    }
+    let up = sequence.increment > 0;
+    sequence.min = min.unwrap_or(if up { 1 } else { i64::MIN });
+    sequence.max = max.unwrap_or(if up { i64::MAX } else { -1 });
+    sequence.start = start.unwrap_or(if up { sequence.min } else { sequence.max });
+    if !(sequence.min..=sequence.max).contains(&sequence.start) {
+        let message = format!("START value ({}) is out of bounds", sequence.start);
+        return Err(SqlError::new(SqlState::InvalidParameter, message));
+    }
+    Ok(sequence)
 }
 
 /// Rows of one text column.
@@ -364,11 +488,6 @@ pub(crate) fn text_rows(
         .map_err(datafusion::common::DataFusionError::from)?;
     let rows = futures_util::stream::iter([Ok(batch)]);
     Ok((Box::pin(RecordBatchStreamAdapter::new(schema.clone(), rows)), schema))
-}
-
-fn text_of(expr: &Expr) -> String {
-    let text = expr.to_string();
-    text.trim_matches('\'').to_owned()
 }
 
 /// An object's name without its schema.
@@ -426,54 +545,4 @@ fn spell(create: &CreateExternalTable) -> String {
         text.push_str(&format!(" OPTIONS ({})", listed(options)));
     }
     text
-}
-
-fn table_definition(name: &str, create: &CreateTable) -> Result<TableDefinition, SqlError> {
-    if create.query.is_some() {
-        return Err(SqlError::unsupported("CREATE TABLE … AS is not supported")
-            .hint("create the table with its primary key, then INSERT INTO … SELECT"));
-    }
-    let columns: Vec<_> = create.columns.iter().map(column).collect::<Result<_, _>>()?;
-    no_twins(&columns)?;
-    let mut key: Vec<String> = Vec::new();
-    for declared in &create.columns {
-        if declared
-            .options
-            .iter()
-            .any(|option| matches!(option.option, ColumnOption::PrimaryKey(_)))
-        {
-            key.push(column(declared)?.name);
-        }
-    }
-    for constraint in &create.constraints {
-        let TableConstraint::PrimaryKey(primary) = constraint else {
-            return Err(SqlError::unsupported(format!("{constraint} is not supported")));
-        };
-        key.extend(primary.columns.iter().map(|column| {
-            let text = column.column.expr.to_string();
-            if text.starts_with('"') {
-                text.trim_matches('"').to_owned()
-            } else {
-                text.to_lowercase()
-            }
-        }));
-    }
-    if key.is_empty() {
-        let message = format!("table \"{name}\" has no primary key");
-        return Err(SqlError::new(SqlState::InvalidDefinition, message)
-            .hint("its rows are found by it. For rows that are only appended, CREATE STREAM"));
-    }
-    let mut definition = TableDefinition { columns, primary_key: Vec::new() };
-    for name in key {
-        let position = definition.columns.iter().position(|column| column.name == name);
-        let position = position.ok_or_else(|| {
-            let message = format!("column \"{name}\" named in key does not exist");
-            SqlError::new(SqlState::UndefinedColumn, message)
-        })?;
-        if let Some(column) = definition.columns.get_mut(position) {
-            column.nullable = false;
-        }
-        definition.primary_key.push(position);
-    }
-    Ok(definition)
 }

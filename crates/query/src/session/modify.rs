@@ -1,171 +1,140 @@
-//! INSERT, UPDATE and DELETE.
+//! INSERT, UPDATE and DELETE. Each becomes a query that gives the rows to be written, with their keys where they are there
+//! already, and a step that writes them into a transaction.
 
+use super::control::folded;
 use super::upsert::OnConflict;
-use super::{Session, TRIES, physical};
+use super::{Outcome, Rows, RowsTag, Session, TRIES, physical};
 use crate::catalog::{Definition, StreamDefinition, TableDefinition};
+use crate::dialect;
 use crate::error::{SqlError, SqlState};
-use crate::statement::name_apart;
+use crate::statement::{Statement, parse};
 use crate::stream::Appender;
-use crate::table::{Conflict, Transaction, encode_key, write_rows};
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::DataType;
-use datafusion::logical_expr::dml::{DmlStatement, WriteOp};
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col};
+use crate::table::{Conflict, KEY, Transaction, WITH_KEYS, Writer};
+use crate::types::{Column, Identity, loose_schema_of, schema_of};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array};
+use datafusion::arrow::compute::{concat_batches, take_record_batch};
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::{DFSchema, ParamValues, ScalarValue, TableReference};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::collect;
 use datafusion::sql::parser::Statement as DfStatement;
-use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
+use datafusion::sql::sqlparser::ast::{
+    Assignment, AssignmentTarget, Delete, Expr as SqlExpr, FromTable, Insert, ObjectName,
+    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement as SqlStatement, TableFactor,
+    TableObject, TableWithJoins, Update, UpdateTableFromKind, Value, visit_expressions_mut,
+};
 use parking_lot::Mutex;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
+/// A change, ready to be planned.
+struct Change {
+    name: String,
+    definition: Arc<Definition>,
+    kind: Kind,
+    /// The query that gives the rows.
+    query: DfStatement,
+    /// How many columns of the query are RETURNING's, at its end.
+    returned: usize,
+}
+
+enum Kind {
+    Insert {
+        targets: Vec<usize>,
+        conflict: Option<OnConflict>,
+        returning: Option<Vec<SelectItem>>,
+        alias: String,
+    },
+    Update,
+    Delete,
+}
+
+impl Kind {
+    fn tag(&self) -> &'static str {
+        match self {
+            Self::Insert { .. } => "INSERT 0",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn syntax(message: impl Into<String>) -> SqlError {
+    SqlError::new(SqlState::SyntaxError, message)
+}
+
+fn no_column(table: &str, name: &str) -> SqlError {
+    let message = format!("column \"{name}\" of relation \"{table}\" does not exist");
+    SqlError::new(SqlState::UndefinedColumn, message)
+}
+
+/// A query from its text.
+fn query_of(text: &str) -> Result<DfStatement, SqlError> {
+    match parse(text)?.pop() {
+        Some(Statement::Df(statement)) => Ok(*statement),
+        _ => Err(SqlError::new(SqlState::Internal, "a change did not become a query")),
+    }
+}
+
+/// The columns that something written to has.
+fn columns_of(definition: &Definition) -> &[Column] {
+    match definition {
+        Definition::Table(table) => &table.columns,
+        Definition::Stream(stream) => &stream.columns,
+        _ => &[],
+    }
+}
+
 impl Session {
-    /// Plans a statement; what DataFusion does not know of it is given beside the plan.
-    pub(super) async fn plan_statement(
-        &self,
+    /// Changes rows.
+    pub(super) async fn change(
+        &mut self,
         statement: &DfStatement,
-    ) -> Result<(LogicalPlan, Option<OnConflict>), SqlError> {
-        let mut statement = statement.clone();
-        let mut conflict = None;
-        if let DfStatement::Statement(inner) = &mut statement {
-            name_apart(inner);
-            if let SqlStatement::Insert(insert) = inner.as_mut() {
-                conflict = OnConflict::take(insert)?;
-                if insert.returning.is_some() {
-                    return Err(SqlError::unsupported("RETURNING is not supported"));
+        parameters: Vec<ScalarValue>,
+    ) -> Result<Outcome, SqlError> {
+        let change = self.change_of(statement)?;
+        self.refuse_if_read_only(change.kind.tag().split(' ').next().unwrap_or_default())?;
+        let count = dialect::count_parameters(statement)?;
+        let types = self.infer(&change.query, vec![None; count]).await?;
+        let types: Vec<Field> = types
+            .into_iter()
+            .zip(parameters.iter().map(Some).chain(std::iter::repeat(None)))
+            .map(|(known, value)| match value {
+                // A value that was bound has its type.
+                Some(value)
+                    if !value.data_type().is_null() && *known.data_type() != value.data_type() =>
+                {
+                    Field::new("", value.data_type(), true)
                 }
-            }
-        }
-        let state = self.state(self.transaction.as_ref())?;
-        Ok((state.statement_to_plan(statement).await?, conflict))
+                _ => known,
+            })
+            .collect();
+        let (changed, rows) = self.change_with_tries(&change, &types, &parameters).await?;
+        let tag = change.kind.tag();
+        Ok(match rows {
+            Some(batch) => Outcome::Rows(Rows::of_batch(batch, RowsTag::Counted(tag))),
+            None => Outcome::Done(format!("{tag} {changed}")),
+        })
     }
 
-    /// The parameters that only ON CONFLICT has, or has too.
-    pub(super) fn conflict_parameters(
-        &self,
-        plan: &LogicalPlan,
-        conflict: Option<&OnConflict>,
-    ) -> Result<Vec<(String, Option<DataType>)>, SqlError> {
-        let (LogicalPlan::Dml(dml), Some(OnConflict::Update(update))) = (plan, conflict) else {
-            return Ok(Vec::new());
-        };
-        let name = dml.table_name.table();
-        let definition = self.inner.catalog.get(name);
-        let Some(Definition::Table(table)) = definition.as_deref() else { return Ok(Vec::new()) };
-        update.parameters(&self.state(self.transaction.as_ref())?, name, table)
-    }
-
-    /// Changes rows; says how many.
-    pub(super) async fn modify(
+    async fn change_with_tries(
         &mut self,
-        dml: DmlStatement,
-        conflict: Option<OnConflict>,
-    ) -> Result<String, SqlError> {
-        let name = dml.table_name.table().to_owned();
-        let definition = self.inner.catalog.get(&name);
-        let (word, changed) = match (definition.as_deref(), &dml.op) {
-            (Some(Definition::Stream(stream)), WriteOp::Insert(_)) => {
-                ("INSERT 0", self.append(&name, stream, &dml).await?)
-            }
-            (Some(Definition::Stream(_)), _) => {
-                return Err(SqlError::new(
-                    SqlState::WrongObjectType,
-                    format!("\"{name}\" is a stream: its records are never changed"),
-                ));
-            }
-            (Some(Definition::Table(table)), op) => {
-                let word = match op {
-                    WriteOp::Insert(_) => "INSERT 0",
-                    WriteOp::Update => "UPDATE",
-                    WriteOp::Delete => "DELETE",
-                    other => {
-                        return Err(SqlError::unsupported(format!("{other} is not supported")));
-                    }
-                };
-                (word, self.modify_table(&name, table, &dml, conflict).await?)
-            }
-            (Some(other), _) => {
-                let message = format!("\"{name}\" is a {} and cannot be written to", other.kind());
-                return Err(SqlError::new(SqlState::WrongObjectType, message));
-            }
-            (None, _) => return Err(SqlError::unknown("relation", &name)),
-        };
-        Ok(format!("{word} {changed}"))
-    }
-
-    /// The rows that a plan gives, within a transaction.
-    async fn rows(
-        &self,
-        transaction: &Arc<Mutex<Transaction>>,
-        plan: &LogicalPlan,
-    ) -> Result<Vec<RecordBatch>, SqlError> {
-        let state = self.state(Some(transaction))?;
-        let physical = physical(&state, plan).await?;
-        Ok(collect(physical, state.task_ctx()).await?)
-    }
-
-    async fn append(
-        &mut self,
-        name: &str,
-        stream: &StreamDefinition,
-        dml: &DmlStatement,
-    ) -> Result<u64, SqlError> {
-        let transaction = match &self.transaction {
-            Some(transaction) => transaction.clone(),
-            None => Arc::new(Mutex::new(Transaction::new(&self.inner.engine))),
-        };
-        let batches = self.rows(&transaction, &dml.input).await?;
-        let mut appender = Appender::new(&self.inner.engine, name, stream);
-        let mut count = 0;
-        for batch in batches {
-            let (commands, appended) = appender.commands_of_batch(&batch)?;
-            count += appended.appended + appended.dead;
-            transaction.lock().append(commands)?;
-        }
-        self.finish(transaction)?;
-        Ok(count)
-    }
-
-    /// Does work in the open transaction, or in one of its own.
-    pub(crate) fn in_transaction<T>(
-        &mut self,
-        work: impl FnOnce(&mut Transaction, &thalweg_node::Engine) -> Result<T, SqlError>,
-    ) -> Result<T, SqlError> {
-        let engine = &self.inner.engine;
-        if let Some(open) = &self.transaction {
-            let outcome = work(&mut open.lock(), engine);
-            self.failed |= outcome.is_err();
-            return outcome;
-        }
-        let mut transaction = Transaction::new(engine);
-        let outcome = work(&mut transaction, engine)?;
-        tokio::task::block_in_place(|| transaction.commit())?;
-        Ok(outcome)
-    }
-
-    /// Commits a statement's own transaction; one that goes on stays open.
-    fn finish(&self, transaction: Arc<Mutex<Transaction>>) -> Result<(), SqlError> {
-        if self.transaction.is_some() {
-            return Ok(());
-        }
-        let transaction = Arc::into_inner(transaction)
-            .ok_or_else(|| SqlError::new(SqlState::Internal, "the statement still runs"))?;
-        // Waiting for the disk must not keep other sessions waiting.
-        tokio::task::block_in_place(|| transaction.into_inner().commit())
-    }
-
-    async fn modify_table(
-        &mut self,
-        name: &str,
-        table: &TableDefinition,
-        dml: &DmlStatement,
-        conflict: Option<OnConflict>,
-    ) -> Result<u64, SqlError> {
+        change: &Change,
+        types: &[Field],
+        values: &[ScalarValue],
+    ) -> Result<(u64, Option<RecordBatch>), SqlError> {
         if let Some(open) = self.transaction.clone() {
-            return self.modify_in(&open, name, table, dml, conflict.as_ref()).await;
+            return self.change_in(&open, change, types, values).await;
         }
         // A statement on its own is tried again when somebody else was faster.
         for attempt in 1.. {
             let transaction = Arc::new(Mutex::new(Transaction::new(&self.inner.engine)));
-            let changed = self.modify_in(&transaction, name, table, dml, conflict.as_ref()).await?;
+            let changed = self.change_in(&transaction, change, types, values).await?;
             match self.finish(transaction) {
                 Err(error) if error.state == SqlState::SerializationFailure && attempt < TRIES => {
                     tokio::time::sleep(std::time::Duration::from_micros(200 << attempt.min(8)))
@@ -175,85 +144,720 @@ impl Session {
                 Ok(()) => return Ok(changed),
             }
         }
-        Ok(0)
+        Err(SqlError::new(SqlState::SerializationFailure, "could not serialize access"))
     }
 
-    async fn modify_in(
+    /// Commits a statement's own transaction.
+    fn finish(&self, transaction: Arc<Mutex<Transaction>>) -> Result<(), SqlError> {
+        let transaction = Arc::into_inner(transaction)
+            .ok_or_else(|| SqlError::new(SqlState::Internal, "the statement still runs"))?;
+        // Waiting for the disk must not keep other sessions waiting.
+        tokio::task::block_in_place(|| transaction.into_inner().commit(&self.inner))
+    }
+
+    /// Does work in the open transaction, or in one of its own.
+    pub(crate) fn in_transaction<T>(
+        &mut self,
+        work: impl FnOnce(&mut Transaction, &thalweg_node::Engine) -> Result<T, SqlError>,
+    ) -> Result<T, SqlError> {
+        let engine = &self.inner.engine;
+        if let Some(open) = &self.transaction {
+            return work(&mut open.lock(), engine);
+        }
+        let mut transaction = Transaction::new(engine);
+        let outcome = work(&mut transaction, engine)?;
+        tokio::task::block_in_place(|| transaction.commit(&self.inner))?;
+        Ok(outcome)
+    }
+
+    async fn change_in(
+        &self,
+        transaction: &Arc<Mutex<Transaction>>,
+        change: &Change,
+        types: &[Field],
+        values: &[ScalarValue],
+    ) -> Result<(u64, Option<RecordBatch>), SqlError> {
+        let plan = self.plan_change(change, types, values, Some(transaction)).await?;
+        let state = self.state(Some(transaction))?;
+        let physical_plan = physical(&state, &plan).await?;
+        let schema = physical_plan.schema();
+        let batches = collect(physical_plan, state.task_ctx()).await?;
+        match change.definition.as_ref() {
+            Definition::Stream(stream) => {
+                let rows = self.append(transaction, &change.name, stream, &batches)?;
+                Ok((rows, None))
+            }
+            Definition::Table(table) => {
+                let batch = concat_batches(&schema, &batches).map_err(internal)?;
+                self.write(transaction, change, table, &batch, values).await
+            }
+            other => Err(not_written(&change.name, other)),
+        }
+    }
+
+    fn append(
         &self,
         transaction: &Arc<Mutex<Transaction>>,
         name: &str,
-        table: &TableDefinition,
-        dml: &DmlStatement,
-        conflict: Option<&OnConflict>,
+        stream: &StreamDefinition,
+        batches: &[RecordBatch],
     ) -> Result<u64, SqlError> {
-        if matches!(dml.op, WriteOp::Delete) {
-            return self.delete_in(transaction, name, table, dml).await;
+        let mut appender = Appender::new(&self.inner.engine, name, stream);
+        let mut count = 0;
+        for batch in batches {
+            let (commands, appended) = appender.commands_of_batch(batch)?;
+            count += appended.appended + appended.dead;
+            transaction.lock().append(commands)?;
         }
-        let conflict = match (&dml.op, conflict) {
-            (WriteOp::Update, _) => Conflict::Replace,
-            (_, None) => Conflict::Error,
-            (_, Some(OnConflict::Nothing)) => Conflict::Nothing,
-            (_, Some(OnConflict::Update(update))) => {
-                let state = self.state(Some(transaction))?;
-                Conflict::Update(update.resolve(&state, name, table)?)
+        Ok(count)
+    }
+
+    async fn write(
+        &self,
+        transaction: &Arc<Mutex<Transaction>>,
+        change: &Change,
+        table: &TableDefinition,
+        batch: &RecordBatch,
+        values: &[ScalarValue],
+    ) -> Result<(u64, Option<RecordBatch>), SqlError> {
+        let checks = self.checks(&change.name, table)?;
+        let conflict = match &change.kind {
+            Kind::Insert { conflict: Some(conflict), .. } => {
+                conflict.resolve(self, &change.name, table, values)?
+            }
+            _ => Conflict::Error,
+        };
+        let kept = batch.num_columns() - change.returned;
+        let own = batch.project(&(0..kept).collect::<Vec<_>>()).map_err(internal)?;
+        let now_ms = self.inner.engine.now_ms();
+        let (changed, written) = {
+            let mut transaction = transaction.lock();
+            let mut writer = Writer::new(&mut transaction, &change.name, table, &checks, now_ms);
+            match &change.kind {
+                Kind::Insert { returning, .. } => {
+                    let columns = sized_columns(table, own.columns())?;
+                    writer.written = returning.is_some().then(Vec::new);
+                    let changed = writer.insert(&columns, own.num_rows(), &conflict)?;
+                    (changed, returning.is_some().then(|| writer.take_written()).transpose()?)
+                }
+                Kind::Update => {
+                    let keys = keys_of(&own)?;
+                    let columns = sized_columns(table, own.columns().get(1..).unwrap_or_default())?;
+                    let changed = writer.update(&keys, &columns)?;
+                    return Ok((changed, returned(batch, kept, &keys)?));
+                }
+                Kind::Delete => {
+                    let keys = keys_of(&own)?;
+                    let changed = writer.delete(&keys)?;
+                    return Ok((changed, returned(batch, kept, &keys)?));
+                }
             }
         };
-        if matches!(conflict, Conflict::Replace) {
-            refuse_new_keys(table, &dml.input)?;
+        match (&change.kind, written) {
+            (Kind::Insert { returning: Some(items), alias, .. }, Some(written)) => {
+                Ok((changed, Some(self.returning(items, alias, table, written).await?)))
+            }
+            _ => Ok((changed, None)),
         }
-        let batches = self.rows(transaction, &dml.input).await?;
-        let mut changed = 0;
-        let mut transaction = transaction.lock();
-        for batch in batches {
-            changed += write_rows(&mut transaction, name, table, &batch, &conflict)?;
-        }
-        Ok(changed)
     }
 
-    async fn delete_in(
+    /// Refuses what writes in a transaction that only reads, or that can only be rolled back.
+    pub(crate) fn refuse_write(&self, what: &str) -> Result<(), SqlError> {
+        self.refuse_if_failed()?;
+        self.refuse_if_read_only(what)
+    }
+
+    /// All columns of a table from some of them: the others have their defaults.
+    pub(crate) async fn with_defaults(
         &self,
-        transaction: &Arc<Mutex<Transaction>>,
         name: &str,
         table: &TableDefinition,
-        dml: &DmlStatement,
-    ) -> Result<u64, SqlError> {
-        // The plan of a DELETE gives whatever columns the condition needs; the rows are wanted whole.
-        let all = table
-            .columns
-            .iter()
-            .map(|column| col(datafusion::common::Column::from_name(&column.name)));
-        let plan = LogicalPlanBuilder::from(dml.input.as_ref().clone()).project(all)?.build()?;
-        let batches = self.rows(transaction, &plan).await?;
-        let mut changed = 0;
-        let mut transaction = transaction.lock();
-        for batch in batches {
-            for row in 0..batch.num_rows() {
-                let key = encode_key(table, batch.columns(), row)?;
-                transaction.write(name, key, None)?;
-                changed += 1;
+        targets: &[usize],
+        arrays: Vec<ArrayRef>,
+        rows: usize,
+    ) -> Result<Vec<ArrayRef>, SqlError> {
+        let state = self.state(None)?;
+        let nothing = DFSchema::empty();
+        let one = datafusion::arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
+        let empty = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &one);
+        let empty = empty.map_err(internal)?;
+        let mut all = Vec::with_capacity(table.columns.len());
+        for (index, column) in table.columns.iter().enumerate() {
+            let given = targets.iter().position(|&target| target == index);
+            if let Some(array) = given.and_then(|given| arrays.get(given)) {
+                all.push(array.clone());
+                continue;
+            }
+            let field = dialect::assignable(column);
+            let Some(default) = default_of(name, column) else {
+                all.push(datafusion::arrow::array::new_null_array(field.data_type(), rows));
+                continue;
+            };
+            let logical = dialect::cast_to(dialect::plan_expr(&state, &default, &nothing)?, &field);
+            let computed = super::upsert::physical(&state, &nothing, logical)?;
+            all.push(computed.evaluate(&empty)?.into_array(rows)?);
+        }
+        Ok(all)
+    }
+
+    /// The conditions of a table, ready to be evaluated.
+    pub(crate) fn checks(
+        &self,
+        name: &str,
+        table: &TableDefinition,
+    ) -> Result<Vec<(String, Arc<dyn PhysicalExpr>)>, SqlError> {
+        if table.checks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let state = self.state(None)?;
+        let schema = loose_schema_of(&table.columns);
+        let schema = DFSchema::try_from_qualified_schema(TableReference::bare(name), &schema)?;
+        let checks = table.checks.iter().map(|check| {
+            let logical = dialect::plan_expr(&state, &check.condition, &schema)?;
+            Ok((check.name.clone(), super::upsert::physical(&state, &schema, logical)?))
+        });
+        checks.collect()
+    }
+
+    /// The plan of the rows that a change writes, in the table's columns and types.
+    async fn plan_change(
+        &self,
+        change: &Change,
+        types: &[Field],
+        values: &[ScalarValue],
+        transaction: Option<&Arc<Mutex<Transaction>>>,
+    ) -> Result<LogicalPlan, SqlError> {
+        let plan = self.plan_query_in(&change.query, types, values, transaction).await?;
+        let plan = match values.is_empty() {
+            true => plan,
+            false => plan.with_param_values(ParamValues::from(values.to_vec()))?,
+        };
+        let Kind::Insert { targets, .. } = &change.kind else { return Ok(plan) };
+        let columns = columns_of(&change.definition);
+        let given: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
+        let is_stream = matches!(change.definition.as_ref(), Definition::Stream(_));
+        if is_stream && columns.is_empty() {
+            return Ok(plan);
+        }
+        let state = self.state(transaction)?;
+        let nothing = DFSchema::empty();
+        let mut all = Vec::with_capacity(columns.len());
+        for (index, column) in columns.iter().enumerate() {
+            let source = targets.iter().position(|&target| target == index);
+            let value = match source.and_then(|source| given.get(source)) {
+                Some(given) => given.clone(),
+                None if is_stream => continue,
+                None => match default_of(&change.name, column) {
+                    Some(default) => dialect::plan_expr(&state, &default, &nothing)?,
+                    None => Expr::Literal(ScalarValue::Null, None),
+                },
+            };
+            let field = dialect::assignable(column);
+            let value = dialect::cast_to(value, &field);
+            all.push(value.alias(&column.name));
+        }
+        let plan = LogicalPlanBuilder::from(plan).project(all)?.build()?;
+        Ok(dialect::narrow_literals(plan)?)
+    }
+
+    async fn plan_query_in(
+        &self,
+        query: &DfStatement,
+        types: &[Field],
+        values: &[ScalarValue],
+        _transaction: Option<&Arc<Mutex<Transaction>>>,
+    ) -> Result<LogicalPlan, SqlError> {
+        self.plan_query(query, types, values).await
+    }
+
+    /// The types of a change's parameters, and the columns of what it returns.
+    pub(super) async fn prepare_change(
+        &self,
+        statement: &DfStatement,
+        mut types: Vec<Option<Field>>,
+    ) -> Result<(Vec<Field>, Option<SchemaRef>), SqlError> {
+        let change = self.change_of(statement)?;
+        if let (Kind::Insert { conflict: Some(conflict), .. }, Definition::Table(table)) =
+            (&change.kind, change.definition.as_ref())
+        {
+            conflict.types(self, &change.name, table, &mut types)?;
+        }
+        let types = self.infer(&change.query, types).await?;
+        let plan = self.plan_change(&change, &types, &[], None).await?;
+        let schema = match (&change.kind, change.definition.as_ref()) {
+            (Kind::Insert { returning: Some(items), alias, .. }, Definition::Table(table)) => {
+                let empty = RecordBatch::new_empty(schema_of(&table.columns));
+                Some(self.returning(items, alias, table, empty).await?.schema())
+            }
+            (Kind::Insert { .. }, _) => None,
+            _ if change.returned == 0 => None,
+            _ => {
+                let fields = plan.schema().fields();
+                let skipped = fields.len().saturating_sub(change.returned);
+                Some(Arc::new(Schema::new(
+                    fields.iter().skip(skipped).cloned().collect::<Vec<_>>(),
+                )))
+            }
+        };
+        Ok((types, schema.map(|schema| dialect::shown(&schema))))
+    }
+
+    fn target(&self, name: &ObjectName) -> Result<(String, Arc<Definition>), SqlError> {
+        let name = super::define::object_name(name)?;
+        let definition = self.definition(&name);
+        let definition = definition.ok_or_else(|| SqlError::unknown("relation", &name))?;
+        match definition.as_ref() {
+            Definition::Table(_) | Definition::Stream(_) => Ok((name, definition)),
+            other => Err(not_written(&name, other)),
+        }
+    }
+
+    fn change_of(&self, statement: &DfStatement) -> Result<Change, SqlError> {
+        let DfStatement::Statement(statement) = statement else {
+            return Err(SqlError::unsupported("this change is not supported"));
+        };
+        match statement.as_ref() {
+            SqlStatement::Insert(insert) => self.insert_of(insert.clone()),
+            SqlStatement::Update(update) => self.update_of(update.clone()),
+            SqlStatement::Delete(delete) => self.delete_of(delete.clone()),
+            other => Err(SqlError::unsupported(format!("{other} is not supported"))),
+        }
+    }
+
+    fn insert_of(&self, mut insert: Insert) -> Result<Change, SqlError> {
+        let TableObject::TableName(name) = &insert.table else {
+            return Err(SqlError::unsupported("INSERT into a function is not supported"));
+        };
+        let (name, definition) = self.target(name)?;
+        let alias = insert.table_alias.as_ref().map(|alias| folded(&alias.alias));
+        let conflict = OnConflict::take(&mut insert)?;
+        let columns = columns_of(&definition);
+        let mut targets = Vec::new();
+        for given in &insert.columns {
+            let given = super::define::object_name(given)?;
+            let position = columns.iter().position(|column| column.name == given);
+            let open = matches!(definition.as_ref(), Definition::Stream(stream) if stream.columns.is_empty());
+            match position {
+                Some(position) if targets.contains(&position) => {
+                    let message = format!("column \"{given}\" specified more than once");
+                    return Err(SqlError::new(SqlState::DuplicateColumn, message));
+                }
+                Some(position) => targets.push(position),
+                None if open => {}
+                None => return Err(no_column(&name, &given)),
             }
         }
-        Ok(changed)
+        let listed = !insert.columns.is_empty();
+        if !listed {
+            targets = (0..columns.len()).collect();
+        }
+        let query = self.source_of(&name, &definition, &mut insert, &mut targets, listed)?;
+        let returning = insert.returning.take();
+        if returning.is_some() && matches!(definition.as_ref(), Definition::Stream(_)) {
+            return Err(SqlError::unsupported("RETURNING is for tables, not for streams"));
+        }
+        let alias = alias.unwrap_or_else(|| name.clone());
+        let kind = Kind::Insert { targets, conflict, returning, alias };
+        Ok(Change { name, definition, kind, query, returned: 0 })
+    }
+
+    /// The query that gives an INSERT's rows; VALUES have the types of their columns.
+    fn source_of(
+        &self,
+        name: &str,
+        definition: &Definition,
+        insert: &mut Insert,
+        targets: &mut Vec<usize>,
+        listed: bool,
+    ) -> Result<DfStatement, SqlError> {
+        let columns = columns_of(definition);
+        let Some(source) = insert.source.as_mut() else {
+            targets.clear();
+            return query_of("SELECT 1 AS nothing");
+        };
+        let open = columns.is_empty();
+        if open {
+            return self.open_source(insert);
+        }
+        if let SetExpr::Values(values) = source.body.as_mut() {
+            let width = values.rows.iter().map(|row| row.len()).max().unwrap_or(0);
+            check_width(width, targets, listed)?;
+            for row in &mut values.rows {
+                for (cell, &target) in row.content.iter_mut().zip(targets.iter()) {
+                    let Some(column) = columns.get(target) else { continue };
+                    if is_default(cell) {
+                        let default = default_of(name, column).unwrap_or_else(|| "NULL".to_owned());
+                        *cell = dialect::parse_expr(&default)?;
+                    } else if column.identity == Some(Identity::Always) {
+                        return Err(always(column));
+                    }
+                    let inner = std::mem::replace(cell, SqlExpr::Value(Value::Null.into()));
+                    *cell = dialect::cast_expr(inner, &dialect::assignable_sql(column))?;
+                }
+            }
+        } else if let Some(column) = targets
+            .iter()
+            .filter_map(|&target| columns.get(target))
+            .find(|column| listed && column.identity == Some(Identity::Always))
+        {
+            return Err(always(column));
+        }
+        let statement = SqlStatement::Query(source.clone());
+        let statement = DfStatement::Statement(Box::new(statement));
+        if !matches!(source.body.as_ref(), SetExpr::Values(_))
+            && let Some(width) = dialect::width_of(source)
+        {
+            check_width(width, targets, listed)?;
+        }
+        Ok(statement)
+    }
+
+    /// The source of rows for a stream without declared columns: they are called what the INSERT calls them.
+    fn open_source(&self, insert: &Insert) -> Result<DfStatement, SqlError> {
+        let source = insert.source.as_ref().map(ToString::to_string).unwrap_or_default();
+        if insert.columns.is_empty() {
+            return query_of(&source);
+        }
+        let names: Vec<String> = insert.columns.iter().map(ToString::to_string).collect();
+        query_of(&format!("SELECT * FROM ({source}) AS given({})", names.join(", ")))
+    }
+
+    fn update_of(&self, update: Update) -> Result<Change, SqlError> {
+        let TableFactor::Table { name, alias, .. } = &update.table.relation else {
+            return Err(SqlError::unsupported("UPDATE of what is no table is not supported"));
+        };
+        let (name, definition) = self.target(name)?;
+        let Definition::Table(table) = definition.as_ref() else {
+            return Err(never_changed(&name));
+        };
+        let alias = alias.as_ref().map_or_else(|| name.clone(), |alias| folded(&alias.name));
+        let mut new: Vec<Option<SqlExpr>> = vec![None; table.columns.len()];
+        for assignment in &update.assignments {
+            assign(&name, table, assignment, &mut new)?;
+        }
+        let mut items = vec![format!("{}.{KEY}", quoted(&alias))];
+        for (column, value) in table.columns.iter().zip(&new) {
+            let own = format!("{}.{}", quoted(&alias), quoted(&column.name));
+            let value = match value {
+                Some(value) => {
+                    if column.identity == Some(Identity::Always) {
+                        return Err(always(column));
+                    }
+                    dialect::cast_expr(value.clone(), &dialect::assignable_sql(column))?.to_string()
+                }
+                None => own,
+            };
+            items.push(format!("{value} AS {}", quoted(&format!("new {}", column.name))));
+        }
+        let mut returned = 0;
+        if let Some(returning) = &update.returning {
+            let others = update.from.is_some();
+            for item in self.returned_items(returning, &alias, table, Some(&new), others)? {
+                items.push(item);
+                returned += 1;
+            }
+        }
+        let from = match &update.from {
+            Some(UpdateTableFromKind::BeforeSet(from) | UpdateTableFromKind::AfterSet(from)) => {
+                from.clone()
+            }
+            None => Vec::new(),
+        };
+        let text = change_text(&items, &name, &alias, &from, update.selection.as_ref());
+        let query = query_of(&text)?;
+        Ok(Change { name, definition, kind: Kind::Update, query, returned })
+    }
+
+    fn delete_of(&self, delete: Delete) -> Result<Change, SqlError> {
+        let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
+        let Some(TableFactor::Table { name, alias, .. }) = from.first().map(|from| &from.relation)
+        else {
+            return Err(SqlError::unsupported("DELETE from what is no table is not supported"));
+        };
+        let (name, definition) = self.target(name)?;
+        let Definition::Table(table) = definition.as_ref() else {
+            return Err(never_changed(&name));
+        };
+        let alias = alias.as_ref().map_or_else(|| name.clone(), |alias| folded(&alias.name));
+        let mut items = vec![format!("{}.{KEY}", quoted(&alias))];
+        let mut returned = 0;
+        if let Some(returning) = &delete.returning {
+            let others = delete.using.is_some();
+            for item in self.returned_items(returning, &alias, table, None, others)? {
+                items.push(item);
+                returned += 1;
+            }
+        }
+        let using = delete.using.clone().unwrap_or_default();
+        let text = change_text(&items, &name, &alias, &using, delete.selection.as_ref());
+        let query = query_of(&text)?;
+        Ok(Change { name, definition, kind: Kind::Delete, query, returned })
+    }
+
+    /// What RETURNING asks for, as items of the change's query, in which columns of the table have their new values.
+    fn returned_items(
+        &self,
+        items: &[SelectItem],
+        alias: &str,
+        table: &TableDefinition,
+        new: Option<&[Option<SqlExpr>]>,
+        others: bool,
+    ) -> Result<Vec<String>, SqlError> {
+        let value = |index: usize, column: &Column| -> Result<SqlExpr, SqlError> {
+            match new.and_then(|new| new.get(index)).and_then(Option::as_ref) {
+                Some(value) => dialect::cast_expr(value.clone(), &dialect::assignable_sql(column)),
+                None => dialect::parse_expr(&format!("{}.{}", quoted(alias), quoted(&column.name))),
+            }
+        };
+        let mut out = Vec::new();
+        for item in items {
+            match item {
+                SelectItem::Wildcard(_) if others => {
+                    return Err(SqlError::unsupported(
+                        "RETURNING * with other tables is not supported",
+                    )
+                    .hint("name the columns, or table.*"));
+                }
+                SelectItem::Wildcard(_)
+                | SelectItem::QualifiedWildcard(
+                    SelectItemQualifiedWildcardKind::ObjectName(_),
+                    _,
+                ) => {
+                    for (index, column) in table.columns.iter().enumerate() {
+                        out.push(format!(
+                            "{} AS {}",
+                            value(index, column)?,
+                            quoted(&dialect::distinct(&column.name, out.len()))
+                        ));
+                    }
+                }
+                SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+                    let name = match item {
+                        SelectItem::ExprWithAlias { alias, .. } => folded(alias),
+                        _ => dialect::name_of(expr),
+                    };
+                    let mut expr = expr.clone();
+                    let mut failed = None;
+                    let _finished: ControlFlow<()> = visit_expressions_mut(&mut expr, |expr| {
+                        let column = match expr {
+                            SqlExpr::Identifier(name) => Some(folded(name)),
+                            SqlExpr::CompoundIdentifier(parts) => match parts.as_slice() {
+                                [table, name] if folded(table) == alias => Some(folded(name)),
+                                _ => None,
+                            },
+                            _ => None,
+                        };
+                        if let Some(index) = column.and_then(|column| table.position(&column))
+                            && let Some(column) = table.columns.get(index)
+                        {
+                            match value(index, column) {
+                                Ok(value) => *expr = SqlExpr::Nested(Box::new(value)),
+                                Err(error) => failed = Some(error),
+                            }
+                        }
+                        ControlFlow::Continue(())
+                    });
+                    if let Some(error) = failed {
+                        return Err(error);
+                    }
+                    out.push(format!("{expr} AS {}", quoted(&dialect::distinct(&name, out.len()))));
+                }
+                other => {
+                    return Err(SqlError::unsupported(format!(
+                        "RETURNING {other} is not supported"
+                    )));
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// What an INSERT returns of the rows that it wrote.
+    async fn returning(
+        &self,
+        items: &[SelectItem],
+        alias: &str,
+        table: &TableDefinition,
+        written: RecordBatch,
+    ) -> Result<RecordBatch, SqlError> {
+        let _columns = &table.columns;
+        let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+        let provider =
+            datafusion::datasource::MemTable::try_new(written.schema(), vec![vec![written]])?;
+        let text = format!(
+            "SELECT {} FROM {} AS {}",
+            items.join(", "),
+            quoted("\u{1}returning"),
+            quoted(alias)
+        );
+        let mut statement = query_of(&text)?;
+        dialect::rewrite(&mut statement, self)?;
+        let state = self.state(None)?;
+        let list = crate::catalog::with_table(
+            &self.inner,
+            self.overlay(),
+            "\u{1}returning",
+            Arc::new(provider),
+        )?;
+        let mut state = state;
+        state.register_catalog_list(list);
+        let plan = dialect::narrow_literals(state.statement_to_plan(statement).await?)?;
+        let physical_plan = physical(&state, &plan).await?;
+        let schema = physical_plan.schema();
+        let batches = collect(physical_plan, state.task_ctx()).await?;
+        concat_batches(&schema, &batches).map_err(internal)
     }
 }
 
-/// An UPDATE that would change a primary key is refused: the row would have to move.
-fn refuse_new_keys(table: &TableDefinition, input: &LogicalPlan) -> Result<(), SqlError> {
-    let LogicalPlan::Projection(projection) = input else { return Ok(()) };
-    for &index in &table.primary_key {
-        let (Some(expr), Some(column)) = (projection.expr.get(index), table.columns.get(index))
-        else {
-            continue;
-        };
-        let unchanged = matches!(expr.clone().unalias(),
-            datafusion::logical_expr::Expr::Column(source) if source.name == column.name);
-        if !unchanged {
-            let message = format!(
-                "column \"{}\" is part of the primary key and cannot be changed",
-                column.name
-            );
-            return Err(SqlError::unsupported(message).hint("DELETE the row and INSERT it anew"));
+fn internal(error: datafusion::arrow::error::ArrowError) -> SqlError {
+    SqlError::from(datafusion::common::DataFusionError::from(error))
+}
+
+fn never_changed(name: &str) -> SqlError {
+    let message = format!("\"{name}\" is a stream: its records are never changed");
+    SqlError::new(SqlState::WrongObjectType, message)
+}
+
+fn not_written(name: &str, definition: &Definition) -> SqlError {
+    let message = format!("\"{name}\" is a {} and cannot be written to", definition.kind());
+    SqlError::new(SqlState::WrongObjectType, message)
+}
+
+fn always(column: &Column) -> SqlError {
+    let message = format!("cannot insert a non-DEFAULT value into column \"{}\"", column.name);
+    SqlError::new(SqlState::GeneratedAlways, message)
+        .hint("Column is an identity column defined as GENERATED ALWAYS.")
+}
+
+fn check_width(width: usize, targets: &mut Vec<usize>, listed: bool) -> Result<(), SqlError> {
+    if width > targets.len() {
+        return Err(syntax("INSERT has more expressions than target columns"));
+    }
+    if width < targets.len() {
+        if listed {
+            return Err(syntax("INSERT has more target columns than expressions"));
         }
+        targets.truncate(width);
     }
     Ok(())
+}
+
+fn is_default(cell: &SqlExpr) -> bool {
+    matches!(cell, SqlExpr::Identifier(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("default"))
+}
+
+/// What a column gets where nothing is given, as SQL.
+fn default_of(table: &str, column: &Column) -> Option<String> {
+    match column.identity {
+        Some(_) if column.default.is_none() => Some(format!(
+            "nextval('{}')",
+            super::define::sequence_name(table, &column.name).replace('\'', "''")
+        )),
+        _ => column.default.clone(),
+    }
+}
+
+fn assign(
+    name: &str,
+    table: &TableDefinition,
+    assignment: &Assignment,
+    new: &mut [Option<SqlExpr>],
+) -> Result<(), SqlError> {
+    let mut put = |target: &ObjectName, value: SqlExpr| {
+        let parts =
+            target.0.iter().filter_map(|part| part.as_ident()).map(folded).collect::<Vec<_>>();
+        let column = parts.last().cloned().unwrap_or_default();
+        let index = table.position(&column).ok_or_else(|| no_column(name, &column))?;
+        let value = match table.columns.get(index) {
+            Some(column) if is_default(&value) => {
+                dialect::parse_expr(&default_of(name, column).unwrap_or_else(|| "NULL".to_owned()))?
+            }
+            _ => value,
+        };
+        match new.get_mut(index) {
+            Some(slot @ None) => *slot = Some(value),
+            _ => {
+                let message = format!("multiple assignments to same column \"{column}\"");
+                return Err(syntax(message));
+            }
+        }
+        Ok(())
+    };
+    match (&assignment.target, &assignment.value) {
+        (AssignmentTarget::ColumnName(target), value) => put(target, value.clone()),
+        (AssignmentTarget::Tuple(targets), SqlExpr::Tuple(values))
+            if targets.len() == values.len() =>
+        {
+            targets.iter().zip(values).try_for_each(|(target, value)| put(target, value.clone()))
+        }
+        (AssignmentTarget::Tuple(targets), SqlExpr::Nested(value)) if targets.len() == 1 => {
+            targets.iter().try_for_each(|target| put(target, value.as_ref().clone()))
+        }
+        _ => Err(SqlError::unsupported(format!("{assignment} is not supported"))
+            .hint("SET column = value, …")),
+    }
+}
+
+/// The query of an UPDATE or DELETE.
+fn change_text(
+    items: &[String],
+    name: &str,
+    alias: &str,
+    others: &[TableWithJoins],
+    condition: Option<&SqlExpr>,
+) -> String {
+    let table = quoted(&format!("{WITH_KEYS}{name}"));
+    let mut text = format!("SELECT {} FROM {table} AS {}", items.join(", "), quoted(alias));
+    for other in others {
+        text.push_str(&format!(", {other}"));
+    }
+    if let Some(condition) = condition {
+        text.push_str(&format!(" WHERE {condition}"));
+    }
+    text
+}
+
+fn keys_of(batch: &RecordBatch) -> Result<Vec<Vec<u8>>, SqlError> {
+    let keys = batch.columns().first().and_then(|keys| keys.as_binary_view_opt());
+    let keys = keys.ok_or_else(|| SqlError::new(SqlState::Internal, "a change without keys"))?;
+    Ok(keys.iter().map(|key| key.unwrap_or_default().to_vec()).collect())
+}
+
+/// RETURNING's columns of the rows that were changed, each once.
+fn returned(
+    batch: &RecordBatch,
+    kept: usize,
+    keys: &[Vec<u8>],
+) -> Result<Option<RecordBatch>, SqlError> {
+    if kept == batch.num_columns() {
+        return Ok(None);
+    }
+    let mut seen = std::collections::HashSet::new();
+    let rows = keys.iter().enumerate().filter(|(_, key)| seen.insert(*key));
+    let rows: UInt64Array = rows.map(|(row, _)| row as u64).collect();
+    let columns: Vec<usize> = (kept..batch.num_columns()).collect();
+    let batch = batch.project(&columns).map_err(internal)?;
+    Ok(Some(take_record_batch(&batch, &rows).map_err(internal)?))
+}
+
+/// The columns as the table holds them: texts no longer than declared, timestamps as exact as declared.
+fn sized_columns(table: &TableDefinition, columns: &[ArrayRef]) -> Result<Vec<ArrayRef>, SqlError> {
+    let pairs = table.columns.iter().zip(columns);
+    pairs.map(|(column, array)| dialect::assign_array(array, column)).collect()
+}
+
+/// Rows that a COPY brings.
+pub(crate) fn insert_rows(
+    session: &mut Session,
+    name: &str,
+    table: &TableDefinition,
+    columns: &[ArrayRef],
+) -> Result<u64, SqlError> {
+    let checks = session.checks(name, table)?;
+    let columns = sized_columns(table, columns)?;
+    let rows = columns.first().map_or(0, Array::len);
+    session.in_transaction(|transaction, engine| {
+        let mut writer = Writer::new(transaction, name, table, &checks, engine.now_ms());
+        writer.insert(&columns, rows, &Conflict::Error)
+    })
 }

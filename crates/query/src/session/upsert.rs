@@ -1,11 +1,13 @@
 //! ON CONFLICT: what an INSERT does where the key is there already.
 
+use super::Session;
 use super::define::object_name;
 use crate::catalog::TableDefinition;
+use crate::dialect;
 use crate::error::{SqlError, SqlState};
-use crate::table::Assignments;
-use crate::types::loose_schema_of;
-use datafusion::arrow::datatypes::DataType;
+use crate::table::{Assignments, Conflict, Target};
+use crate::types::{Column, loose_schema_of};
+use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue, TableReference};
 use datafusion::execution::SessionState;
@@ -23,8 +25,54 @@ use std::sync::Arc;
 /// ON CONFLICT as it was written, before the table's columns are known.
 #[derive(Clone, Debug)]
 pub(super) enum OnConflict {
-    Nothing,
-    Update(Box<Update>),
+    Nothing(Option<Wanted>),
+    Update(Option<Wanted>, Box<Update>),
+}
+
+/// What a conflict may be about, as it was written.
+#[derive(Clone, Debug)]
+pub(super) enum Wanted {
+    Columns(Vec<String>),
+    Constraint(String),
+}
+
+impl Wanted {
+    fn find(&self, name: &str, table: &TableDefinition) -> Result<Target, SqlError> {
+        match self {
+            Self::Columns(columns) => {
+                let positions = columns.iter().map(|column| position(table, column));
+                let mut positions = positions.collect::<Result<Vec<_>, _>>()?;
+                positions.sort_unstable();
+                positions.dedup();
+                let same = |key: &[usize]| {
+                    let mut key = key.to_vec();
+                    key.sort_unstable();
+                    key == positions
+                };
+                if same(&table.primary_key) && !positions.is_empty() {
+                    return Ok(Target::PrimaryKey);
+                }
+                let found = table.uniques.iter().position(|unique| same(&unique.columns));
+                found.map(Target::Unique).ok_or_else(|| {
+                    SqlError::new(
+                        SqlState::InvalidColumnReference,
+                        "there is no unique or exclusion constraint matching the ON CONFLICT specification",
+                    )
+                })
+            }
+            Self::Constraint(constraint) => {
+                if !table.primary_key.is_empty() && table.key_name(name) == *constraint {
+                    return Ok(Target::PrimaryKey);
+                }
+                let found = table.uniques.iter().position(|unique| unique.name == *constraint);
+                found.map(Target::Unique).ok_or_else(|| {
+                    let message =
+                        format!("constraint \"{constraint}\" for table \"{name}\" does not exist");
+                    SqlError::new(SqlState::UndefinedObject, message)
+                })
+            }
+        }
+    }
 }
 
 /// DO UPDATE SET … WHERE …
@@ -40,15 +88,50 @@ pub(super) struct Update {
 }
 
 impl OnConflict {
-    /// With values for the statement's parameters.
-    pub(super) fn with_values(self, values: &[ScalarValue]) -> Self {
+    /// What is to be done, ready to be done.
+    pub(super) fn resolve(
+        &self,
+        session: &Session,
+        name: &str,
+        table: &TableDefinition,
+        values: &[ScalarValue],
+    ) -> Result<Conflict, SqlError> {
+        let find = |wanted: &Wanted| wanted.find(name, table);
         match self {
-            Self::Update(mut update) => {
-                update.values = values.to_vec();
-                Self::Update(update)
+            Self::Nothing(wanted) => Ok(Conflict::Nothing(wanted.as_ref().map(find).transpose()?)),
+            Self::Update(wanted, update) => {
+                let target = match wanted {
+                    Some(wanted) => find(wanted)?,
+                    None => {
+                        let message = "ON CONFLICT DO UPDATE requires inference specification or constraint name";
+                        return Err(SqlError::new(SqlState::SyntaxError, message)
+                            .hint("For example, ON CONFLICT (column_name)."));
+                    }
+                };
+                let update = Update { values: values.to_vec(), ..update.as_ref().clone() };
+                let state = session.state(None)?;
+                Ok(Conflict::Update(target, update.resolve(&state, name, table)?))
             }
-            nothing => nothing,
         }
+    }
+
+    /// The types of the parameters in it that are not known yet.
+    pub(super) fn types(
+        &self,
+        session: &Session,
+        name: &str,
+        table: &TableDefinition,
+        types: &mut [Option<Field>],
+    ) -> Result<(), SqlError> {
+        let Self::Update(_, update) = self else { return Ok(()) };
+        for (parameter, kind) in update.parameters(&session.state(None)?, name, table)? {
+            let number = parameter.trim_start_matches('$').parse::<usize>().unwrap_or(0);
+            let slot = number.checked_sub(1).and_then(|index| types.get_mut(index));
+            if let (Some(slot @ None), Some(kind)) = (slot, kind) {
+                *slot = Some(Field::new("", kind, true));
+            }
+        }
+        Ok(())
     }
 
     /// Takes ON CONFLICT out of an INSERT.
@@ -61,13 +144,17 @@ impl OnConflict {
                 return Err(SqlError::unsupported(message));
             }
         };
-        if let Some(ConflictTarget::OnConstraint(name)) = &conflict.conflict_target {
-            return Err(SqlError::unsupported(format!(
-                "ON CONSTRAINT {name}: name the columns of the primary key"
-            )));
-        }
+        let wanted = match &conflict.conflict_target {
+            None => None,
+            Some(ConflictTarget::OnConstraint(name)) => {
+                Some(Wanted::Constraint(object_name(name)?))
+            }
+            Some(ConflictTarget::Columns(columns)) => {
+                Some(Wanted::Columns(columns.iter().map(folded).collect()))
+            }
+        };
         let update = match conflict.action {
-            OnConflictAction::DoNothing => return Ok(Some(Self::Nothing)),
+            OnConflictAction::DoNothing => return Ok(Some(Self::Nothing(wanted))),
             OnConflictAction::DoUpdate(update) => update,
         };
         let assignments = update.assignments.into_iter().map(|assignment| {
@@ -77,12 +164,13 @@ impl OnConflict {
             };
             Ok((object_name(target)?, assignment.value))
         });
-        Ok(Some(Self::Update(Box::new(Update {
-            alias: insert.table_alias.take().map(|alias| folded(&alias.alias)),
+        let update = Box::new(Update {
+            alias: insert.table_alias.as_ref().map(|alias| folded(&alias.alias)),
             assignments: assignments.collect::<Result<_, SqlError>>()?,
             condition: update.selection,
             values: Vec::new(),
-        }))))
+        });
+        Ok(Some(Self::Update(wanted, update)))
     }
 }
 
@@ -102,23 +190,21 @@ impl Update {
         definition: &TableDefinition,
     ) -> Result<Assignments, SqlError> {
         let schema = self.schema(table, definition)?;
-        let compute = |expr: &Expr, kind: Option<&DataType>| -> Result<_, SqlError> {
+        let compute = |expr: &Expr, kind: Option<&Field>| -> Result<_, SqlError> {
             let mut logical = self.logical(state, &schema, table, expr)?;
             logical = logical.transform(|expr| Ok(self.with_value(expr))).data()?;
             if let Some(kind) = kind {
-                logical = datafusion::logical_expr::cast(logical, kind.clone());
+                logical = dialect::cast_to(logical, kind);
             }
             physical(state, &schema, logical)
         };
         let mut values = Vec::new();
         for (column, value) in &self.assignments {
             let target = position(definition, column)?;
-            if definition.primary_key.contains(&target) && !is_excluded(value, column) {
-                let message =
-                    format!("column \"{column}\" is part of the primary key and cannot be changed");
-                return Err(SqlError::unsupported(message));
-            }
-            values.push((target, compute(value, Some(schema.field(target).data_type()))?));
+            values.push((
+                target,
+                compute(value, Some(&dialect::assignable(column_at(definition, target)?)))?,
+            ));
         }
         Ok(Assignments {
             values,
@@ -183,7 +269,7 @@ impl Update {
             }
             ControlFlow::Continue(())
         });
-        Ok(state.create_logical_expr(&expr.to_string(), schema)?)
+        dialect::plan_expr(state, &expr.to_string(), schema)
     }
 
     fn with_value(&self, expr: Logical) -> Transformed<Logical> {
@@ -196,6 +282,10 @@ impl Update {
     }
 }
 
+fn column_at(definition: &TableDefinition, at: usize) -> Result<&Column, SqlError> {
+    definition.columns.get(at).ok_or_else(|| SqlError::new(SqlState::Internal, "no such column"))
+}
+
 fn position(definition: &TableDefinition, column: &str) -> Result<usize, SqlError> {
     let position = definition.columns.iter().position(|other| other.name == *column);
     position.ok_or_else(|| {
@@ -204,13 +294,8 @@ fn position(definition: &TableDefinition, column: &str) -> Result<usize, SqlErro
     })
 }
 
-/// `EXCLUDED.column`, which is what a key is already where it conflicts.
-fn is_excluded(value: &Expr, column: &str) -> bool {
-    matches!(value, Expr::CompoundIdentifier(parts)
-        if matches!(parts.as_slice(), [table, name] if folded(table) == "excluded" && folded(name) == column))
-}
-
-fn physical(
+/// An expression over rows of a schema, ready to be evaluated.
+pub(super) fn physical(
     state: &SessionState,
     schema: &DFSchema,
     expr: Logical,

@@ -1,10 +1,23 @@
 //! Lengths of time as SQL writes them.
 
 use crate::error::{SqlError, SqlState};
-use datafusion::sql::sqlparser::ast::{Expr, Value};
+use datafusion::sql::sqlparser::ast::{DataType, Expr, Value};
 
 /// The length of an interval without months, in microseconds.
 pub(crate) fn interval_us(expr: &Expr) -> Result<i64, SqlError> {
+    // As a rewritten statement has it.
+    if let Expr::Cast { expr: inner, data_type: DataType::Interval { .. }, .. } = expr
+        && let Expr::Value(value) = inner.as_ref()
+        && let Some(text) = value.value.clone().into_string()
+    {
+        let wrong = |wrong: crate::moment::Wrong| wrong.error("interval", &text);
+        let interval = crate::moment::interval(&text).map_err(wrong)?;
+        if interval.months != 0 {
+            let message = format!("'{text}' has months, whose length differs");
+            return Err(SqlError::new(SqlState::InvalidParameter, message));
+        }
+        return Ok(i64::from(interval.days) * crate::moment::DAY_US + interval.us);
+    }
     let Expr::Interval(interval) = expr else {
         return Err(SqlError::new(
             SqlState::SyntaxError,

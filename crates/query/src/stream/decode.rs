@@ -24,7 +24,7 @@ pub(crate) fn columns_of(definition: &StreamDefinition) -> Vec<Column> {
     if !definition.columns.is_empty() {
         return definition.columns.clone();
     }
-    let column = |name: &str, kind| Column { name: name.to_owned(), kind, nullable: false };
+    let column = |name: &str, kind| Column::plain(name, kind, false);
     vec![
         column(ID, ColumnType::Text),
         column(TIME, ColumnType::Timestamp),

@@ -54,7 +54,7 @@ impl PointLookup {
         let parameters = definition.primary_key.iter().map(|&key| *found.get(key)?);
         let parameters = parameters.collect::<Option<Vec<_>>>()?;
         // A condition on another column would have to be looked at, too. Rows of no columns are rare enough for the long way.
-        (given == parameters.len() && !wanted.is_empty()).then(|| Self {
+        (given == parameters.len() && !parameters.is_empty() && !wanted.is_empty()).then(|| Self {
             table,
             definition: Arc::new(definition),
             wanted,
@@ -78,7 +78,8 @@ impl PointLookup {
         }
         // What is not a key of this type may still equal one after coercion: the long way decides.
         let Some(key) = encode_values(&self.definition, &values) else { return Ok(None) };
-        let bucket = bucket_key(&self.table, bucket_of(&key));
+        let storage = self.definition.storage(&self.table);
+        let bucket = bucket_key(&storage, bucket_of(&key));
         let (reply, gate) = engine.run_in(&mut Session::default(), &[b"HGET", &bucket, &key])?;
         let is_wanted = |index| self.wanted.contains(&index);
         let mut rows = RowDecoder::of_some(&self.definition, 1, is_wanted);
@@ -110,8 +111,16 @@ fn find_parameters(
             find_parameters(left, position, found)?;
             find_parameters(right, position, found)
         }
-        (Operator::Eq, Expr::Column(column), Expr::Placeholder(placeholder))
-        | (Operator::Eq, Expr::Placeholder(placeholder), Expr::Column(column)) => {
+        (Operator::Eq, Expr::Column(column), value)
+        | (Operator::Eq, value, Expr::Column(column)) => {
+            let placeholder = match value {
+                Expr::Placeholder(placeholder) => placeholder,
+                Expr::Cast(cast) => match cast.expr.as_ref() {
+                    Expr::Placeholder(placeholder) => placeholder,
+                    _ => return None,
+                },
+                _ => return None,
+            };
             let slot = found.get_mut(position(&column.name)?)?;
             let number = placeholder.id.trim_start_matches('$').parse().ok()?;
             slot.replace(number).is_none().then_some(())
@@ -134,6 +143,9 @@ pub(crate) fn encode_values(
     definition: &TableDefinition,
     values: &[Option<ScalarValue>],
 ) -> Option<Vec<u8>> {
+    if definition.primary_key.is_empty() {
+        return None;
+    }
     let mut key = Vec::new();
     for &index in &definition.primary_key {
         let column = definition.columns.get(index)?;

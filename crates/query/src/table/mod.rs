@@ -8,14 +8,15 @@ mod write;
 pub(crate) use lookup::{PointLookup, key_of};
 pub(crate) use row::{BUCKETS, RowDecoder, bucket_key, bucket_of, damaged, encode_key};
 pub(crate) use transaction::{Transaction, TransactionHandle};
-pub(crate) use write::{Assignments, Conflict, write_rows};
+pub(crate) use write::{Assignments, Conflict, Target, UNIQUES_MAX};
+pub(crate) use write::{Writer, new_key};
 
 use crate::catalog::TableDefinition;
 use crate::error::SqlError;
 use crate::types::schema_of;
 use async_trait::async_trait;
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::array::{BinaryViewBuilder, RecordBatch};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Constraint, Constraints, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -36,17 +37,45 @@ pub(crate) struct RowTable {
     pub(crate) name: String,
     pub(crate) definition: Arc<TableDefinition>,
     pub(crate) constraints: Constraints,
+    /// Whether rows come with their keys, for what changes them.
+    with_keys: bool,
+}
+
+/// The column with a row's key, for what changes rows.
+pub(crate) const KEY: &str = "ctid";
+/// Before a table's name: the same with its rows' keys.
+pub(crate) const WITH_KEYS: char = '\u{1}';
+
+/// Deletes the rows that stand under a name, and what goes with them.
+pub(crate) fn clear(engine: &Engine, storage: &str) -> std::result::Result<(), SqlError> {
+    for bucket in 0..BUCKETS {
+        engine.call(&[b"UNLINK", &bucket_key(storage, bucket)])?;
+    }
+    for number in 0..write::UNIQUES_MAX {
+        let unique = write::unique_storage(storage, number);
+        for bucket in 0..BUCKETS {
+            engine.call(&[b"UNLINK", &bucket_key(&unique, bucket)])?;
+        }
+    }
+    Ok(())
 }
 
 impl RowTable {
     pub(crate) fn new(engine: &Engine, name: &str, definition: TableDefinition) -> Self {
-        let primary = Constraint::PrimaryKey(definition.primary_key.clone());
+        let has_key = !definition.primary_key.is_empty();
+        let primary = has_key.then(|| Constraint::PrimaryKey(definition.primary_key.clone()));
         Self {
             engine: engine.clone(),
-            name: name.to_owned(),
+            name: definition.storage(name).into_owned(),
             definition: Arc::new(definition),
-            constraints: Constraints::new_unverified(vec![primary]),
+            constraints: Constraints::new_unverified(primary.into_iter().collect()),
+            with_keys: false,
         }
+    }
+
+    /// The same with a last column of its rows' keys.
+    pub(crate) fn with_keys(self) -> Self {
+        Self { with_keys: true, ..self }
     }
 }
 
@@ -62,7 +91,13 @@ pub(crate) type Written = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 #[async_trait]
 impl TableProvider for RowTable {
     fn schema(&self) -> SchemaRef {
-        schema_of(&self.definition.columns)
+        let schema = schema_of(&self.definition.columns);
+        if !self.with_keys {
+            return schema;
+        }
+        let mut fields = schema.fields().to_vec();
+        fields.push(Arc::new(Field::new(KEY, DataType::BinaryView, false)));
+        Arc::new(Schema::new(fields))
     }
 
     fn constraints(&self) -> Option<&Constraints> {
@@ -114,6 +149,7 @@ impl TableProvider for RowTable {
                 buckets,
                 wanted: wanted.clone(),
                 written: written.clone(),
+                with_keys: self.with_keys,
             }) as Arc<dyn PartitionStream>
         };
         let parts = match &wanted {
@@ -145,6 +181,7 @@ struct Part {
     /// The only row that is asked for.
     wanted: Option<Vec<u8>>,
     written: Arc<Written>,
+    with_keys: bool,
 }
 
 impl std::fmt::Debug for Part {
@@ -169,6 +206,7 @@ impl PartitionStream for Part {
             buckets: self.buckets.clone(),
             wanted: self.wanted.clone(),
             written: self.written.clone(),
+            with_keys: self.with_keys,
         };
         builder.spawn_blocking(move || {
             for &bucket in &part.buckets {
@@ -197,20 +235,31 @@ impl Part {
             }
         }
         let mut rows = RowDecoder::new(&self.definition, 1_024);
+        let mut keys = BinaryViewBuilder::new();
         let mut pieces = fields.iter();
         while let (Some(key), Some(row)) = (pieces.next(), pieces.next()) {
             if !self.written.contains_key(key) {
                 rows.push(row).ok_or_else(|| damaged(&self.table))?;
+                if self.with_keys {
+                    keys.append_value(key);
+                }
             }
         }
         let own = self.written.iter().filter(|(key, _)| match &self.wanted {
             Some(wanted) => wanted == *key,
             None => bucket_of(key) == bucket,
         });
-        for row in own.filter_map(|(_, row)| row.as_ref()) {
+        for (key, row) in own.filter_map(|(key, row)| Some((key, row.as_ref()?))) {
             rows.push(row).ok_or_else(|| damaged(&self.table))?;
+            if self.with_keys {
+                keys.append_value(key);
+            }
         }
-        RecordBatch::try_new(self.schema.clone(), rows.finish()).map_err(|_| damaged(&self.table))
+        let mut columns = rows.finish();
+        if self.with_keys {
+            columns.push(Arc::new(keys.finish()));
+        }
+        RecordBatch::try_new(self.schema.clone(), columns).map_err(|_| damaged(&self.table))
     }
 }
 

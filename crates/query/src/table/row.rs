@@ -17,7 +17,7 @@ use crate::catalog::TableDefinition;
 use crate::error::{SqlError, SqlState};
 use crate::types::{Column, ColumnType};
 use crate::values::{ColumnBuilder, put_stored, skip_stored};
-use datafusion::arrow::array::{Array, ArrayRef, AsArray};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringViewArray};
 use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type};
 
 /// Hashes that a table is spread over.
@@ -71,9 +71,37 @@ pub(crate) fn put_key(
             let value = if value.is_nan() { f32::NAN } else { value + 0.0 };
             out.extend(value.to_le_bytes());
         }
+        DataType::Utf8View if column.kind == ColumnType::Numeric => {
+            let text = array.as_string_view().value(row);
+            let plain = match text.contains('.') {
+                true => text.trim_end_matches('0').trim_end_matches('.'),
+                false => text,
+            };
+            let plain: ArrayRef = std::sync::Arc::new(StringViewArray::from_iter_values([plain]));
+            put(out, &plain, 0, &column.name)?;
+        }
         _ => put(out, array, row, &column.name)?,
     }
     Ok(())
+}
+
+/// The values of some columns as bytes; nothing where one of them is null.
+pub(crate) fn encode_unique(
+    definition: &TableDefinition,
+    unique: &[usize],
+    columns: &[ArrayRef],
+    row: usize,
+) -> Result<Option<Vec<u8>>, SqlError> {
+    let mut out = Vec::new();
+    for &index in unique {
+        if let (Some(array), Some(column)) = (columns.get(index), definition.columns.get(index)) {
+            if array.is_null(row) {
+                return Ok(None);
+            }
+            put_key(&mut out, array, row, column)?;
+        }
+    }
+    Ok(Some(out))
 }
 
 /// A row as bytes.

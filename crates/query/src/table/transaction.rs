@@ -3,6 +3,8 @@
 
 use super::row::{bucket_key, bucket_of};
 use super::{Written, read_row};
+use crate::catalog::{Definition, Overlay};
+use crate::database::Inner;
 use crate::error::{SqlError, SqlState};
 use crate::stream::transact_in;
 use parking_lot::Mutex;
@@ -24,7 +26,20 @@ pub(crate) struct Transaction {
     /// Commands that append to streams, in order.
     appends: Vec<Vec<Vec<u8>>>,
     bytes: usize,
+    /// What was declared and dropped.
+    declared: BTreeMap<String, Declared>,
+    /// Names under which rows stand that nobody can reach any more once it has happened.
+    retired: Vec<String>,
     savepoints: Vec<Savepoint>,
+}
+
+/// An object of the catalog that a transaction has changed.
+#[derive(Clone, Debug)]
+struct Declared {
+    /// What it was when the transaction first changed it.
+    seen: Option<Arc<Definition>>,
+    /// What it is now; nothing where it was dropped.
+    now: Option<Arc<Definition>>,
 }
 
 /// What had been written at a moment to which the transaction may go back.
@@ -33,6 +48,8 @@ struct Savepoint {
     writes: BTreeMap<String, Written>,
     appends: usize,
     bytes: usize,
+    declared: BTreeMap<String, Declared>,
+    retired: usize,
 }
 
 impl Transaction {
@@ -43,8 +60,47 @@ impl Transaction {
             writes: BTreeMap::new(),
             appends: Vec::new(),
             bytes: 0,
+            declared: BTreeMap::new(),
+            retired: Vec::new(),
             savepoints: Vec::new(),
         }
+    }
+
+    /// Whether it has changed nothing yet.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        self.writes.is_empty() && self.appends.is_empty() && self.declared.is_empty()
+    }
+
+    /// What it has declared and dropped, by name.
+    pub(crate) fn declared(&self) -> Overlay {
+        self.declared.iter().map(|(name, change)| (name.clone(), change.now.clone())).collect()
+    }
+
+    /// What it has made of a name; nothing where it has not touched it.
+    pub(crate) fn declared_as(&self, name: &str) -> Option<Option<Arc<Definition>>> {
+        self.declared.get(name).map(|change| change.now.clone())
+    }
+
+    /// Declares an object, or drops it.
+    pub(crate) fn declare(
+        &mut self,
+        name: &str,
+        seen: Option<Arc<Definition>>,
+        now: Option<Definition>,
+    ) {
+        let now = now.map(Arc::new);
+        match self.declared.get_mut(name) {
+            Some(change) => change.now = now,
+            None => {
+                self.declared.insert(name.to_owned(), Declared { seen, now });
+            }
+        }
+    }
+
+    /// The rows under a name go when the transaction has happened.
+    pub(crate) fn retire(&mut self, storage: &str) {
+        self.writes.remove(storage);
+        self.retired.push(storage.to_owned());
     }
 
     /// Remembers what has been written so far, under a name.
@@ -61,6 +117,8 @@ impl Transaction {
             writes,
             appends,
             bytes: self.bytes,
+            declared: self.declared.clone(),
+            retired: self.retired.len(),
         });
         Ok(())
     }
@@ -73,6 +131,8 @@ impl Transaction {
             self.writes = savepoint.writes.clone();
             self.appends.truncate(savepoint.appends);
             self.bytes = savepoint.bytes;
+            self.declared = savepoint.declared.clone();
+            self.retired.truncate(savepoint.retired);
         }
         Ok(())
     }
@@ -87,7 +147,7 @@ impl Transaction {
     fn find_savepoint(&self, name: &str) -> Result<usize, SqlError> {
         self.savepoints.iter().rposition(|savepoint| savepoint.name == name).ok_or_else(|| {
             SqlError::new(
-                SqlState::InvalidParameter,
+                SqlState::InvalidSavepoint,
                 format!("savepoint \"{name}\" does not exist"),
             )
         })
@@ -144,7 +204,35 @@ impl Transaction {
     }
 
     /// Makes it happen, durably. An error that says "serialization" means that nothing has happened.
-    pub(crate) fn commit(mut self) -> Result<(), SqlError> {
+    pub(crate) fn commit(mut self, inner: &Inner) -> Result<(), SqlError> {
+        if self.declared.is_empty() {
+            let commands = self.commands();
+            if commands.is_empty() {
+                return Ok(());
+            }
+            return self.run(&commands);
+        }
+        let changes: Vec<_> = std::mem::take(&mut self.declared)
+            .into_iter()
+            .filter(|(_, change)| change.seen.as_ref() != change.now.as_ref())
+            .map(|(name, change)| (name, change.seen, change.now))
+            .collect();
+        let retired = std::mem::take(&mut self.retired);
+        let rows = self.commands();
+        inner.catalog.change(&changes, |mut commands| {
+            commands.extend(rows);
+            if commands.is_empty() { Ok(()) } else { self.run(&commands) }
+        })?;
+        for storage in retired {
+            // What cannot be deleted now is only space: nobody reaches it.
+            if let Err(error) = super::clear(&self.engine, &storage) {
+                tracing::warn!(%error, storage, "rows of a dropped table could not be deleted");
+            }
+        }
+        Ok(())
+    }
+
+    fn commands(&mut self) -> Vec<Vec<Vec<u8>>> {
         let mut commands = std::mem::take(&mut self.appends);
         for (table, rows) in std::mem::take(&mut self.writes) {
             for (key, row) in rows {
@@ -155,7 +243,11 @@ impl Transaction {
                 });
             }
         }
-        if commands.is_empty() || transact_in(&self.engine, &mut self.session, &commands)? {
+        commands
+    }
+
+    fn run(&mut self, commands: &[Vec<Vec<u8>>]) -> Result<(), SqlError> {
+        if transact_in(&self.engine, &mut self.session, commands)? {
             return Ok(());
         }
         Err(SqlError::new(

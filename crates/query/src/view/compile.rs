@@ -21,7 +21,7 @@ use datafusion::optimizer::optimize_projections::OptimizeProjections;
 use datafusion::optimizer::push_down_filter::PushDownFilter;
 use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
-use datafusion::optimizer::{Analyzer, OptimizerRule};
+use datafusion::optimizer::{Analyzer, AnalyzerRule, OptimizerRule};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::sql::sqlparser::ast::{Query, Statement as SqlStatement};
@@ -99,14 +99,15 @@ pub(crate) async fn compile(inner: &Inner, query: &Query) -> Result<Compiled, Sq
         Arc::new(OptimizeProjections::new()),
     ];
     let state = SessionStateBuilder::new_from_existing(inner.context()?.state())
-        // Without the rule that lowers windows: they are read here.
-        .with_analyzer_rules(Analyzer::new().rules)
+        .with_analyzer_rules(analyzer_rules())
         .with_optimizer_rules(rules)
         .build();
     let mut statement = SqlStatement::Query(Box::new(query.clone()));
     crate::window::wrap_sources(&mut statement);
+    crate::dialect::rewrite_query(&mut statement)?;
     let statement = datafusion::sql::parser::Statement::Statement(Box::new(statement));
     let plan = state.statement_to_plan(statement).await?;
+    let plan = crate::dialect::narrow_literals(plan)?;
     check_deterministic(&plan)?;
     let plan = state.optimize(&plan)?;
     let aggregate = find_aggregate(&plan)?;
@@ -118,6 +119,13 @@ pub(crate) async fn compile(inner: &Inner, query: &Query) -> Result<Compiled, Sq
     let mut steps = Vec::new();
     let below = compile_rows(inner, &aggregate.input, &mut steps)?;
     compile_groups(aggregate, below, steps, plan.clone())
+}
+
+/// DataFusion's rules with Postgres' casts, and without the one that lowers windows: they are read here.
+fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    let mut rules = Analyzer::new().rules;
+    rules.push(Arc::new(crate::dialect::PostgresCasts));
+    rules
 }
 
 /// A view must say the same tomorrow as today.

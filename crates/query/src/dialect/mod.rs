@@ -1,0 +1,94 @@
+//! Where DataFusion's SQL is not Postgres', this stands before it: statements are rewritten before they are planned
+//! (`rewrite.rs`, `names.rs`), operators and types are planned here (`operators.rs`, `sql_types.rs`), and plans get Postgres'
+//! casts and checked arithmetic (`casts.rs`, `arithmetic.rs`).
+
+mod arithmetic;
+mod cast;
+mod casts;
+mod chain;
+mod names;
+mod narrow;
+mod operators;
+mod parameters;
+mod rewrite;
+mod sql_types;
+
+pub(crate) use arithmetic::{CheckedArithmetic, checked};
+pub(crate) use cast::{assign_array, cast_array};
+pub(crate) use casts::{PostgresCasts, cast_function, cast_to};
+pub(crate) use chain::chain;
+pub(crate) use names::{distinct, name_of, shown};
+pub(crate) use narrow::narrow_literals;
+pub(crate) use operators::Operators;
+pub(crate) use parameters::{count_parameters, type_parameters, types_of_casts, types_of_plan};
+pub(crate) use rewrite::{mentions, reads, relations, rewrite, rewrite_query, width_of};
+pub(crate) use sql_types::{Types, assignable, assignable_sql, column_type, field_of_oid};
+
+use crate::error::{SqlError, SqlState};
+use datafusion::common::DFSchema;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::Expr;
+use datafusion::sql::sqlparser::ast::{CastKind, DataType as SqlType, Expr as SqlExpr};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+
+/// An expression from its text.
+pub(crate) fn parse_expr(text: &str) -> Result<SqlExpr, SqlError> {
+    let dialect = PostgreSqlDialect {};
+    let mut parser = Parser::new(&dialect).with_recursion_limit(100).try_with_sql(text)?;
+    let expr = parser.parse_expr()?;
+    match parser.peek_token().token {
+        datafusion::sql::sqlparser::tokenizer::Token::EOF => Ok(expr),
+        other => Err(SqlError::new(
+            SqlState::SyntaxError,
+            format!("syntax error at or near \"{other}\""),
+        )),
+    }
+}
+
+/// A cast of an expression.
+pub(crate) fn cast_expr(expr: SqlExpr, kind: &SqlType) -> Result<SqlExpr, SqlError> {
+    Ok(SqlExpr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(expr),
+        data_type: kind.clone(),
+        array: false,
+        format: None,
+    })
+}
+
+/// An expression over a schema's columns, planned.
+pub(crate) fn plan_expr(
+    state: &SessionState,
+    text: &str,
+    schema: &DFSchema,
+) -> Result<Expr, SqlError> {
+    let mut expr = parse_expr(text)?;
+    rewrite::rewrite_expr(&mut expr);
+    let planned = state.create_logical_expr_from_sql_expr(
+        datafusion::sql::sqlparser::ast::ExprWithAlias { expr, alias: None },
+        schema,
+    )?;
+    Ok(narrow::narrow_expr(planned)?)
+}
+
+/// An expression without columns, with Postgres' casts, ready to be computed.
+pub(crate) fn constant_expr(
+    expr: Expr,
+    session: &dyn datafusion::catalog::Session,
+) -> datafusion::common::Result<Expr> {
+    use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+    use datafusion::optimizer::AnalyzerRule;
+    let plan =
+        LogicalPlanBuilder::empty(true).project(vec![narrow::narrow_expr(expr)?])?.build()?;
+    let options = session.config_options();
+    let plan = datafusion::optimizer::analyzer::type_coercion::TypeCoercion::new()
+        .analyze(plan, options)?;
+    let plan = PostgresCasts.analyze(plan, options)?;
+    match plan {
+        LogicalPlan::Projection(mut projection) => {
+            Ok(projection.expr.pop().unwrap_or_else(|| datafusion::logical_expr::lit(0)).unalias())
+        }
+        _ => Err(SqlError::new(SqlState::Internal, "a constant became something else").into()),
+    }
+}

@@ -1,0 +1,11 @@
+//! Values as Postgres writes them: text and binary, for every Arrow type or an error that says which one has none.
+
+mod binary;
+mod numeric;
+mod text;
+mod time;
+
+pub(crate) use binary::put_binary;
+pub(crate) use numeric::{decimal_text, put_double, put_real};
+pub(crate) use text::{Style, put_text, texts_of};
+pub(crate) use time::{local_us, put_date, put_interval, put_time_of_day, put_timestamp};

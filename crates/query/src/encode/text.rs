@@ -1,0 +1,413 @@
+//! Values as text.
+
+use super::numeric::{put_decimal_128, put_decimal_256};
+use super::time::{put_date, put_interval, put_time_of_day, put_timestamp};
+use super::{put_double, put_real};
+use crate::error::SqlError;
+use crate::pg_type;
+use datafusion::arrow::array::timezone::Tz;
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, MapArray, RunArray,
+    StringViewArray, StringViewBuilder, StructArray, UnionArray,
+};
+use datafusion::arrow::datatypes::*;
+use std::io::Write;
+
+/// How values are written.
+#[derive(Clone, Debug)]
+pub(crate) struct Style {
+    /// `true` instead of `t`: what a cast to text gives, not what the protocol sends.
+    pub(crate) long_booleans: bool,
+    /// Where timestamps with a zone are shown.
+    pub(crate) zone: Tz,
+}
+
+impl Style {
+    /// As the protocol sends values, in a zone by its name; UTC where there is no such zone.
+    pub(crate) fn wire(zone: &str) -> Self {
+        Self { long_booleans: false, zone: zone_of(zone) }
+    }
+
+    /// As a cast to text gives them.
+    pub(crate) fn cast(zone: &str) -> Self {
+        Self { long_booleans: true, zone: zone_of(zone) }
+    }
+}
+
+fn zone_of(name: &str) -> Tz {
+    crate::moment::zone(name).unwrap_or_else(crate::moment::utc)
+}
+
+fn unsupported(kind: &DataType) -> SqlError {
+    SqlError::unsupported(format!("a value of type {kind} has no text"))
+}
+
+/// A value of an array that is known to be of a type; the caller has looked at it.
+fn value<T: ArrowPrimitiveType>(array: &dyn Array, row: usize) -> T::Native {
+    array.as_primitive::<T>().value(row)
+}
+
+/// The texts of all values of a column.
+pub(crate) fn texts_of(array: &ArrayRef, style: &Style) -> Result<StringViewArray, SqlError> {
+    let mut texts = StringViewBuilder::with_capacity(array.len());
+    let mut text = Vec::new();
+    for row in 0..array.len() {
+        text.clear();
+        if put_text(&mut text, array.as_ref(), row, style)? {
+            texts.append_value(String::from_utf8_lossy(&text));
+        } else {
+            texts.append_null();
+        }
+    }
+    Ok(texts.finish())
+}
+
+/// Writes a value as text; false, and nothing written, where there is none.
+pub(crate) fn put_text(
+    out: &mut Vec<u8>,
+    array: &dyn Array,
+    row: usize,
+    style: &Style,
+) -> Result<bool, SqlError> {
+    if array.is_null(row) {
+        return Ok(false);
+    }
+    match array.data_type() {
+        DataType::Null => return Ok(false),
+        DataType::Boolean => put_boolean(out, array.as_boolean(), row, style),
+        DataType::Utf8 => out.extend_from_slice(array.as_string::<i32>().value(row).as_bytes()),
+        DataType::LargeUtf8 => {
+            out.extend_from_slice(array.as_string::<i64>().value(row).as_bytes());
+        }
+        DataType::Utf8View => out.extend_from_slice(array.as_string_view().value(row).as_bytes()),
+        DataType::Binary => put_bytes(out, array.as_binary::<i32>().value(row)),
+        DataType::LargeBinary => put_bytes(out, array.as_binary::<i64>().value(row)),
+        DataType::BinaryView => put_bytes(out, array.as_binary_view().value(row)),
+        DataType::FixedSizeBinary(_) => put_bytes(out, array.as_fixed_size_binary().value(row)),
+        kind if kind.is_integer() => put_integer(out, array, row),
+        kind if kind.is_numeric() => put_fraction(out, array, row),
+        kind if kind.is_temporal() => put_temporal(out, array, row, style)?,
+        _ => return put_nested(out, array, row, style),
+    }
+    Ok(true)
+}
+
+fn put_boolean(out: &mut Vec<u8>, array: &BooleanArray, row: usize, style: &Style) {
+    out.extend_from_slice(match (array.value(row), style.long_booleans) {
+        (true, false) => b"t",
+        (false, false) => b"f",
+        (true, true) => b"true",
+        (false, true) => b"false",
+    });
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.extend_from_slice(b"\\x");
+    for byte in bytes {
+        out.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
+}
+
+fn put_integer(out: &mut Vec<u8>, array: &dyn Array, row: usize) {
+    let number: i64 = match array.data_type() {
+        DataType::Int8 => value::<Int8Type>(array, row).into(),
+        DataType::Int16 => value::<Int16Type>(array, row).into(),
+        DataType::Int32 => value::<Int32Type>(array, row).into(),
+        DataType::Int64 => value::<Int64Type>(array, row),
+        DataType::UInt8 => value::<UInt8Type>(array, row).into(),
+        DataType::UInt16 => value::<UInt16Type>(array, row).into(),
+        DataType::UInt32 => value::<UInt32Type>(array, row).into(),
+        _ => {
+            // Writing to memory cannot fail.
+            let _infallible = write!(out, "{}", value::<UInt64Type>(array, row));
+            return;
+        }
+    };
+    thalweg_machine::push_i64(out, number);
+}
+
+fn put_fraction(out: &mut Vec<u8>, array: &dyn Array, row: usize) {
+    match array.data_type() {
+        DataType::Float16 => put_real(out, value::<Float16Type>(array, row).to_f32()),
+        DataType::Float32 => put_real(out, value::<Float32Type>(array, row)),
+        DataType::Float64 => put_double(out, value::<Float64Type>(array, row)),
+        DataType::Decimal32(_, scale) => {
+            put_decimal_128(out, value::<Decimal32Type>(array, row).into(), *scale);
+        }
+        DataType::Decimal64(_, scale) => {
+            put_decimal_128(out, value::<Decimal64Type>(array, row).into(), *scale);
+        }
+        DataType::Decimal128(_, scale) => {
+            put_decimal_128(out, value::<Decimal128Type>(array, row), *scale);
+        }
+        DataType::Decimal256(_, scale) => {
+            put_decimal_256(out, value::<Decimal256Type>(array, row), *scale);
+        }
+        _ => {}
+    }
+}
+
+/// Microseconds of so many units; beyond what 64 bits hold it stays at their end.
+pub(super) fn us_of(unit: TimeUnit, number: i64) -> i64 {
+    match unit {
+        TimeUnit::Second => number.saturating_mul(1_000_000),
+        TimeUnit::Millisecond => number.saturating_mul(1_000),
+        TimeUnit::Microsecond => number,
+        TimeUnit::Nanosecond => number.div_euclid(1_000),
+    }
+}
+
+/// The number of units in a timestamp, time or duration of any unit.
+pub(super) fn units(array: &dyn Array, row: usize) -> Option<(TimeUnit, i64)> {
+    use TimeUnit::{Microsecond, Millisecond, Nanosecond, Second};
+    Some(match array.data_type() {
+        DataType::Timestamp(Second, _) => (Second, value::<TimestampSecondType>(array, row)),
+        DataType::Timestamp(Millisecond, _) => {
+            (Millisecond, value::<TimestampMillisecondType>(array, row))
+        }
+        DataType::Timestamp(Microsecond, _) => {
+            (Microsecond, value::<TimestampMicrosecondType>(array, row))
+        }
+        DataType::Timestamp(Nanosecond, _) => {
+            (Nanosecond, value::<TimestampNanosecondType>(array, row))
+        }
+        DataType::Time32(Second) => (Second, value::<Time32SecondType>(array, row).into()),
+        DataType::Time32(_) => (Millisecond, value::<Time32MillisecondType>(array, row).into()),
+        DataType::Time64(Nanosecond) => (Nanosecond, value::<Time64NanosecondType>(array, row)),
+        DataType::Time64(_) => (Microsecond, value::<Time64MicrosecondType>(array, row)),
+        DataType::Duration(Second) => (Second, value::<DurationSecondType>(array, row)),
+        DataType::Duration(Millisecond) => {
+            (Millisecond, value::<DurationMillisecondType>(array, row))
+        }
+        DataType::Duration(Microsecond) => {
+            (Microsecond, value::<DurationMicrosecondType>(array, row))
+        }
+        DataType::Duration(Nanosecond) => (Nanosecond, value::<DurationNanosecondType>(array, row)),
+        _ => return None,
+    })
+}
+
+/// Months, days and microseconds of an interval or duration.
+pub(super) fn interval_of(array: &dyn Array, row: usize) -> Option<(i32, i32, i64)> {
+    Some(match array.data_type() {
+        DataType::Interval(IntervalUnit::YearMonth) => {
+            (value::<IntervalYearMonthType>(array, row), 0, 0)
+        }
+        DataType::Interval(IntervalUnit::DayTime) => {
+            let value = value::<IntervalDayTimeType>(array, row);
+            (0, value.days, i64::from(value.milliseconds) * 1_000)
+        }
+        DataType::Interval(IntervalUnit::MonthDayNano) => {
+            let value = value::<IntervalMonthDayNanoType>(array, row);
+            (value.months, value.days, value.nanoseconds / 1_000)
+        }
+        DataType::Duration(_) => {
+            let (unit, number) = units(array, row)?;
+            (0, 0, us_of(unit, number))
+        }
+        _ => return None,
+    })
+}
+
+/// Days since 1970.
+pub(super) fn days_of(array: &dyn Array, row: usize) -> Option<i32> {
+    match array.data_type() {
+        DataType::Date32 => Some(value::<Date32Type>(array, row)),
+        DataType::Date64 => i32::try_from(value::<Date64Type>(array, row) / 86_400_000).ok(),
+        _ => None,
+    }
+}
+
+fn put_temporal(
+    out: &mut Vec<u8>,
+    array: &dyn Array,
+    row: usize,
+    style: &Style,
+) -> Result<(), SqlError> {
+    let kind = array.data_type();
+    if let Some(days) = days_of(array, row) {
+        put_date(out, days);
+    } else if let Some((months, days, us)) = interval_of(array, row) {
+        put_interval(out, months, days, us);
+    } else if let Some((unit, number)) = units(array, row) {
+        let us = us_of(unit, number);
+        match kind {
+            DataType::Timestamp(_, None) => put_timestamp(out, us, None),
+            DataType::Timestamp(_, Some(_)) => put_timestamp(out, us, Some(&style.zone)),
+            _ => put_time_of_day(out, us),
+        }
+    } else {
+        return Err(unsupported(kind));
+    }
+    Ok(())
+}
+
+/// The value of an array that holds lists, whatever their form.
+pub(super) fn list_value(array: &dyn Array, row: usize) -> Option<ArrayRef> {
+    match array.data_type() {
+        DataType::List(_) => Some(array.as_list::<i32>().value(row)),
+        DataType::LargeList(_) => Some(array.as_list::<i64>().value(row)),
+        DataType::ListView(_) => Some(array.as_list_view::<i32>().value(row)),
+        DataType::LargeListView(_) => Some(array.as_list_view::<i64>().value(row)),
+        DataType::FixedSizeList(..) => {
+            Some(array.as_any().downcast_ref::<FixedSizeListArray>()?.value(row))
+        }
+        _ => None,
+    }
+}
+
+/// The array and place of a value that stands for others: dictionaries, runs, unions.
+pub(super) fn behind(array: &dyn Array, row: usize) -> Option<(ArrayRef, usize)> {
+    match array.data_type() {
+        DataType::Dictionary(..) => {
+            let dictionary = array.as_any_dictionary_opt()?;
+            let key = *dictionary.normalized_keys().get(row)?;
+            Some((dictionary.values().clone(), key))
+        }
+        DataType::RunEndEncoded(ends, _) => match ends.data_type() {
+            DataType::Int16 => run::<Int16Type>(array, row),
+            DataType::Int32 => run::<Int32Type>(array, row),
+            _ => run::<Int64Type>(array, row),
+        },
+        DataType::Union(..) => {
+            let union = array.as_any().downcast_ref::<UnionArray>()?;
+            Some((union.child(union.type_id(row)).clone(), union.value_offset(row)))
+        }
+        _ => None,
+    }
+}
+
+fn run<R: RunEndIndexType>(array: &dyn Array, row: usize) -> Option<(ArrayRef, usize)> {
+    let runs = array.as_any().downcast_ref::<RunArray<R>>()?;
+    Some((runs.values().clone(), runs.get_physical_index(row)))
+}
+
+fn put_nested(
+    out: &mut Vec<u8>,
+    array: &dyn Array,
+    row: usize,
+    style: &Style,
+) -> Result<bool, SqlError> {
+    if let Some((values, place)) = behind(array, row) {
+        return put_text(out, values.as_ref(), place, style);
+    }
+    if let Some(elements) = list_value(array, row) {
+        put_list(out, &elements, style)?;
+        return Ok(true);
+    }
+    match array.data_type() {
+        DataType::Struct(_) => put_row(out, array.as_struct(), row, style)?,
+        DataType::Map(..) => {
+            let map = array.as_any().downcast_ref::<MapArray>();
+            let map = map.ok_or_else(|| unsupported(array.data_type()))?;
+            put_map(out, &map.value(row), style)?;
+        }
+        other => return Err(unsupported(other)),
+    }
+    Ok(true)
+}
+
+fn put_list(out: &mut Vec<u8>, elements: &ArrayRef, style: &Style) -> Result<(), SqlError> {
+    let is_list = pg_type::of_arrow(elements.data_type()).is_array;
+    let style = Style { long_booleans: false, ..style.clone() };
+    let mut text = Vec::new();
+    out.push(b'{');
+    for row in 0..elements.len() {
+        if row > 0 {
+            out.push(b',');
+        }
+        text.clear();
+        if !put_text(&mut text, elements.as_ref(), row, &style)? {
+            out.extend_from_slice(b"NULL");
+        } else if is_list || is_plain_element(&text) {
+            out.extend_from_slice(&text);
+        } else {
+            put_escaped(out, &text);
+        }
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+/// Whether an element of an array needs no quotes.
+fn is_plain_element(text: &[u8]) -> bool {
+    let plain = |byte: &u8| {
+        !matches!(byte, b'{' | b'}' | b',' | b'"' | b'\\') && !byte.is_ascii_whitespace()
+    };
+    !text.is_empty() && !text.eq_ignore_ascii_case(b"null") && text.iter().all(plain)
+}
+
+fn put_escaped(out: &mut Vec<u8>, text: &[u8]) {
+    out.push(b'"');
+    for &byte in text {
+        if matches!(byte, b'"' | b'\\') {
+            out.push(b'\\');
+        }
+        out.push(byte);
+    }
+    out.push(b'"');
+}
+
+fn put_row(
+    out: &mut Vec<u8>,
+    record: &StructArray,
+    row: usize,
+    style: &Style,
+) -> Result<(), SqlError> {
+    let style = Style { long_booleans: false, ..style.clone() };
+    let mut text = Vec::new();
+    out.push(b'(');
+    for (index, column) in record.columns().iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        text.clear();
+        if !put_text(&mut text, column.as_ref(), row, &style)? {
+            continue;
+        }
+        let plain = |byte: &u8| {
+            !matches!(byte, b'(' | b')' | b',' | b'"' | b'\\') && !byte.is_ascii_whitespace()
+        };
+        if !text.is_empty() && text.iter().all(plain) {
+            out.extend_from_slice(&text);
+            continue;
+        }
+        out.push(b'"');
+        for &byte in &text {
+            if matches!(byte, b'"' | b'\\') {
+                out.push(byte);
+            }
+            out.push(byte);
+        }
+        out.push(b'"');
+    }
+    out.push(b')');
+    Ok(())
+}
+
+/// A map as a JSON object, whose values are texts: Postgres has no maps.
+fn put_map(out: &mut Vec<u8>, entries: &StructArray, style: &Style) -> Result<(), SqlError> {
+    let mut object = serde_json::Map::new();
+    let (mut name, mut text) = (Vec::new(), Vec::new());
+    for row in 0..entries.len() {
+        name.clear();
+        text.clear();
+        put_text(&mut name, entries.column(0).as_ref(), row, style)?;
+        let known = put_text(&mut text, entries.column(1).as_ref(), row, style)?;
+        let value = String::from_utf8_lossy(&text).into_owned();
+        let value = if known { value.into() } else { serde_json::Value::Null };
+        object.insert(String::from_utf8_lossy(&name).into_owned(), value);
+    }
+    out.extend_from_slice(serde_json::Value::Object(object).to_string().as_bytes());
+    Ok(())
+}
+
+/// An empty array of any type has a text as well as a full one has; used by tests of all types.
+#[cfg(test)]
+pub(crate) fn text_of(array: &dyn Array, row: usize) -> Option<String> {
+    let mut out = Vec::new();
+    put_text(&mut out, array, row, &Style::wire("UTC"))
+        .expect("a text")
+        .then(|| String::from_utf8(out).expect("UTF-8"))
+}

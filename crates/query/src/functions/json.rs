@@ -1,0 +1,611 @@
+//! `json` and `jsonb`: operators and functions.
+
+use super::{
+    Asked, Budget, Call, Function, no_function, returns, returns_boolean, returns_integer,
+    returns_text,
+};
+use crate::encode::{self, Style};
+use crate::error::{SqlError, SqlState};
+use crate::json::{self, Json, Value};
+use crate::pg_type;
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int32Array, ListBuilder, StringViewBuilder,
+};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
+use std::sync::Arc;
+
+fn field(declared: &str) -> Result<FieldRef, SqlError> {
+    Ok(pg_type::field_ref(DataType::Utf8View, declared))
+}
+
+fn returns_json(_: &Asked<'_>) -> Result<FieldRef, SqlError> {
+    field("json")
+}
+
+fn returns_jsonb(_: &Asked<'_>) -> Result<FieldRef, SqlError> {
+    field("jsonb")
+}
+
+/// The kind that the first argument is; text is taken for `json`.
+fn returns_alike(asked: &Asked<'_>) -> Result<FieldRef, SqlError> {
+    let first = asked.fields.first().and_then(|field| pg_type::declared(field));
+    field(if first == Some("jsonb") { "jsonb" } else { "json" })
+}
+
+fn returns_list(declared: Option<&str>) -> Result<FieldRef, SqlError> {
+    let element = match declared {
+        Some(declared) => pg_type::field_of("item", DataType::Utf8View, declared, true),
+        None => Field::new("item", DataType::Utf8View, true),
+    };
+    returns(DataType::List(Arc::new(element)))
+}
+
+pub(super) fn functions() -> Vec<Function> {
+    let mut all = vec![
+        Function::new("json_field", returns_alike, |call| field_of(call, false)),
+        Function::new("json_field_text", returns_text, |call| field_of(call, true)),
+        Function::new("json_subscript", returns_alike, |call| field_of(call, false)),
+        Function::new("json_path", returns_alike, |call| at_path(call, false)),
+        Function::new("json_path_text", returns_text, |call| at_path(call, true)),
+        Function::new("json_extract_path", returns_json, |call| at_steps(call, false)),
+        Function::new("jsonb_extract_path", returns_jsonb, |call| at_steps(call, false)),
+        Function::new("json_extract_path_text", returns_text, |call| at_steps(call, true))
+            .alias("jsonb_extract_path_text"),
+        Function::new("json_contains", returns_boolean, contains),
+        Function::new("json_has_key", returns_boolean, |call| has_keys(call, true)),
+        Function::new("json_has_any_key", returns_boolean, |call| has_keys(call, false)),
+        Function::new("json_has_all_keys", returns_boolean, |call| has_keys(call, true)),
+        Function::new("json_concat", returns_jsonb, concatenate),
+        Function::new("json_minus", returns_jsonb, minus),
+        Function::new("json_minus_path", returns_jsonb, minus_path).alias("jsonb_delete_path"),
+        Function::new("jsonb_delete", returns_jsonb, minus),
+        Function::new("jsonb_set", returns_jsonb, |call| set(call, false)),
+        Function::new("jsonb_set_lax", returns_jsonb, |call| set(call, false)),
+        Function::new("jsonb_insert", returns_jsonb, |call| set(call, true)),
+        Function::new("jsonb_pretty", returns_text, |call| {
+            each(call, |value| Ok(Some(value.to_pretty_text())))
+        }),
+        Function::new("jsonb_strip_nulls", returns_jsonb, |call| {
+            each(call, |value| Ok(Some(json::strip_nulls(value).to_text())))
+        }),
+        Function::new("json_strip_nulls", returns_json, |call| {
+            each(call, |value| {
+                Ok(Some(json::strip_nulls(value).to_text().replace(": ", ":").replace(", ", ",")))
+            })
+        }),
+        Function::new("json_typeof", returns_text, |call| {
+            each(call, |value| Ok(Some(value.type_name().to_owned())))
+        })
+        .alias("jsonb_typeof"),
+        Function::new("json_array_length", returns_integer, array_length)
+            .alias("jsonb_array_length"),
+        Function::new("to_json", returns_json, |call| to_json(call, false))
+            .alias("row_to_json")
+            .alias("array_to_json"),
+        Function::new("to_jsonb", returns_jsonb, |call| to_json(call, true)),
+        Function::new("json_build_array", returns_json, |call| build_array(call, false)),
+        Function::new("jsonb_build_array", returns_jsonb, |call| build_array(call, true)),
+        Function::new("json_build_object", returns_json, |call| build_object(call, false)),
+        Function::new("jsonb_build_object", returns_jsonb, |call| build_object(call, true)),
+        Function::new("json_object", returns_json, |call| object_of_texts(call, false)),
+        Function::new("jsonb_object", returns_jsonb, |call| object_of_texts(call, true)),
+        Function::new("json_object_keys_list", |_| returns_list(None), keys)
+            .alias("jsonb_object_keys_list"),
+        Function::new(
+            "json_array_elements_list",
+            |_| returns_list(Some("json")),
+            |call| elements(call, false, false),
+        ),
+        Function::new(
+            "jsonb_array_elements_list",
+            |_| returns_list(Some("jsonb")),
+            |call| elements(call, false, true),
+        ),
+        Function::new(
+            "json_array_elements_text_list",
+            |_| returns_list(None),
+            |call| elements(call, true, false),
+        )
+        .alias("jsonb_array_elements_text_list"),
+        Function::new("json_each_list", |_| returns_list(None), |call| pairs(call, false))
+            .alias("jsonb_each_list"),
+        Function::new("json_each_text_list", |_| returns_list(None), |call| pairs(call, true))
+            .alias("jsonb_each_text_list"),
+        Function::new("json_pair_part", returns_text, pair_part),
+    ];
+    all.push(Function::new("jsonb_contains", returns_boolean, contains));
+    all
+}
+
+fn texts_out(
+    rows: impl Iterator<Item = Result<Option<String>, SqlError>>,
+) -> Result<ArrayRef, SqlError> {
+    let mut out = StringViewBuilder::new();
+    for row in rows {
+        out.append_option(row?);
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+/// Applies `change` to each value.
+fn each(
+    call: &Call<'_>,
+    change: impl Fn(Json) -> Result<Option<String>, SqlError>,
+) -> Result<ArrayRef, SqlError> {
+    let texts = call.texts(0)?;
+    texts_out(texts.iter().map(|text| match text {
+        Some(text) => change(json::parse(text)?),
+        None => Ok(None),
+    }))
+}
+
+fn is_jsonb(call: &Call<'_>) -> bool {
+    pg_type::declared(call.returns) == Some("jsonb")
+}
+
+/// A part of a value, as it stands in its text; in `jsonb`'s form where it is that.
+fn part(
+    node: &json::Node,
+    text: &str,
+    plain: bool,
+    is_jsonb: bool,
+) -> Result<Option<String>, SqlError> {
+    if plain {
+        return Ok(match &node.value {
+            Value::Array(_) | Value::Object(_) if is_jsonb => Some(node.to_json(text)?.to_text()),
+            _ => node.plain(text),
+        });
+    }
+    if is_jsonb {
+        Ok(Some(node.to_json(text)?.to_text()))
+    } else {
+        Ok(Some(node.raw(text).to_owned()))
+    }
+}
+
+fn comes_as_jsonb(call: &Call<'_>) -> bool {
+    call.fields.first().and_then(|field| pg_type::declared(field)) == Some("jsonb")
+}
+
+fn field_of(call: &Call<'_>, plain: bool) -> Result<ArrayRef, SqlError> {
+    let texts = call.texts(0)?;
+    let is_jsonb = comes_as_jsonb(call);
+    let by_number = call.arg(1)?.data_type().is_integer();
+    let numbers = if by_number { Some(call.integers(1)?) } else { None };
+    let keys = if by_number { None } else { Some(call.texts(1)?) };
+    texts_out((0..call.rows).map(|row| {
+        if texts.is_null(row) {
+            return Ok(None);
+        }
+        let text = texts.value(row);
+        let node = json::spanned(text)?;
+        let found = match (&numbers, &keys) {
+            (Some(numbers), _) if numbers.is_valid(row) => node.element(numbers.value(row)),
+            (_, Some(keys)) if keys.is_valid(row) => node.field(keys.value(row)),
+            _ => None,
+        };
+        found.map_or(Ok(None), |found| part(found, text, plain, is_jsonb))
+    }))
+}
+
+fn at(call: &Call<'_>, plain: bool, paths: Vec<Option<Vec<String>>>) -> Result<ArrayRef, SqlError> {
+    let texts = call.texts(0)?;
+    let is_jsonb = comes_as_jsonb(call) || is_jsonb(call);
+    texts_out((0..call.rows).map(|row| {
+        let path = paths.get(row).and_then(Option::as_ref);
+        let (true, Some(path)) = (texts.is_valid(row), path) else { return Ok(None) };
+        let text = texts.value(row);
+        let node = json::spanned(text)?;
+        node.at(path).map_or(Ok(None), |found| part(found, text, plain, is_jsonb))
+    }))
+}
+
+/// Paths as arrays of texts; one that has a null leads nowhere.
+fn paths(call: &Call<'_>, index: usize) -> Result<Vec<Option<Vec<String>>>, SqlError> {
+    let lists = call.text_lists(index)?;
+    Ok(lists.into_iter().map(|list| list.and_then(|steps| steps.into_iter().collect())).collect())
+}
+
+fn at_path(call: &Call<'_>, plain: bool) -> Result<ArrayRef, SqlError> {
+    at(call, plain, paths(call, 1)?)
+}
+
+fn at_steps(call: &Call<'_>, plain: bool) -> Result<ArrayRef, SqlError> {
+    let columns =
+        (1..call.args.len()).map(|index| call.texts(index)).collect::<Result<Vec<_>, _>>()?;
+    let path = |row: usize| {
+        columns
+            .iter()
+            .map(|column| column.is_valid(row).then(|| column.value(row).to_owned()))
+            .collect()
+    };
+    at(call, plain, (0..call.rows).map(path).collect())
+}
+
+fn contains(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let (a, b) = (call.texts(0)?, call.texts(1)?);
+    let pair = |(a, b): (Option<&str>, Option<&str>)| match (a, b) {
+        (Some(a), Some(b)) => Ok(Some(json::contains(&json::parse(a)?, &json::parse(b)?))),
+        _ => Ok(None),
+    };
+    let out = a.iter().zip(b.iter()).map(pair).collect::<Result<BooleanArray, SqlError>>()?;
+    Ok(Arc::new(out))
+}
+
+fn has_keys(call: &Call<'_>, all: bool) -> Result<ArrayRef, SqlError> {
+    let texts = call.texts(0)?;
+    let keys: Vec<Option<Vec<Option<String>>>> = if call.arg(1)?.data_type().is_list()
+        || call.arg(1)?.data_type().is_string() && call.returns.name() != "json_has_key"
+    {
+        call.text_lists(1)?
+    } else {
+        call.texts(1)?.iter().map(|key| key.map(|key| vec![Some(key.to_owned())])).collect()
+    };
+    let has = |row: usize| -> Result<Option<bool>, SqlError> {
+        let (true, Some(keys)) = (texts.is_valid(row), keys.get(row).and_then(Option::as_ref))
+        else {
+            return Ok(None);
+        };
+        let value = json::parse(texts.value(row))?;
+        let mut found = keys.iter().flatten().map(|key| json::has_key(&value, key));
+        Ok(Some(if all { found.all(|found| found) } else { found.any(|found| found) }))
+    };
+    let out = (0..call.rows).map(has).collect::<Result<BooleanArray, SqlError>>()?;
+    Ok(Arc::new(out))
+}
+
+fn concatenate(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let (a, b) = (call.texts(0)?, call.texts(1)?);
+    let mut budget = Budget::default();
+    texts_out(a.iter().zip(b.iter()).map(|pair| match pair {
+        (Some(a), Some(b)) => {
+            budget.take(a.len() + b.len())?;
+            Ok(Some(json::concatenate(json::parse(a)?, json::parse(b)?).to_text()))
+        }
+        _ => Ok(None),
+    }))
+}
+
+/// Without a key, an element, or several keys.
+fn minus(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let texts = call.texts(0)?;
+    let kind = call.arg(1)?.data_type().clone();
+    let numbers = if kind.is_integer() { Some(call.integers(1)?) } else { None };
+    let keys = if kind.is_list() { Some(paths(call, 1)?) } else { None };
+    let single = if numbers.is_none() && keys.is_none() { Some(call.texts(1)?) } else { None };
+    texts_out((0..call.rows).map(|row| {
+        if texts.is_null(row) || call.arg(1)?.is_null(row) {
+            return Ok(None);
+        }
+        let value = json::parse(texts.value(row))?;
+        if let Some(numbers) = &numbers {
+            return match value {
+                Json::Array(mut values) => {
+                    let at = json::place(numbers.value(row), values.len())
+                        .filter(|&at| at < values.len());
+                    at.map(|at| values.remove(at));
+                    Ok(Some(Json::Array(values).to_text()))
+                }
+                Json::Object(_) => Err(SqlError::new(
+                    SqlState::InvalidParameter,
+                    "cannot delete from object using integer index",
+                )),
+                _ => Err(SqlError::new(SqlState::InvalidParameter, "cannot delete from scalar")),
+            };
+        }
+        let keys = match (&keys, &single) {
+            (Some(keys), _) => keys.get(row).cloned().flatten().unwrap_or_default(),
+            (None, Some(single)) => vec![single.value(row).to_owned()],
+            (None, None) => Vec::new(),
+        };
+        Ok(Some(json::delete_key(value, &keys)?.to_text()))
+    }))
+}
+
+fn minus_path(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let (texts, paths) = (call.texts(0)?, paths(call, 1)?);
+    texts_out((0..call.rows).map(|row| {
+        match (texts.is_valid(row), paths.get(row).and_then(Option::as_ref)) {
+            (true, Some(path)) => {
+                Ok(Some(json::delete_path(json::parse(texts.value(row))?, path)?.to_text()))
+            }
+            _ => Ok(None),
+        }
+    }))
+}
+
+fn set(call: &Call<'_>, inserts: bool) -> Result<ArrayRef, SqlError> {
+    let (texts, paths, news) = (call.texts(0)?, paths(call, 1)?, call.texts(2)?);
+    let flags = if call.has(3) { Some(call.booleans(3)?) } else { None };
+    texts_out((0..call.rows).map(|row| {
+        let path = paths.get(row).and_then(Option::as_ref);
+        let (true, true, Some(path)) = (texts.is_valid(row), news.is_valid(row), path) else {
+            return Ok(None);
+        };
+        let flag = flags.as_ref().map_or(!inserts, |flags| flags.value(row));
+        let (value, new) = (json::parse(texts.value(row))?, json::parse(news.value(row))?);
+        let changed = if inserts {
+            json::insert(value, path, &new, flag)?
+        } else {
+            json::set(value, path, &new, flag)?
+        };
+        Ok(Some(changed.to_text()))
+    }))
+}
+
+fn array_length(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let texts = call.texts(0)?;
+    let length = |text: Option<&str>| -> Result<Option<i32>, SqlError> {
+        let Some(text) = text else { return Ok(None) };
+        match json::parse(text)? {
+            Json::Array(values) => Ok(Some(values.len() as i32)),
+            Json::Object(_) => Err(SqlError::new(
+                SqlState::InvalidParameter,
+                "cannot get array length of a non-array",
+            )),
+            _ => Err(SqlError::new(
+                SqlState::InvalidParameter,
+                "cannot get array length of a scalar",
+            )),
+        }
+    };
+    let out = texts.iter().map(length).collect::<Result<Int32Array, SqlError>>()?;
+    Ok(Arc::new(out))
+}
+
+/// A value of SQL as JSON text.
+pub(crate) fn put_json(
+    out: &mut String,
+    array: &dyn Array,
+    row: usize,
+    field: &Field,
+    jsonb: bool,
+) -> Result<(), SqlError> {
+    if array.is_null(row) {
+        out.push_str("null");
+        return Ok(());
+    }
+    let mut text = Vec::new();
+    match array.data_type() {
+        DataType::List(element) => {
+            let values = array.as_list::<i32>().value(row);
+            out.push('[');
+            for index in 0..values.len() {
+                if index > 0 {
+                    out.push_str(if jsonb { ", " } else { "," });
+                }
+                put_json(out, values.as_ref(), index, element, jsonb)?;
+            }
+            out.push(']');
+        }
+        DataType::Struct(fields) => {
+            out.push('{');
+            for (index, (field, column)) in
+                fields.iter().zip(array.as_struct().columns()).enumerate()
+            {
+                if index > 0 {
+                    out.push_str(if jsonb { ", " } else { "," });
+                }
+                json::put_quoted(out, field.name());
+                out.push_str(if jsonb { ": " } else { ":" });
+                put_json(out, column.as_ref(), row, field, jsonb)?;
+            }
+            out.push('}');
+        }
+        kind => {
+            encode::put_text(&mut text, array, row, &Style::cast("UTC"))?;
+            let mut text = String::from_utf8_lossy(&text).into_owned();
+            let raw = match kind {
+                DataType::Boolean => true,
+                kind if kind.is_numeric() => {
+                    !matches!(text.as_str(), "NaN" | "Infinity" | "-Infinity")
+                }
+                _ => matches!(pg_type::declared(field), Some("json" | "jsonb")),
+            };
+            if matches!(kind, DataType::Timestamp(..)) {
+                text = text.replacen(' ', "T", 1);
+                if text.ends_with("+00") {
+                    text.push_str(":00");
+                }
+            }
+            match raw {
+                true if jsonb => out.push_str(&json::parse(&text)?.to_text()),
+                true => out.push_str(&text),
+                false => json::put_quoted(out, &text),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn to_json(call: &Call<'_>, jsonb: bool) -> Result<ArrayRef, SqlError> {
+    let array = call.arg(0)?;
+    let field = call.fields.first().ok_or_else(|| no_function("to_json", call.fields))?;
+    texts_out((0..array.len()).map(|row| {
+        if array.is_null(row) {
+            return Ok(None);
+        }
+        let mut out = String::new();
+        put_json(&mut out, array.as_ref(), row, field, jsonb)?;
+        Ok(Some(out))
+    }))
+}
+
+fn build_array(call: &Call<'_>, jsonb: bool) -> Result<ArrayRef, SqlError> {
+    texts_out((0..call.rows).map(|row| {
+        let mut out = String::from("[");
+        for (index, (array, field)) in call.args.iter().zip(call.fields).enumerate() {
+            if index > 0 {
+                out.push_str(", ");
+            }
+            put_json(&mut out, array.as_ref(), row, field, jsonb)?;
+        }
+        out.push(']');
+        Ok(Some(out))
+    }))
+}
+
+fn build_object(call: &Call<'_>, jsonb: bool) -> Result<ArrayRef, SqlError> {
+    if !call.args.len().is_multiple_of(2) {
+        return Err(SqlError::new(
+            SqlState::InvalidParameter,
+            "argument list must have even number of elements",
+        )
+        .hint(
+            "The arguments of json_build_object() must consist of alternating keys and values.",
+        ));
+    }
+    texts_out((0..call.rows).map(|row| {
+        let mut out = String::from("{");
+        for (index, (pair, fields)) in call.args.chunks(2).zip(call.fields.chunks(2)).enumerate() {
+            let ([key, value], [_, field]) = (pair, fields) else { continue };
+            if key.is_null(row) {
+                let message = format!("argument {}: key must not be null", index * 2 + 1);
+                return Err(SqlError::new(SqlState::InvalidParameter, message));
+            }
+            if index > 0 {
+                out.push_str(", ");
+            }
+            let mut text = Vec::new();
+            encode::put_text(&mut text, key.as_ref(), row, &Style::cast("UTC"))?;
+            json::put_quoted(&mut out, &String::from_utf8_lossy(&text));
+            out.push_str(if jsonb { ": " } else { " : " });
+            put_json(&mut out, value.as_ref(), row, field, jsonb)?;
+        }
+        out.push('}');
+        Ok(Some(if jsonb { json::parse(&out)?.to_text() } else { out }))
+    }))
+}
+
+/// Of one array of keys and values in turn, or of two.
+fn object_of_texts(call: &Call<'_>, jsonb: bool) -> Result<ArrayRef, SqlError> {
+    let first = call.text_lists(0)?;
+    let second = if call.has(1) { Some(call.text_lists(1)?) } else { None };
+    texts_out((0..call.rows).map(|row| {
+        let Some(keys) = first.get(row).cloned().flatten() else { return Ok(None) };
+        let pairs: Vec<(Option<String>, Option<String>)> = match &second {
+            Some(values) => {
+                let Some(values) = values.get(row).cloned().flatten() else { return Ok(None) };
+                if values.len() != keys.len() {
+                    return Err(SqlError::new(
+                        SqlState::ArraySubscript,
+                        "mismatched array dimensions",
+                    ));
+                }
+                keys.into_iter().zip(values).collect()
+            }
+            None => {
+                if !keys.len().is_multiple_of(2) {
+                    return Err(SqlError::new(
+                        SqlState::ArraySubscript,
+                        "array must have even number of elements",
+                    ));
+                }
+                keys.chunks(2)
+                    .map(|pair| (pair.first().cloned().flatten(), pair.get(1).cloned().flatten()))
+                    .collect()
+            }
+        };
+        let mut out = String::from("{");
+        for (index, (key, value)) in pairs.into_iter().enumerate() {
+            let key = key.ok_or_else(|| {
+                SqlError::new(
+                    SqlState::NullValueNotAllowed,
+                    "null value not allowed for object key",
+                )
+            })?;
+            if index > 0 {
+                out.push_str(", ");
+            }
+            json::put_quoted(&mut out, &key);
+            out.push_str(" : ");
+            match value {
+                Some(value) => json::put_quoted(&mut out, &value),
+                None => out.push_str("null"),
+            }
+        }
+        out.push('}');
+        Ok(Some(if jsonb { json::parse(&out)?.to_text() } else { out }))
+    }))
+}
+
+fn lists_out(
+    call: &Call<'_>,
+    each: impl Fn(&str, &json::Node) -> Result<Vec<Option<String>>, SqlError>,
+) -> Result<ArrayRef, SqlError> {
+    let texts = call.texts(0)?;
+    let DataType::List(element) = call.returns.data_type() else {
+        return Err(no_function("json", call.fields));
+    };
+    let mut out = ListBuilder::new(StringViewBuilder::new()).with_field(element.clone());
+    for text in &texts {
+        let Some(text) = text else {
+            out.append(false);
+            continue;
+        };
+        for value in each(text, &json::spanned(text)?)? {
+            out.values().append_option(value);
+        }
+        out.append(true);
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+fn keys(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    lists_out(call, |_, node| match &node.value {
+        Value::Object(fields) => Ok(fields.iter().map(|(key, _)| Some(key.clone())).collect()),
+        Value::Array(_) => Err(SqlError::new(
+            SqlState::InvalidParameter,
+            "cannot call json_object_keys on an array",
+        )),
+        _ => Err(SqlError::new(
+            SqlState::InvalidParameter,
+            "cannot call json_object_keys on a scalar",
+        )),
+    })
+}
+
+fn elements(call: &Call<'_>, plain: bool, jsonb: bool) -> Result<ArrayRef, SqlError> {
+    let jsonb = jsonb || comes_as_jsonb(call);
+    lists_out(call, |text, node| match &node.value {
+        Value::Array(nodes) => nodes.iter().map(|node| part(node, text, plain, jsonb)).collect(),
+        Value::Object(_) => {
+            Err(SqlError::new(SqlState::InvalidParameter, "cannot extract elements from an object"))
+        }
+        _ => {
+            Err(SqlError::new(SqlState::InvalidParameter, "cannot extract elements from a scalar"))
+        }
+    })
+}
+
+/// Each field as an array of its key and its value.
+fn pairs(call: &Call<'_>, plain: bool) -> Result<ArrayRef, SqlError> {
+    let jsonb = comes_as_jsonb(call);
+    lists_out(call, |text, node| {
+        let Value::Object(fields) = &node.value else {
+            return Err(SqlError::new(
+                SqlState::InvalidParameter,
+                "cannot deconstruct a value that is no object",
+            ));
+        };
+        let pair = |(key, node): &(String, json::Node)| {
+            let value = part(node, text, plain, jsonb)?;
+            let value = value.map_or(Json::Null, Json::Text);
+            Ok(Some(Json::Array(vec![Json::Text(key.clone()), value]).to_text()))
+        };
+        fields.iter().map(pair).collect()
+    })
+}
+
+fn pair_part(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let (texts, places) = (call.texts(0)?, call.integers(1)?);
+    texts_out((0..call.rows).map(|row| {
+        if texts.is_null(row) {
+            return Ok(None);
+        }
+        match json::parse(texts.value(row))?.element(places.value(row)) {
+            Some(Json::Text(text)) => Ok(Some(text.clone())),
+            _ => Ok(None),
+        }
+    }))
+}

@@ -1,0 +1,213 @@
+//! Regular expressions.
+
+use super::{Call, Function, returns, returns_boolean, returns_integer, returns_text};
+use crate::error::{SqlError, SqlState};
+use datafusion::arrow::array::{
+    Array, ArrayRef, BooleanArray, Int32Array, ListBuilder, StringViewBuilder,
+};
+use datafusion::arrow::datatypes::DataType;
+use regex::{Regex, RegexBuilder};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The memory that one compiled expression may have.
+const COMPILED_MAX_BYTES: usize = 4 << 20;
+
+pub(super) fn functions() -> Vec<Function> {
+    let texts = |_: &super::Asked<'_>| returns(DataType::new_list(DataType::Utf8View, true));
+    vec![
+        Function::new("regexp_replace", returns_text, replace),
+        Function::new("regexp_match", texts, first_match),
+        Function::new(
+            "regexp_matches_list",
+            |_| returns(DataType::new_list(DataType::new_list(DataType::Utf8View, true), true)),
+            all_matches,
+        ),
+        Function::new("regexp_split_to_array", texts, split).alias("regexp_split_to_table_list"),
+        Function::new("regexp_count", returns_integer, count),
+        Function::new("regexp_like", returns_boolean, like),
+        Function::new("regexp_substr", returns_text, substring),
+    ]
+}
+
+/// Expressions that were compiled, by their text and flags.
+#[derive(Default)]
+struct Compiled(HashMap<(String, String), Regex>);
+
+impl Compiled {
+    fn get(&mut self, pattern: &str, flags: &str) -> Result<&Regex, SqlError> {
+        let key = (pattern.to_owned(), flags.to_owned());
+        if !self.0.contains_key(&key) {
+            let mut builder = RegexBuilder::new(pattern);
+            builder.size_limit(COMPILED_MAX_BYTES).dot_matches_new_line(true);
+            for flag in flags.chars() {
+                match flag {
+                    'i' => builder.case_insensitive(true),
+                    'n' | 'm' => builder.multi_line(true).dot_matches_new_line(false),
+                    'x' => builder.ignore_whitespace(true),
+                    'g' | 'c' | 's' => &mut builder,
+                    other => {
+                        let message = format!("invalid regular expression option: \"{other}\"");
+                        return Err(SqlError::new(SqlState::InvalidParameter, message));
+                    }
+                };
+            }
+            let compiled = builder.build().map_err(|error| {
+                let text = error.to_string();
+                let reason = text.lines().last().unwrap_or_default().trim().to_owned();
+                SqlError::new(
+                    SqlState::InvalidRegularExpression,
+                    format!("invalid regular expression: {reason}"),
+                )
+            })?;
+            self.0.insert(key.clone(), compiled);
+        }
+        self.0.get(&key).ok_or_else(|| SqlError::new(SqlState::Internal, "an expression is gone"))
+    }
+}
+
+/// Calls `each` with text, expression and flags of each row that has all of them.
+fn rows<T>(
+    call: &Call<'_>,
+    flags_at: usize,
+    mut each: impl FnMut(usize, &str, &Regex, &str) -> Result<T, SqlError>,
+) -> Result<Vec<Option<T>>, SqlError> {
+    let (texts, patterns) = (call.texts(0)?, call.texts(1)?);
+    let flags = if call.has(flags_at) { Some(call.texts(flags_at)?) } else { None };
+    let mut compiled = Compiled::default();
+    let mut out = Vec::with_capacity(call.rows);
+    for row in 0..call.rows {
+        if texts.is_null(row)
+            || patterns.is_null(row)
+            || flags.as_ref().is_some_and(|flags| flags.is_null(row))
+        {
+            out.push(None);
+            continue;
+        }
+        let flags = flags.as_ref().map_or("", |flags| flags.value(row));
+        let regex = compiled.get(patterns.value(row), flags)?;
+        out.push(Some(each(row, texts.value(row), regex, flags)?));
+    }
+    Ok(out)
+}
+
+/// `\1` and `\&` as the library writes them.
+fn replacement(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '$' => out.push_str("$$"),
+            '\\' => match letters.next() {
+                Some(digit @ '0'..='9') => out.push_str(&format!("${{{digit}}}")),
+                Some('&') => out.push_str("${0}"),
+                Some(other) => out.push(other),
+                None => out.push('\\'),
+            },
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+fn replace(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let news = call.texts(2)?;
+    let mut budget = super::Budget::default();
+    let out = rows(call, 3, |row, text, regex, flags| {
+        if news.is_null(row) {
+            return Ok(None);
+        }
+        let new = replacement(news.value(row));
+        let limit = usize::from(!flags.contains('g'));
+        if limit == 0 {
+            budget.take(
+                text.len()
+                    .saturating_add(text.len().saturating_add(1).saturating_mul(new.len()) / 4),
+            )?;
+        }
+        Ok(Some(regex.replacen(text, limit, new.as_str()).into_owned()))
+    })?;
+    let mut texts = StringViewBuilder::with_capacity(out.len());
+    for text in out {
+        texts.append_option(text.flatten());
+    }
+    Ok(Arc::new(texts.finish()))
+}
+
+/// What the groups have found; the whole where there are none.
+fn groups(found: &regex::Captures<'_>) -> Vec<Option<String>> {
+    let from = usize::from(found.len() > 1);
+    (from..found.len())
+        .map(|index| found.get(index).map(|group| group.as_str().to_owned()))
+        .collect()
+}
+
+fn lists(rows: Vec<Option<Vec<Option<String>>>>) -> ArrayRef {
+    let mut out = ListBuilder::new(StringViewBuilder::new());
+    for row in rows {
+        match row {
+            Some(values) => {
+                values.into_iter().for_each(|value| out.values().append_option(value));
+                out.append(true);
+            }
+            None => out.append(false),
+        }
+    }
+    Arc::new(out.finish())
+}
+
+fn first_match(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let found =
+        rows(call, 2, |_, text, regex, _| Ok(regex.captures(text).map(|found| groups(&found))))?;
+    Ok(lists(found.into_iter().map(Option::flatten).collect()))
+}
+
+fn all_matches(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let found = rows(call, 2, |_, text, regex, flags| {
+        let limit = if flags.contains('g') { usize::MAX } else { 1 };
+        Ok(regex.captures_iter(text).take(limit).map(|found| groups(&found)).collect::<Vec<_>>())
+    })?;
+    let mut out = ListBuilder::new(ListBuilder::new(StringViewBuilder::new()));
+    for row in found {
+        let valid = row.is_some();
+        for values in row.unwrap_or_default() {
+            values.into_iter().for_each(|value| out.values().values().append_option(value));
+            out.values().append(true);
+        }
+        out.append(valid);
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+fn split(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let parts = rows(call, 2, |_, text, regex, _| {
+        if regex.as_str().is_empty() {
+            return Ok(text.chars().map(|letter| Some(letter.to_string())).collect());
+        }
+        Ok(regex.split(text).map(|part| Some(part.to_owned())).collect::<Vec<_>>())
+    })?;
+    Ok(lists(parts))
+}
+
+fn count(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let counts = rows(call, 3, |_, text, regex, _| Ok(regex.find_iter(text).count() as i32))?;
+    Ok(Arc::new(Int32Array::from(counts)))
+}
+
+fn like(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let found = rows(call, 2, |_, text, regex, _| Ok(regex.is_match(text)))?;
+    Ok(Arc::new(BooleanArray::from(found)))
+}
+
+/// `substring(text from 'expression')`: the first group, or the whole.
+pub(super) fn substring(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let found = rows(call, 9, |_, text, regex, _| {
+        let found = regex.captures(text);
+        Ok(found.and_then(|found| groups(&found).into_iter().next().flatten()))
+    })?;
+    let mut out = StringViewBuilder::with_capacity(found.len());
+    for text in found {
+        out.append_option(text.flatten());
+    }
+    Ok(Arc::new(out.finish()))
+}

@@ -1,0 +1,498 @@
+//! Texts.
+
+use super::{Budget, Call, Function, returns_boolean, returns_integer, returns_text};
+use crate::error::{SqlError, SqlState};
+use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, Int32Array, StringViewBuilder};
+use std::sync::Arc;
+
+pub(super) fn functions() -> Vec<Function> {
+    vec![
+        Function::new("repeat", returns_text, |call| with_number(call, repeat)),
+        Function::new("left", returns_text, |call| {
+            with_number(call, |text, count, _| Ok(left(text, count)))
+        }),
+        Function::new("right", returns_text, |call| {
+            with_number(call, |text, count, _| Ok(right(text, count)))
+        }),
+        Function::new("lpad", returns_text, |call| pad(call, true)),
+        Function::new("rpad", returns_text, |call| pad(call, false)),
+        Function::new("replace", returns_text, |call| three(call, replace)),
+        Function::new("translate", returns_text, |call| {
+            three(call, |text, from, to, _| Ok(translate(text, from, to)))
+        }),
+        Function::new("substring", returns_text, substring).alias("substr"),
+        Function::new("overlay", returns_text, overlay),
+        Function::new("split_part", returns_text, split_part),
+        Function::new("initcap", returns_text, |call| one(call, |text| Ok(initcap(text)))),
+        Function::new("reverse", returns_text, |call| {
+            one(call, |text| Ok(text.chars().rev().collect()))
+        }),
+        Function::new("quote_ident", returns_text, |call| one(call, |text| Ok(quote_ident(text)))),
+        Function::new("quote_literal", returns_text, |call| {
+            one(call, |text| Ok(quote_literal(text)))
+        }),
+        Function::new("quote_nullable", returns_text, quote_nullable),
+        Function::new("chr", returns_text, chr),
+        Function::new("ascii", returns_integer, |call| {
+            number(call, |text| text.chars().next().map_or(0, |letter| letter as i32))
+        }),
+        Function::new("length", returns_integer, length)
+            .alias("char_length")
+            .alias("character_length"),
+        Function::new("octet_length", returns_integer, octet_length),
+        Function::new("bit_length", returns_integer, |call| {
+            number(call, |text| text.len() as i32 * 8)
+        }),
+        Function::new("strpos", returns_integer, strpos),
+        Function::new("starts_with", returns_boolean, starts_with),
+        Function::new("concat", returns_text, concat),
+        Function::new("concat_ws", returns_text, concat_ws),
+        Function::new("text_concat", returns_text, text_concat),
+        Function::new("md5", returns_text, md5),
+        Function::new("btrim", returns_text, |call| trim(call, true, true)).alias("trim"),
+        Function::new("ltrim", returns_text, |call| trim(call, true, false)),
+        Function::new("rtrim", returns_text, |call| trim(call, false, true)),
+        Function::new("unistr", returns_text, |call| one(call, unistr)),
+    ]
+}
+
+fn one(
+    call: &Call<'_>,
+    each: impl Fn(&str) -> Result<String, SqlError>,
+) -> Result<ArrayRef, SqlError> {
+    let texts = call.texts(0)?;
+    let mut out = StringViewBuilder::with_capacity(texts.len());
+    for text in &texts {
+        out.append_option(text.map(&each).transpose()?);
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+fn number(call: &Call<'_>, each: impl Fn(&str) -> i32) -> Result<ArrayRef, SqlError> {
+    let texts = call.texts(0)?;
+    Ok(Arc::new(texts.iter().map(|text| text.map(&each)).collect::<Int32Array>()))
+}
+
+fn with_number(
+    call: &Call<'_>,
+    each: impl Fn(&str, i64, &mut Budget) -> Result<String, SqlError>,
+) -> Result<ArrayRef, SqlError> {
+    let (texts, numbers) = (call.texts(0)?, call.integers(1)?);
+    let mut budget = Budget::default();
+    let mut out = StringViewBuilder::with_capacity(texts.len());
+    for pair in texts.iter().zip(numbers.iter()) {
+        match pair {
+            (Some(text), Some(number)) => out.append_value(each(text, number, &mut budget)?),
+            _ => out.append_null(),
+        }
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+fn three(
+    call: &Call<'_>,
+    each: impl Fn(&str, &str, &str, &mut Budget) -> Result<String, SqlError>,
+) -> Result<ArrayRef, SqlError> {
+    let (a, b, c) = (call.texts(0)?, call.texts(1)?, call.texts(2)?);
+    let mut budget = Budget::default();
+    let mut out = StringViewBuilder::with_capacity(a.len());
+    for ((a, b), c) in a.iter().zip(b.iter()).zip(c.iter()) {
+        match (a, b, c) {
+            (Some(a), Some(b), Some(c)) => out.append_value(each(a, b, c, &mut budget)?),
+            _ => out.append_null(),
+        }
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+fn repeat(text: &str, count: i64, budget: &mut Budget) -> Result<String, SqlError> {
+    let count = usize::try_from(count.max(0)).unwrap_or(usize::MAX);
+    budget.take(text.len().saturating_mul(count))?;
+    Ok(text.repeat(count))
+}
+
+/// The first letters; all but the last where the number is negative.
+fn left(text: &str, count: i64) -> String {
+    let keep = if count < 0 { text.chars().count() as i64 + count } else { count };
+    text.chars().take(usize::try_from(keep).unwrap_or(0)).collect()
+}
+
+fn right(text: &str, count: i64) -> String {
+    let letters = text.chars().count() as i64;
+    let skip = if count < 0 { count.saturating_neg() } else { letters.saturating_sub(count) };
+    text.chars().skip(usize::try_from(skip).unwrap_or(0)).collect()
+}
+
+fn pad(call: &Call<'_>, at_left: bool) -> Result<ArrayRef, SqlError> {
+    let (texts, lengths) = (call.texts(0)?, call.integers(1)?);
+    let fills = if call.has(2) { Some(call.texts(2)?) } else { None };
+    let mut budget = Budget::default();
+    let mut out = StringViewBuilder::with_capacity(texts.len());
+    for (row, pair) in texts.iter().zip(lengths.iter()).enumerate() {
+        let fill = match &fills {
+            Some(fills) => fills.is_valid(row).then(|| fills.value(row)),
+            None => Some(" "),
+        };
+        let (Some(text), Some(length), Some(fill)) = (pair.0, pair.1, fill) else {
+            out.append_null();
+            continue;
+        };
+        let length = usize::try_from(length.max(0)).unwrap_or(usize::MAX);
+        let letters = text.chars().count();
+        if letters >= length || fill.is_empty() {
+            out.append_value(text.chars().take(length).collect::<String>());
+            continue;
+        }
+        budget.take(text.len().saturating_add((length - letters).saturating_mul(4)))?;
+        let padding: String = fill.chars().cycle().take(length - letters).collect();
+        out.append_value(if at_left { padding + text } else { text.to_owned() + &padding });
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+fn replace(text: &str, from: &str, to: &str, budget: &mut Budget) -> Result<String, SqlError> {
+    if from.is_empty() {
+        return Ok(text.to_owned());
+    }
+    let found = text.matches(from).count();
+    budget.take(text.len().saturating_add(found.saturating_mul(to.len())))?;
+    Ok(text.replace(from, to))
+}
+
+fn translate(text: &str, from: &str, to: &str) -> String {
+    let from: Vec<char> = from.chars().collect();
+    let to: Vec<char> = to.chars().collect();
+    let change = |letter: char| match from.iter().position(|&other| other == letter) {
+        Some(at) => to.get(at).copied(),
+        None => Some(letter),
+    };
+    text.chars().filter_map(change).collect()
+}
+
+fn slice(text: &str, start: i64, length: Option<i64>) -> Result<String, SqlError> {
+    if length.is_some_and(|length| length < 0) {
+        return Err(SqlError::new(
+            SqlState::SubstringError,
+            "negative substring length not allowed",
+        ));
+    }
+    let end = length.map_or(i64::MAX, |length| start.saturating_add(length));
+    let skip = usize::try_from(start.max(1) - 1).unwrap_or(usize::MAX);
+    let take = usize::try_from(end.saturating_sub(start.max(1))).unwrap_or(0);
+    Ok(text.chars().skip(skip).take(take).collect())
+}
+
+/// `substring(text, from, for)`; with a text in the second place, what a regular expression finds.
+fn substring(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    if call.arg(0)?.data_type().is_binary() {
+        return bytes_slice(call);
+    }
+    if call.arg(1)?.data_type().is_string() && !call.has(2) {
+        return super::regular::substring(call);
+    }
+    let (texts, starts) = (call.texts(0)?, call.integers(1)?);
+    let lengths = if call.has(2) { Some(call.integers(2)?) } else { None };
+    let mut out = StringViewBuilder::with_capacity(texts.len());
+    for (row, pair) in texts.iter().zip(starts.iter()).enumerate() {
+        let length =
+            lengths.as_ref().map(|lengths| lengths.is_valid(row).then(|| lengths.value(row)));
+        match (pair, length) {
+            ((Some(text), Some(start)), None) => out.append_value(slice(text, start, None)?),
+            ((Some(text), Some(start)), Some(Some(length))) => {
+                out.append_value(slice(text, start, Some(length))?)
+            }
+            _ => out.append_null(),
+        }
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+fn bytes_slice(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    // Bytes are shown as text here: two letters each after `\x`.
+    let texts = call.texts(0)?;
+    let starts = call.integers(1)?;
+    let mut out = StringViewBuilder::with_capacity(texts.len());
+    for (row, text) in texts.iter().enumerate() {
+        let length = if call.has(2) { Some(call.integers(2)?.value(row) * 2) } else { None };
+        match text {
+            Some(text) => {
+                let digits = text.strip_prefix("\\x").unwrap_or(text);
+                let start = (starts.value(row) - 1) * 2 + 1;
+                out.append_value(format!("\\x{}", slice(digits, start, length)?));
+            }
+            None => out.append_null(),
+        }
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+fn overlay(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let (texts, news, starts) = (call.texts(0)?, call.texts(1)?, call.integers(2)?);
+    let lengths = if call.has(3) { Some(call.integers(3)?) } else { None };
+    let mut out = StringViewBuilder::with_capacity(texts.len());
+    for row in 0..texts.len() {
+        if texts.is_null(row) || news.is_null(row) || starts.is_null(row) {
+            out.append_null();
+            continue;
+        }
+        let (text, new, start) = (texts.value(row), news.value(row), starts.value(row));
+        if start < 1 {
+            return Err(SqlError::new(
+                SqlState::SubstringError,
+                "negative substring length not allowed",
+            ));
+        }
+        let length =
+            lengths.as_ref().map_or(new.chars().count() as i64, |lengths| lengths.value(row));
+        let before = slice(text, 1, Some(start - 1))?;
+        let after = slice(text, start.saturating_add(length), None)?;
+        out.append_value(format!("{before}{new}{after}"));
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+fn split_part(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let (texts, delimiters, places) = (call.texts(0)?, call.texts(1)?, call.integers(2)?);
+    let mut out = StringViewBuilder::with_capacity(texts.len());
+    for ((text, delimiter), place) in texts.iter().zip(delimiters.iter()).zip(places.iter()) {
+        let (Some(text), Some(delimiter), Some(place)) = (text, delimiter, place) else {
+            out.append_null();
+            continue;
+        };
+        if place == 0 {
+            return Err(SqlError::new(
+                SqlState::InvalidParameter,
+                "field position must not be zero",
+            ));
+        }
+        let parts: Vec<&str> =
+            if delimiter.is_empty() { vec![text] } else { text.split(delimiter).collect() };
+        let index = if place > 0 { place - 1 } else { parts.len() as i64 + place };
+        let part = usize::try_from(index).ok().and_then(|index| parts.get(index));
+        out.append_value(part.copied().unwrap_or_default());
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+fn initcap(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut inside = false;
+    for letter in text.chars() {
+        if inside {
+            out.extend(letter.to_lowercase());
+        } else {
+            out.extend(letter.to_uppercase());
+        }
+        inside = letter.is_alphanumeric();
+    }
+    out
+}
+
+fn quote_ident(text: &str) -> String {
+    let plain = text.chars().next().is_some_and(|first| first.is_ascii_lowercase() || first == '_')
+        && text
+            .chars()
+            .all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_');
+    if plain { text.to_owned() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
+}
+
+fn quote_literal(text: &str) -> String {
+    let quoted = text.replace('\'', "''");
+    if text.contains('\\') {
+        format!(" E'{}'", quoted.replace('\\', "\\\\")).trim_start().to_owned()
+    } else {
+        format!("'{quoted}'")
+    }
+}
+
+fn quote_nullable(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let texts = call.texts(0)?;
+    let mut out = StringViewBuilder::with_capacity(texts.len());
+    for text in &texts {
+        out.append_value(text.map_or_else(|| "NULL".to_owned(), quote_literal));
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+fn chr(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let numbers = call.integers(0)?;
+    let mut out = StringViewBuilder::with_capacity(numbers.len());
+    for number in &numbers {
+        let Some(number) = number else {
+            out.append_null();
+            continue;
+        };
+        if number == 0 {
+            return Err(SqlError::new(SqlState::LimitExceeded, "null character not permitted"));
+        }
+        let letter = u32::try_from(number).ok().and_then(char::from_u32).ok_or_else(|| {
+            SqlError::new(
+                SqlState::LimitExceeded,
+                "requested character not valid for encoding: UTF8",
+            )
+        })?;
+        out.append_value(letter.to_string());
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+fn length(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    if call.arg(0)?.data_type().is_binary() {
+        return octet_length(call);
+    }
+    number(call, |text| text.chars().count() as i32)
+}
+
+fn octet_length(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    if call.arg(0)?.data_type().is_binary() {
+        // Two letters each after `\x`.
+        return number(call, |text| (text.len().saturating_sub(2) / 2) as i32);
+    }
+    number(call, |text| text.len() as i32)
+}
+
+fn strpos(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let (texts, parts) = (call.texts(0)?, call.texts(1)?);
+    let place = |(text, part): (Option<&str>, Option<&str>)| {
+        let (text, part) = (text?, part?);
+        Some(
+            text.find(part)
+                .map_or(0, |at| text.get(..at).unwrap_or_default().chars().count() as i32 + 1),
+        )
+    };
+    Ok(Arc::new(texts.iter().zip(parts.iter()).map(place).collect::<Int32Array>()))
+}
+
+fn starts_with(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let (texts, parts) = (call.texts(0)?, call.texts(1)?);
+    let starts = |(text, part): (Option<&str>, Option<&str>)| Some(text?.starts_with(part?));
+    Ok(Arc::new(texts.iter().zip(parts.iter()).map(starts).collect::<BooleanArray>()))
+}
+
+/// Values written as they are printed: `t` for true.
+fn printed(
+    call: &Call<'_>,
+    index: usize,
+) -> Result<datafusion::arrow::array::StringViewArray, SqlError> {
+    let style = crate::encode::Style { long_booleans: false, zone: call.moment().zone };
+    crate::encode::texts_of(call.arg(index)?, &style)
+}
+
+fn joined(
+    call: &Call<'_>,
+    first: usize,
+    separators: Option<&datafusion::arrow::array::StringViewArray>,
+) -> Result<ArrayRef, SqlError> {
+    let columns = (first..call.args.len()).map(|index| printed(call, index));
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    let mut budget = Budget::default();
+    let mut out = StringViewBuilder::with_capacity(call.rows);
+    for row in 0..call.rows {
+        let separator = match separators {
+            Some(separators) if separators.is_null(row) => {
+                out.append_null();
+                continue;
+            }
+            Some(separators) => separators.value(row),
+            None => "",
+        };
+        let parts: Vec<&str> = columns
+            .iter()
+            .filter(|column| column.is_valid(row))
+            .map(|column| column.value(row))
+            .collect();
+        budget.take(parts.iter().map(|part| part.len() + separator.len()).sum())?;
+        out.append_value(parts.join(separator));
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+fn concat(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    joined(call, 0, None)
+}
+
+fn concat_ws(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let separators = call.texts(0)?;
+    joined(call, 1, Some(&separators))
+}
+
+fn text_concat(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let (left, right) = (call.texts(0)?, call.texts(1)?);
+    let mut budget = Budget::default();
+    let mut out = StringViewBuilder::with_capacity(left.len());
+    for pair in left.iter().zip(right.iter()) {
+        match pair {
+            (Some(left), Some(right)) => {
+                budget.take(left.len() + right.len())?;
+                out.append_value(format!("{left}{right}"));
+            }
+            _ => out.append_null(),
+        }
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+fn md5(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    use md5::{Digest, Md5};
+    one(call, |text| {
+        let digest = Md5::digest(text.as_bytes());
+        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    })
+}
+
+fn trim(call: &Call<'_>, at_left: bool, at_right: bool) -> Result<ArrayRef, SqlError> {
+    let texts = call.texts(0)?;
+    let sets = if call.has(1) { Some(call.texts(1)?) } else { None };
+    let mut out = StringViewBuilder::with_capacity(texts.len());
+    for (row, text) in texts.iter().enumerate() {
+        let set = match &sets {
+            Some(sets) if sets.is_null(row) => {
+                out.append_null();
+                continue;
+            }
+            Some(sets) => sets.value(row),
+            None => " ",
+        };
+        let Some(mut text) = text else {
+            out.append_null();
+            continue;
+        };
+        if at_left {
+            text = text.trim_start_matches(|letter| set.contains(letter));
+        }
+        if at_right {
+            text = text.trim_end_matches(|letter| set.contains(letter));
+        }
+        out.append_value(text);
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+/// `\0041`, `\+000041`, `\u0041`, `\U00000041` and `\\`.
+fn unistr(text: &str) -> Result<String, SqlError> {
+    let invalid = || SqlError::new(SqlState::SyntaxError, "invalid Unicode escape");
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        let (before, after) = rest.split_at(at);
+        out.push_str(before);
+        let after = after.get(1..).unwrap_or_default();
+        if let Some(tail) = after.strip_prefix('\\') {
+            out.push('\\');
+            rest = tail;
+            continue;
+        }
+        let (skip, digits) = match after.chars().next() {
+            Some('+') => (1, 6),
+            Some('u') => (1, 4),
+            Some('U') => (1, 8),
+            _ => (0, 4),
+        };
+        let code =
+            after.get(skip..skip + digits).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        out.push(code.and_then(char::from_u32).ok_or_else(invalid)?);
+        rest = after.get(skip + digits..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    Ok(out)
+}

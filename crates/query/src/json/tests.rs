@@ -1,0 +1,68 @@
+//! What Postgres 15 answers.
+
+use super::*;
+
+fn text(json: &str) -> String {
+    parse(json).expect("valid").to_text()
+}
+
+#[test]
+fn values_are_printed_as_jsonb_prints_them() {
+    for (given, expected) in [
+        ("{\"b\":1,\"aa\":2,\"a\":3,\"b\":4}", "{\"a\": 3, \"b\": 4, \"aa\": 2}"),
+        (" [ 1 , 2.50 , 1e3, -0 ] ", "[1, 2.50, 1000, 0]"),
+        ("1.5e-3", "0.0015"),
+        ("\"\\u00e9\\ud83d\\ude00\\n\"", "\"é😀\\n\""),
+        ("123456789012345678901234567890.10", "123456789012345678901234567890.10"),
+        ("{}", "{}"),
+    ] {
+        assert_eq!(text(given), expected);
+    }
+}
+
+#[test]
+fn what_is_no_json_is_refused() {
+    for given in [
+        "",
+        "{",
+        "[1,]",
+        "{a:1}",
+        "01",
+        "1.",
+        "'x'",
+        "nul",
+        "\"\\ud83d\"",
+        "\"a\nb\"",
+        "1 2",
+        "[1] x",
+    ] {
+        assert_eq!(parse(given).expect_err(given).state.code(), "22P02", "{given}");
+    }
+    let deep = "[".repeat(100_000);
+    assert_eq!(parse(&deep).expect_err("deep").state.code(), "54001");
+}
+
+#[test]
+fn paths_containment_and_changes() {
+    let value = parse("{\"a\":[1,{\"b\":[\"x\",\"y\"]}],\"c\":null}").expect("valid");
+    let path = |text: &str| text.split(',').map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(value.at(&path("a,1,b,-1")).map(Json::to_text).as_deref(), Some("\"y\""));
+    assert!(contains(&value, &parse("{\"a\":[{\"b\":[\"x\"]}]}").expect("valid")));
+    assert!(!contains(&value, &parse("{\"a\":[2]}").expect("valid")));
+    assert!(contains(&parse("[1,2]").expect("valid"), &parse("1.0").expect("valid")));
+    assert!(has_key(&value, "c") && !has_key(&value, "d"));
+    let set_to = |path_text: &str, create| {
+        set(value.clone(), &path(path_text), &Json::Bool(true), create).expect("set").to_text()
+    };
+    assert_eq!(set_to("a,0", true), "{\"a\": [true, {\"b\": [\"x\", \"y\"]}], \"c\": null}");
+    assert_eq!(
+        set_to("d", true),
+        "{\"a\": [1, {\"b\": [\"x\", \"y\"]}], \"c\": null, \"d\": true}"
+    );
+    assert_eq!(set_to("d", false), value.to_text());
+    assert_eq!(
+        delete_path(value.clone(), &path("a,1,b")).expect("deleted").to_text(),
+        "{\"a\": [1, {}], \"c\": null}"
+    );
+    assert_eq!(strip_nulls(value).to_text(), "{\"a\": [1, {\"b\": [\"x\", \"y\"]}]}");
+}

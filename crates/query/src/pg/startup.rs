@@ -1,0 +1,78 @@
+//! The beginning of a connection: what may come before it (a wish for TLS, the cancelling of another one), who it is, and
+//! what drivers are told at once.
+
+use super::auth::Guard;
+use super::cancel::Running;
+use super::wire::Wire;
+use futures_util::{SinkExt, StreamExt};
+use pgwire::api::auth::StartupHandler;
+use pgwire::api::{ClientInfo, DefaultClient, PgWireConnectionState};
+use pgwire::messages::response::{GssEncResponse, SslResponse};
+use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage, SslNegotiationMetaMessage};
+use pgwire::tokio::server::PgWireMessageServerCodec;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_util::codec::Framed;
+
+/// A client that says nothing is let go after this.
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A connection that has begun.
+pub(super) struct Begun {
+    pub(super) wire: Wire,
+    /// By which it can be cancelled.
+    pub(super) key: (i32, Vec<u8>),
+    /// What the client said about itself.
+    pub(super) parameters: HashMap<String, String>,
+}
+
+/// Lets a connection begin; nothing where it ends before that.
+pub(super) async fn begin(socket: TcpStream, guard: &Guard, running: &Running) -> Option<Begun> {
+    let beginning = tokio::time::timeout(STARTUP_TIMEOUT, try_begin(socket, guard, running));
+    beginning.await.ok().flatten()
+}
+
+async fn try_begin(socket: TcpStream, guard: &Guard, running: &Running) -> Option<Begun> {
+    let client = DefaultClient::<()>::new(socket.peer_addr().ok()?, false);
+    let mut client = Framed::new(socket, PgWireMessageServerCodec::new(client));
+    client.set_state(PgWireConnectionState::AwaitingSslRequest);
+    let startup = Arc::new(guard.startup());
+    loop {
+        let message = client.next().await?.ok()?;
+        match message {
+            PgWireFrontendMessage::SslNegotiation(SslNegotiationMetaMessage::PostgresSsl(_)) => {
+                client.send(PgWireBackendMessage::SslResponse(SslResponse::Refuse)).await.ok()?;
+            }
+            PgWireFrontendMessage::SslNegotiation(SslNegotiationMetaMessage::PostgresGss(_)) => {
+                let refuse = PgWireBackendMessage::GssEncResponse(GssEncResponse::Refuse);
+                client.send(refuse).await.ok()?;
+            }
+            PgWireFrontendMessage::SslNegotiation(SslNegotiationMetaMessage::None) => {
+                client.set_state(PgWireConnectionState::AwaitingStartup);
+            }
+            PgWireFrontendMessage::CancelRequest(request) => {
+                running.cancel(request.pid, &request.secret_key.to_bytes());
+                return None;
+            }
+            message => {
+                if let Err(error) = startup.on_startup(&mut client, message).await {
+                    let info: pgwire::error::ErrorInfo = error.into();
+                    // It is told why, if it still listens.
+                    let _told = client.send(PgWireBackendMessage::ErrorResponse(info.into())).await;
+                    return None;
+                }
+            }
+        }
+        if matches!(client.state(), PgWireConnectionState::ReadyForQuery) {
+            let (pid, secret) = client.pid_and_secret_key();
+            let key = (pid, secret.to_bytes().to_vec());
+            let parameters = client.metadata().clone();
+            let version = client.protocol_version();
+            let parts = client.into_parts();
+            let wire = Wire::new(parts.io, parts.read_buf, version);
+            return Some(Begun { wire, key, parameters });
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The socket of one connection: whole messages in, answers out. Answers leave together, when the client has nothing more to
+//! say or when there are many of them, so that one row costs one system call and not four.
+
+use crate::error::{SqlError, SqlState};
+use bytes::{BufMut, BytesMut};
+use pgwire::messages::startup::ParameterStatus;
+use pgwire::messages::{
+    DecodeContext, PgWireBackendMessage, PgWireFrontendMessage, ProtocolVersion,
+};
+use std::io;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Bytes of answers that are held before they are sent.
+const HELD_MAX_BYTES: usize = 64 << 10;
+/// The longest message that a client may send: a statement's text with its parameters, a piece of a COPY.
+const MESSAGE_MAX_BYTES: usize = 72 << 20;
+/// What is read at once.
+const READ_BYTES: usize = 16 << 10;
+
+/// One connection's socket.
+pub(super) struct Wire {
+    socket: TcpStream,
+    incoming: BytesMut,
+    outgoing: BytesMut,
+    context: DecodeContext,
+}
+
+/// Why a connection ends.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The other side is gone.
+    Lost,
+    /// It does not keep to the protocol.
+    Violation(SqlError),
+}
+
+impl From<io::Error> for Ended {
+    fn from(_: io::Error) -> Self {
+        Self::Lost
+    }
+}
+
+impl Wire {
+    /// What a connection goes on with after its beginning.
+    pub(super) fn new(socket: TcpStream, incoming: BytesMut, version: ProtocolVersion) -> Self {
+        let mut context = DecodeContext::default();
+        context.protocol_version = version;
+        context.awaiting_frontend_ssl = false;
+        context.awaiting_frontend_startup = false;
+        Self { socket, incoming, outgoing: BytesMut::new(), context }
+    }
+
+    /// The next message; nothing where the client has closed the connection. What is held is sent before it is waited for.
+    pub(super) async fn next(&mut self) -> Result<Option<PgWireFrontendMessage>, Ended> {
+        loop {
+            if let Some(message) = self.decode()? {
+                return Ok(Some(message));
+            }
+            self.flush().await?;
+            self.incoming.reserve(READ_BYTES);
+            if self.socket.read_buf(&mut self.incoming).await? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn decode(&mut self) -> Result<Option<PgWireFrontendMessage>, Ended> {
+        let violation =
+            |message: String| Ended::Violation(SqlError::new(SqlState::ProtocolViolation, message));
+        let Some(head) = self.incoming.get(1..5) else { return Ok(None) };
+        let length = u32::from_be_bytes(head.try_into().unwrap_or_default()) as usize;
+        if !(4..=MESSAGE_MAX_BYTES).contains(&length) {
+            return Err(violation(format!(
+                "a message of {length} bytes; {MESSAGE_MAX_BYTES} are possible"
+            )));
+        }
+        if self.incoming.len() < length + 1 {
+            return Ok(None);
+        }
+        PgWireFrontendMessage::decode(&mut self.incoming, &self.context)
+            .map_err(|error| violation(format!("invalid message: {error}")))
+    }
+
+    /// Whether the next message is Sync and has come already: then what stands before it ends the pipeline.
+    pub(super) fn sync_follows(&self) -> bool {
+        self.incoming.first() == Some(&b'S')
+    }
+
+    /// Holds an answer.
+    pub(super) fn put(&mut self, message: PgWireBackendMessage) -> Result<(), SqlError> {
+        message.encode(&mut self.outgoing).map_err(|error| {
+            SqlError::new(SqlState::Internal, format!("an answer cannot be written: {error}"))
+        })
+    }
+
+    /// Where rows are written to.
+    pub(super) fn outgoing(&mut self) -> &mut BytesMut {
+        &mut self.outgoing
+    }
+
+    /// Sends what is held if it is much.
+    pub(super) async fn flush_if_much(&mut self) -> io::Result<()> {
+        if self.outgoing.len() >= HELD_MAX_BYTES { self.flush().await } else { Ok(()) }
+    }
+
+    pub(super) async fn flush(&mut self) -> io::Result<()> {
+        if !self.outgoing.is_empty() {
+            self.socket.write_all_buf(&mut self.outgoing).await?;
+            // A large answer's buffer is given back.
+            if self.outgoing.capacity() > 16 * HELD_MAX_BYTES {
+                self.outgoing = BytesMut::new();
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells a variable that drivers want to know.
+    pub(super) fn parameter(&mut self, name: &str, value: &str) -> Result<(), SqlError> {
+        let status = ParameterStatus::new(name.to_owned(), value.to_owned());
+        self.put(PgWireBackendMessage::ParameterStatus(status))
+    }
+
+    /// Ends when the client has closed the connection, whatever it has sent before.
+    pub(super) async fn lost(socket: &TcpStream) {
+        let mut byte = [0u8; 1];
+        loop {
+            match socket.peek(&mut byte).await {
+                Ok(0) | Err(_) => return,
+                // More of a pipeline: that waits.
+                Ok(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+            }
+        }
+    }
+
+    pub(super) fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// Puts a message of a kind whose body is written by hand, behind its length.
+    pub(super) fn frame(&mut self, kind: u8, body: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = Vec::new();
+        body(&mut bytes);
+        self.outgoing.put_u8(kind);
+        self.outgoing.put_u32(bytes.len() as u32 + 4);
+        self.outgoing.put_slice(&bytes);
+    }
+}

@@ -1,0 +1,303 @@
+//! What begins and ends transactions, and what a session is told about itself.
+
+use super::{Block, Outcome, Session};
+use crate::error::{SqlError, SqlState};
+use crate::table::Transaction;
+use datafusion::common::ScalarValue;
+use datafusion::sql::parser::{ResetStatement, Statement as DfStatement};
+use datafusion::sql::sqlparser::ast::{
+    DiscardObject, Expr, Reset, Statement as SqlStatement, TransactionMode,
+};
+use parking_lot::Mutex;
+use std::sync::Arc;
+
+impl Session {
+    /// Runs a statement about the session; `None` if it is another one.
+    pub(super) async fn control(
+        &mut self,
+        statement: &DfStatement,
+    ) -> Result<Option<Outcome>, SqlError> {
+        let statement = match statement {
+            DfStatement::Statement(statement) => statement.as_ref(),
+            DfStatement::Reset(ResetStatement::Variable(name)) => {
+                let name = name.to_string();
+                let all = name.eq_ignore_ascii_case("all");
+                self.reset((!all).then_some(name.trim_matches('"')))?;
+                return Ok(Some(Outcome::Done("RESET".to_owned())));
+            }
+            _ => return Ok(None),
+        };
+        let tag = match statement {
+            SqlStatement::StartTransaction { modes, .. } => {
+                self.begin(modes)?;
+                if statement.to_string().to_uppercase().starts_with("START") {
+                    "START TRANSACTION"
+                } else {
+                    "BEGIN"
+                }
+            }
+            SqlStatement::Commit { chain, .. } => self.commit_by_name(*chain)?,
+            SqlStatement::Rollback { savepoint: None, chain } => {
+                if self.block != Block::Explicit {
+                    self.warn_no_transaction();
+                }
+                self.roll_back();
+                if *chain {
+                    self.begin(&[])?;
+                }
+                "ROLLBACK"
+            }
+            SqlStatement::Rollback { savepoint: Some(name), .. } => {
+                self.open_transaction("ROLLBACK TO SAVEPOINT")?.lock().go_back(&folded(name))?;
+                self.failed = false;
+                "ROLLBACK"
+            }
+            SqlStatement::Savepoint { name } => {
+                self.open_transaction("SAVEPOINT")?.lock().save(&folded(name))?;
+                "SAVEPOINT"
+            }
+            SqlStatement::ReleaseSavepoint { name } => {
+                self.open_transaction("RELEASE SAVEPOINT")?.lock().release(&folded(name))?;
+                "RELEASE"
+            }
+            SqlStatement::Set(set) => {
+                self.set(set)?;
+                "SET"
+            }
+            SqlStatement::Reset(reset) => {
+                match &reset.reset {
+                    Reset::ALL => self.reset(None)?,
+                    Reset::ConfigurationParameter(name) => {
+                        self.reset(Some(name.to_string().trim_matches('"')))?;
+                    }
+                }
+                "RESET"
+            }
+            SqlStatement::Discard { object_type } => self.discard(object_type)?,
+            SqlStatement::Prepare { name, data_types, statement } => {
+                self.prepare_by_name(&folded(name), data_types, statement).await?;
+                "PREPARE"
+            }
+            SqlStatement::Execute { name, parameters, .. } => {
+                let name = name.as_ref().map(ToString::to_string).unwrap_or_default();
+                return self.execute_by_name(&name, parameters).await.map(Some);
+            }
+            SqlStatement::Deallocate { name, .. } => {
+                let name = folded(name);
+                if name == "all" {
+                    self.statements.clear();
+                    return Ok(Some(Outcome::Done("DEALLOCATE ALL".to_owned())));
+                }
+                self.statements.remove(&name).ok_or_else(|| no_statement(&name))?;
+                "DEALLOCATE"
+            }
+            SqlStatement::Declare { .. }
+            | SqlStatement::Fetch { .. }
+            | SqlStatement::Close { .. } => {
+                return self.cursor(statement).await.map(Some);
+            }
+            // Nobody else writes to what is only a lock's name; what is read is checked at COMMIT.
+            SqlStatement::Lock(_) => "LOCK TABLE",
+            SqlStatement::LISTEN { .. } => "LISTEN",
+            SqlStatement::UNLISTEN { .. } => "UNLISTEN",
+            SqlStatement::Vacuum(_) => "VACUUM",
+            SqlStatement::Analyze(_) => "ANALYZE",
+            _ => return Ok(None),
+        };
+        Ok(Some(Outcome::Done(tag.to_owned())))
+    }
+
+    fn begin(&mut self, modes: &[TransactionMode]) -> Result<(), SqlError> {
+        match self.block {
+            Block::Explicit => {
+                let message = "there is already a transaction in progress";
+                self.notice("WARNING", SqlState::ActiveTransaction, message);
+            }
+            Block::Implicit => self.block = Block::Explicit,
+            Block::None => {
+                let transaction = Transaction::new(&self.inner.engine);
+                self.transaction = Some(Arc::new(Mutex::new(transaction)));
+                self.block = Block::Explicit;
+                self.read_only = self.reads_only_by_default();
+            }
+        }
+        self.set_modes(modes, false)
+    }
+
+    fn warn_no_transaction(&mut self) {
+        let message = "there is no transaction in progress";
+        self.notice("WARNING", SqlState::NoActiveTransaction, message);
+    }
+
+    fn commit_by_name(&mut self, chain: bool) -> Result<&'static str, SqlError> {
+        if self.block != Block::Explicit {
+            self.warn_no_transaction();
+        }
+        if self.failed {
+            self.roll_back();
+            if chain {
+                self.begin(&[])?;
+            }
+            return Ok("ROLLBACK");
+        }
+        tokio::task::block_in_place(|| self.commit())?;
+        if chain {
+            self.begin(&[])?;
+        }
+        Ok("COMMIT")
+    }
+
+    /// Makes the open transaction happen. Whether it does or not, it is over.
+    pub(super) fn commit(&mut self) -> Result<(), SqlError> {
+        self.block = Block::None;
+        self.read_only = false;
+        let held = self.keep_held_cursors();
+        let Some(transaction) = self.transaction.take() else { return Ok(()) };
+        held?;
+        let transaction = Arc::into_inner(transaction).ok_or_else(|| {
+            SqlError::new(SqlState::Internal, "a query of this transaction still runs")
+        });
+        let committed =
+            transaction.and_then(|transaction| transaction.into_inner().commit(&self.inner));
+        self.end_local();
+        committed
+    }
+
+    /// Takes the open transaction back.
+    pub(super) fn roll_back(&mut self) {
+        self.block = Block::None;
+        self.failed = false;
+        self.read_only = false;
+        self.cursors.retain(|_, cursor| cursor.is_held());
+        self.transaction = None;
+        self.end_local();
+    }
+
+    fn open_transaction(&self, what: &str) -> Result<&Arc<Mutex<Transaction>>, SqlError> {
+        let explicit = self.transaction.as_ref().filter(|_| self.block == Block::Explicit);
+        explicit.ok_or_else(|| {
+            let message = format!("{what} can only be used in transaction blocks");
+            SqlError::new(SqlState::NoActiveTransaction, message)
+        })
+    }
+
+    /// Refuses what writes in a transaction that only reads.
+    pub(super) fn refuse_if_read_only(&self, what: &str) -> Result<(), SqlError> {
+        let read_only = match self.transaction {
+            Some(_) => self.read_only,
+            None => self.reads_only_by_default(),
+        };
+        if !read_only {
+            return Ok(());
+        }
+        let message = format!("cannot execute {what} in a read-only transaction");
+        Err(SqlError::new(SqlState::ReadOnlyTransaction, message))
+    }
+
+    fn discard(&mut self, what: &DiscardObject) -> Result<&'static str, SqlError> {
+        match what {
+            DiscardObject::ALL => {
+                if self.transaction.is_some() {
+                    let message = "DISCARD ALL cannot run inside a transaction block";
+                    return Err(SqlError::new(SqlState::ActiveTransaction, message));
+                }
+                self.reset(None)?;
+                self.statements.clear();
+                self.cursors.clear();
+                self.drop_temporary();
+                Ok("DISCARD ALL")
+            }
+            DiscardObject::PLANS => Ok("DISCARD PLANS"),
+            DiscardObject::SEQUENCES => {
+                *self.sequences.lock() = Default::default();
+                Ok("DISCARD SEQUENCES")
+            }
+            DiscardObject::TEMP => {
+                self.drop_temporary();
+                Ok("DISCARD TEMP")
+            }
+        }
+    }
+
+    async fn prepare_by_name(
+        &mut self,
+        name: &str,
+        types: &[datafusion::sql::sqlparser::ast::DataType],
+        statement: &SqlStatement,
+    ) -> Result<(), SqlError> {
+        if self.statements.contains_key(name) {
+            let message = format!("prepared statement \"{name}\" already exists");
+            return Err(SqlError::new(SqlState::DuplicateStatement, message));
+        }
+        let types = types.iter().map(|kind| {
+            crate::types::ColumnType::of_sql(kind).map(|kind| Some(kind.field("", true)))
+        });
+        let types = types.collect::<Result<Vec<_>, _>>()?;
+        let mut prepared = self
+            .parse_all(&statement.to_string())?
+            .pop()
+            .ok_or_else(|| SqlError::new(SqlState::SyntaxError, "PREPARE of nothing"))?;
+        self.prepare_with(&mut prepared, types).await?;
+        self.statements.insert(name.to_owned(), Arc::new(prepared));
+        Ok(())
+    }
+
+    async fn execute_by_name(
+        &mut self,
+        name: &str,
+        arguments: &[Expr],
+    ) -> Result<Outcome, SqlError> {
+        let name = name.trim_matches('"').to_owned();
+        let prepared = self.statements.get(&name).cloned().ok_or_else(|| no_statement(&name))?;
+        if arguments.len() != prepared.parameters.len() {
+            let message = format!("wrong number of parameters for prepared statement \"{name}\"");
+            return Err(SqlError::new(SqlState::SyntaxError, message).hint(format!(
+                "Expected {} parameters but got {}.",
+                prepared.parameters.len(),
+                arguments.len()
+            )));
+        }
+        let mut values = Vec::with_capacity(arguments.len());
+        for (argument, field) in arguments.iter().zip(&prepared.parameters) {
+            values.push(self.constant(argument, field).await?);
+        }
+        // Each level is one statement that names another.
+        Box::pin(self.execute(&prepared, values)).await
+    }
+
+    /// The value of an expression without columns, as a type.
+    async fn constant(
+        &mut self,
+        expr: &Expr,
+        field: &datafusion::arrow::datatypes::Field,
+    ) -> Result<ScalarValue, SqlError> {
+        let text = format!("SELECT {expr}");
+        let mut session = self.inner_session();
+        let (_, batches) = Box::pin(session.run(&text)).await?;
+        let column = batches.first().map(|batch| batch.column(0).clone());
+        let column = column.filter(|column| !column.is_empty());
+        let column =
+            column.ok_or_else(|| SqlError::new(SqlState::Internal, "a constant gave no row"))?;
+        let cast = crate::dialect::cast_array(&column, field, &self.moment())?;
+        Ok(ScalarValue::try_from_array(&cast, 0)?)
+    }
+
+    /// A session with the same variables, outside of any transaction.
+    pub(super) fn inner_session(&self) -> Session {
+        let mut session = Session::new(self.inner.clone());
+        session.variables = self.variables.clone();
+        session
+    }
+}
+
+fn no_statement(name: &str) -> SqlError {
+    let message = format!("prepared statement \"{name}\" does not exist");
+    SqlError::new(SqlState::InvalidStatementName, message)
+}
+
+pub(super) fn folded(name: &datafusion::sql::sqlparser::ast::Ident) -> String {
+    match name.quote_style {
+        Some(_) => name.value.clone(),
+        None => name.value.to_lowercase(),
+    }
+}

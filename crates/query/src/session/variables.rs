@@ -1,0 +1,416 @@
+//! Variables: SET, RESET and SHOW.
+
+use super::{Rows, RowsTag, Session, text_rows};
+use crate::error::{SqlError, SqlState};
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::ast::{
+    ContextModifier, Expr, Set, Statement as SqlStatement, TransactionAccessMode, TransactionMode,
+    Value,
+};
+use std::collections::HashMap;
+
+/// Variables that clients of Postgres set, and what they are from the beginning; what they ask for is what they get anyway, or
+/// is only remembered.
+const VARIABLES: &[(&str, &str)] = &[
+    ("application_name", ""),
+    ("array_nulls", "on"),
+    ("backslash_quote", "safe_encoding"),
+    ("bytea_output", "hex"),
+    ("check_function_bodies", "on"),
+    ("client_encoding", "UTF8"),
+    ("client_min_messages", "notice"),
+    ("constraint_exclusion", "partition"),
+    ("cursor_tuple_fraction", "0.1"),
+    ("datestyle", "ISO, MDY"),
+    ("default_table_access_method", "heap"),
+    ("default_tablespace", ""),
+    ("default_text_search_config", "pg_catalog.english"),
+    ("default_transaction_deferrable", "off"),
+    ("default_transaction_isolation", "serializable"),
+    ("default_transaction_read_only", "off"),
+    ("enable_bitmapscan", "on"),
+    ("enable_hashagg", "on"),
+    ("enable_hashjoin", "on"),
+    ("enable_incremental_sort", "on"),
+    ("enable_indexonlyscan", "on"),
+    ("enable_indexscan", "on"),
+    ("enable_material", "on"),
+    ("enable_memoize", "on"),
+    ("enable_mergejoin", "on"),
+    ("enable_nestloop", "on"),
+    ("enable_parallel_append", "on"),
+    ("enable_parallel_hash", "on"),
+    ("enable_partition_pruning", "on"),
+    ("enable_partitionwise_aggregate", "off"),
+    ("enable_partitionwise_join", "off"),
+    ("enable_seqscan", "on"),
+    ("enable_sort", "on"),
+    ("enable_tidscan", "on"),
+    ("escape_string_warning", "on"),
+    ("extra_float_digits", "1"),
+    ("force_parallel_mode", "off"),
+    ("from_collapse_limit", "8"),
+    ("geqo", "on"),
+    ("hash_mem_multiplier", "2"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("in_hot_standby", "off"),
+    ("integer_datetimes", "on"),
+    ("intervalstyle", "postgres"),
+    ("is_superuser", "on"),
+    ("jit", "off"),
+    ("join_collapse_limit", "8"),
+    ("lc_collate", "C"),
+    ("lc_ctype", "C.UTF-8"),
+    ("lc_messages", "C"),
+    ("lc_monetary", "C"),
+    ("lc_numeric", "C"),
+    ("lc_time", "C"),
+    ("lock_timeout", "0"),
+    ("max_connections", "10000"),
+    ("max_identifier_length", "63"),
+    ("max_parallel_workers_per_gather", "2"),
+    ("min_parallel_table_scan_size", "8MB"),
+    ("parallel_leader_participation", "on"),
+    ("parallel_setup_cost", "1000"),
+    ("parallel_tuple_cost", "0.1"),
+    ("plan_cache_mode", "auto"),
+    ("quote_all_identifiers", "off"),
+    ("role", "none"),
+    ("row_security", "on"),
+    ("search_path", "\"$user\", public"),
+    ("server_encoding", "UTF8"),
+    ("server_version", "15.0"),
+    ("server_version_num", "150000"),
+    ("session_authorization", "thalweg"),
+    ("session_replication_role", "origin"),
+    ("standard_conforming_strings", "on"),
+    ("statement_timeout", "0"),
+    ("synchronous_commit", "on"),
+    ("synchronize_seqscans", "on"),
+    ("timezone", "UTC"),
+    ("transaction_deferrable", "off"),
+    ("transaction_isolation", "serializable"),
+    ("transaction_read_only", "off"),
+    ("vacuum_cost_delay", "0"),
+    ("work_mem", "4MB"),
+    ("xmloption", "content"),
+];
+
+/// What nobody can set.
+const FIXED: &[&str] = &[
+    "in_hot_standby",
+    "integer_datetimes",
+    "is_superuser",
+    "lc_collate",
+    "lc_ctype",
+    "max_connections",
+    "max_identifier_length",
+    "server_encoding",
+    "server_version",
+    "server_version_num",
+];
+
+/// Variables whose change drivers are told, by the names that they know them by.
+const REPORTED: &[(&str, &str)] = &[
+    ("application_name", "application_name"),
+    ("client_encoding", "client_encoding"),
+    ("datestyle", "DateStyle"),
+    ("intervalstyle", "IntervalStyle"),
+    ("standard_conforming_strings", "standard_conforming_strings"),
+    ("timezone", "TimeZone"),
+];
+
+fn unrecognized(name: &str) -> SqlError {
+    let message = format!("unrecognized configuration parameter \"{name}\"");
+    SqlError::new(SqlState::UndefinedObject, message)
+}
+
+fn invalid(name: &str, value: &str) -> SqlError {
+    let message = format!("invalid value for parameter \"{name}\": \"{value}\"");
+    SqlError::new(SqlState::InvalidParameter, message)
+}
+
+/// A length of time as Postgres takes it: milliseconds where it has no unit.
+fn milliseconds(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let split = text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: f64 = number.trim().parse().ok().filter(|number| *number >= 0.0)?;
+    let each = match unit.trim() {
+        "us" => 0.001,
+        "" | "ms" => 1.0,
+        "s" => 1_000.0,
+        "min" => 60_000.0,
+        "h" => 3_600_000.0,
+        "d" => 86_400_000.0,
+        _ => return None,
+    };
+    Some((number * each).round() as u64)
+}
+
+impl Session {
+    /// What a variable is; nothing where there is no such variable.
+    pub(crate) fn variable(&self, name: &str) -> Option<String> {
+        let name = name.to_lowercase();
+        if let Some(value) = self.variables.get(&name) {
+            return Some(value.clone());
+        }
+        if name == "transaction_read_only" {
+            return Some(if self.read_only { "on" } else { "off" }.to_owned());
+        }
+        let found = VARIABLES.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| (*value).to_owned())
+    }
+
+    /// The zone in which times are shown.
+    pub(crate) fn zone(&self) -> &str {
+        self.variables.get("timezone").map_or("UTC", String::as_str)
+    }
+
+    /// How long a statement may run; 0: for ever.
+    pub(crate) fn statement_timeout_ms(&self) -> u64 {
+        self.variables.get("statement_timeout").and_then(|text| milliseconds(text)).unwrap_or(0)
+    }
+
+    /// What a client says about itself when it connects.
+    pub(crate) fn introduce(&mut self, parameters: &HashMap<String, String>) {
+        for (name, value) in parameters {
+            let name = name.to_lowercase();
+            if !matches!(name.as_str(), "user" | "database" | "options" | "replication") {
+                // What it asks for and does not get is told by SHOW.
+                let _refused = self.assign(&name, value, false);
+            }
+            if name == "user" {
+                self.variables.insert("session_authorization".to_owned(), value.clone());
+            }
+        }
+        self.reported.clear();
+    }
+
+    pub(crate) fn take_reported(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.reported)
+    }
+
+    /// Sets a variable, for the session or for the transaction.
+    pub(crate) fn assign(&mut self, name: &str, value: &str, local: bool) -> Result<(), SqlError> {
+        let name = name.to_lowercase();
+        if !VARIABLES.iter().any(|(known, _)| *known == name) && !name.contains('.') {
+            return Err(unrecognized(&name));
+        }
+        if FIXED.contains(&name.as_str()) {
+            let message = format!("parameter \"{name}\" cannot be changed");
+            return Err(SqlError::new(SqlState::CannotChangeNow, message));
+        }
+        let value = self.checked(&name, value)?;
+        let before = self.variables.insert(name.clone(), value);
+        if local && self.transaction.is_some() {
+            self.local.push((name.clone(), before));
+        }
+        self.report(&name);
+        Ok(())
+    }
+
+    fn checked(&mut self, name: &str, value: &str) -> Result<String, SqlError> {
+        match name {
+            "timezone" => {
+                let value = value.trim();
+                if crate::moment::zone(value).is_none() {
+                    return Err(invalid("TimeZone", value));
+                }
+                Ok(value.to_owned())
+            }
+            "statement_timeout" | "lock_timeout" | "idle_in_transaction_session_timeout" => {
+                milliseconds(value).map(|_| value.to_owned()).ok_or_else(|| invalid(name, value))
+            }
+            "client_encoding" => {
+                let plain: String = value
+                    .chars()
+                    .filter(char::is_ascii_alphanumeric)
+                    .collect::<String>()
+                    .to_uppercase();
+                match plain.as_str() {
+                    "UTF8" | "UNICODE" => Ok("UTF8".to_owned()),
+                    "SQLASCII" => Ok("SQL_ASCII".to_owned()),
+                    _ => Err(invalid(name, value).hint("texts are UTF-8")),
+                }
+            }
+            "datestyle" => {
+                let iso = value.to_ascii_lowercase().contains("iso");
+                let shown = if iso { "ISO, MDY".to_owned() } else { value.to_owned() };
+                if !iso && !value.to_ascii_lowercase().contains("mdy") {
+                    return Err(SqlError::unsupported(format!(
+                        "DateStyle {value} is not supported: times are shown as ISO"
+                    )));
+                }
+                Ok(if iso { shown } else { "ISO, MDY".to_owned() })
+            }
+            "transaction_read_only" => {
+                self.read_only =
+                    crate::parse::boolean(value).ok_or_else(|| invalid(name, value))?;
+                Ok(if self.read_only { "on" } else { "off" }.to_owned())
+            }
+            "standard_conforming_strings" if crate::parse::boolean(value) != Some(true) => {
+                Err(SqlError::unsupported("standard_conforming_strings is always on"))
+            }
+            _ => Ok(value.to_owned()),
+        }
+    }
+
+    fn report(&mut self, name: &str) {
+        if let Some((_, shown)) = REPORTED.iter().find(|(known, _)| *known == name) {
+            let value = self.variable(name).unwrap_or_default();
+            self.reported.push(((*shown).to_owned(), value));
+        }
+    }
+
+    pub(super) fn reset(&mut self, name: Option<&str>) -> Result<(), SqlError> {
+        let Some(name) = name else {
+            let names: Vec<String> = self.variables.keys().cloned().collect();
+            for name in names.iter().filter(|name| *name != "session_authorization") {
+                self.reset(Some(name))?;
+            }
+            return Ok(());
+        };
+        let name = name.to_lowercase();
+        if self.variable(&name).is_none() {
+            return Err(unrecognized(&name));
+        }
+        self.variables.remove(&name);
+        self.report(&name);
+        Ok(())
+    }
+
+    /// The transaction is over: what SET LOCAL has set is what it was before.
+    pub(super) fn end_local(&mut self) {
+        for (name, before) in std::mem::take(&mut self.local).into_iter().rev() {
+            match before {
+                Some(value) => self.variables.insert(name.clone(), value),
+                None => self.variables.remove(&name),
+            };
+            self.report(&name);
+        }
+        self.variables.remove("transaction_read_only");
+    }
+
+    /// Whether transactions may only read from the beginning.
+    pub(super) fn reads_only_by_default(&self) -> bool {
+        let default = self.variables.get("default_transaction_read_only");
+        default.and_then(|text| crate::parse::boolean(text)).unwrap_or(false)
+    }
+
+    pub(super) fn set(&mut self, set: &Set) -> Result<(), SqlError> {
+        let (name, value, local) = match set {
+            Set::SingleAssignment { scope, variable, values, .. } => {
+                let texts: Vec<String> = values.iter().map(text_of).collect();
+                let local = matches!(scope, Some(ContextModifier::Local));
+                (variable.to_string(), texts.join(", "), local)
+            }
+            Set::SetTimeZone { local, value } => ("timezone".to_owned(), text_of(value), *local),
+            Set::SetNames { charset_name, .. } => {
+                ("client_encoding".to_owned(), charset_name.to_string(), false)
+            }
+            Set::SetNamesDefault {} => ("client_encoding".to_owned(), "UTF8".to_owned(), false),
+            Set::SetTransaction { modes, session, snapshot } => {
+                if snapshot.is_some() {
+                    return Err(SqlError::unsupported("SET TRANSACTION SNAPSHOT is not supported"));
+                }
+                return self.set_modes(modes, *session);
+            }
+            // There is one isolation level, and it is the strictest.
+            Set::SetSessionParam(_) | Set::SetRole { .. } => return Ok(()),
+            Set::SetSessionAuthorization(_) => return Ok(()),
+            other => return Err(SqlError::unsupported(format!("{other} is not supported"))),
+        };
+        let name = name.trim_matches('"').to_owned();
+        if value.eq_ignore_ascii_case("default") {
+            return self.reset(Some(&name));
+        }
+        if matches!(
+            name.to_lowercase().as_str(),
+            "transaction_isolation" | "default_transaction_isolation"
+        ) {
+            return Ok(());
+        }
+        self.assign(&name, &value, local)
+    }
+
+    /// READ ONLY and READ WRITE; every isolation level that is asked for is given, for there is one, the strictest.
+    pub(super) fn set_modes(
+        &mut self,
+        modes: &[TransactionMode],
+        session: bool,
+    ) -> Result<(), SqlError> {
+        for mode in modes {
+            let TransactionMode::AccessMode(access) = mode else { continue };
+            let read_only = matches!(access, TransactionAccessMode::ReadOnly);
+            if session {
+                let value = if read_only { "on" } else { "off" };
+                self.variables.insert("default_transaction_read_only".to_owned(), value.to_owned());
+            } else if self.transaction.is_some() {
+                self.read_only = read_only;
+            }
+        }
+        Ok(())
+    }
+
+    /// SHOW: a variable's value as rows; `None` if the statement is another one.
+    pub(super) fn show(&self, statement: &DfStatement) -> Result<Option<Rows>, SqlError> {
+        let DfStatement::Statement(statement) = statement else { return Ok(None) };
+        let SqlStatement::ShowVariable { variable } = statement.as_ref() else { return Ok(None) };
+        let words: Vec<String> = variable.iter().map(|word| word.value.to_lowercase()).collect();
+        let (name, shown) = match words.join(" ").as_str() {
+            "time zone" => ("timezone".to_owned(), "TimeZone".to_owned()),
+            "transaction isolation level" => {
+                ("transaction_isolation".to_owned(), "transaction_isolation".to_owned())
+            }
+            "streams" | "views" | "materialized views" => {
+                let kinds: &[&str] = match words.first().map(String::as_str) {
+                    Some("streams") => &["stream"],
+                    Some("views") => &["view", "materialized view"],
+                    _ => &["materialized view"],
+                };
+                let names = self.inner.catalog.list();
+                let names =
+                    names.into_iter().filter(|(_, definition)| kinds.contains(&definition.kind()));
+                let names = names.map(|(name, _)| Some(name)).collect();
+                return Ok(Some(Rows::new(text_rows("name", names)?.0, RowsTag::Word("SHOW"))));
+            }
+            _ => {
+                let shown = REPORTED.iter().find(|(known, _)| *known == words.join("."));
+                let name = words.join(".");
+                (name.clone(), shown.map_or(name, |(_, shown)| (*shown).to_owned()))
+            }
+        };
+        let value = self.variable(&name).ok_or_else(|| unrecognized(&name))?;
+        let rows = text_rows(&shown, vec![Some(value)])?;
+        Ok(Some(Rows::new(rows.0, RowsTag::Word("SHOW"))))
+    }
+}
+
+/// A value of SET as text.
+fn text_of(expr: &Expr) -> String {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => text.clone(),
+            other => other.to_string(),
+        },
+        Expr::Identifier(name) => name.value.clone(),
+        other => other.to_string().trim_matches('\'').to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::milliseconds;
+
+    #[test]
+    fn timeouts_have_units() {
+        for (text, expected) in
+            [("5000", 5_000), ("10s", 10_000), ("1min", 60_000), ("1.5 s", 1_500), ("0", 0)]
+        {
+            assert_eq!(milliseconds(text), Some(expected), "{text}");
+        }
+        assert_eq!(milliseconds("soon"), None);
+        assert_eq!(milliseconds("-1"), None);
+    }
+}

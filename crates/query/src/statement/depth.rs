@@ -1,0 +1,260 @@
+//! Statements that are deep: a chain of twenty thousand ORs, which an ORM writes, is a tree of twenty thousand levels. It is
+//! parsed on a stack that is large enough for it, and made flat before anything else walks it; what is truly deep is refused.
+
+use crate::error::{SqlError, SqlState};
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, ObjectName, Statement as SqlStatement, Value, VisitMut, VisitorMut,
+};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+use std::ops::ControlFlow;
+
+/// Levels that are walked by recursion.
+const DEPTH_MAX: usize = 400;
+/// Chains from this length on are made flat.
+const CHAIN_MIN: usize = 32;
+/// Stack for one level of a statement while it is parsed, walked and dropped.
+const LEVEL_BYTES: usize = 4 << 10;
+/// Levels that an ordinary stack has room for.
+const USUAL_LEVELS: usize = 128;
+/// Deeper than that is no statement that anybody writes.
+const LEVELS_MAX: usize = 200_000;
+/// The name of the function that is a long chain of operators.
+pub(crate) const CHAIN: &str = "chain_of_operators";
+
+fn too_deep() -> SqlError {
+    SqlError::new(SqlState::StatementTooComplex, "stack depth limit exceeded")
+        .hint("the statement is nested too deeply")
+}
+
+/// How many levels a statement may have: what stands between commas, added up over open parentheses.
+fn levels(tokens: &[TokenWithSpan]) -> usize {
+    let mut open = vec![0usize];
+    let (mut sum, mut most) = (0usize, 0usize);
+    for token in tokens {
+        match &token.token {
+            Token::Whitespace(_) => continue,
+            Token::LParen | Token::LBracket => open.push(0),
+            Token::RParen | Token::RBracket => {
+                if open.len() > 1 {
+                    sum -= open.pop().unwrap_or(0);
+                }
+            }
+            Token::Comma => sum -= open.last_mut().map(std::mem::take).unwrap_or(0),
+            _ => {
+                if let Some(count) = open.last_mut() {
+                    *count += 1;
+                    sum += 1;
+                    most = most.max(sum);
+                }
+            }
+        }
+    }
+    most
+}
+
+/// Does work on a statement on a stack that has room for it.
+pub(super) fn with_stack<T>(
+    tokens: &[TokenWithSpan],
+    work: impl FnOnce() -> Result<T, SqlError>,
+) -> Result<T, SqlError> {
+    let levels = levels(tokens);
+    if levels <= USUAL_LEVELS {
+        return work();
+    }
+    if levels > LEVELS_MAX {
+        return Err(too_deep());
+    }
+    // Memory that is not touched costs nothing.
+    stacker::grow(levels * LEVEL_BYTES + (2 << 20), work)
+}
+
+/// Makes long chains flat, and refuses what is still deep.
+pub(super) fn flatten(statement: &mut DfStatement) -> Result<(), SqlError> {
+    match statement {
+        DfStatement::Statement(statement) => flatten_sql(statement),
+        DfStatement::Explain(explain) => flatten(&mut explain.statement),
+        _ => Ok(()),
+    }
+}
+
+fn flatten_sql(statement: &mut SqlStatement) -> Result<(), SqlError> {
+    let mut walk = Walk { depth: 0, deepest: 0 };
+    // It never breaks off.
+    let _finished = statement.visit(&mut walk);
+    if walk.deepest > DEPTH_MAX { Err(too_deep()) } else { Ok(()) }
+}
+
+struct Walk {
+    depth: usize,
+    deepest: usize,
+}
+
+impl VisitorMut for Walk {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        flatten_chain(expr);
+        self.depth += 1;
+        self.deepest = self.deepest.max(self.depth);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, _: &mut Expr) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+}
+
+/// Whether a chain may be cut in the middle without another result.
+fn is_logical(op: &BinaryOperator) -> bool {
+    matches!(op, BinaryOperator::And | BinaryOperator::Or)
+}
+
+fn is_arithmetic(op: &BinaryOperator) -> bool {
+    matches!(
+        op,
+        BinaryOperator::Plus
+            | BinaryOperator::Minus
+            | BinaryOperator::Multiply
+            | BinaryOperator::StringConcat
+    )
+}
+
+fn nothing() -> Expr {
+    Expr::Value(Value::Null.into())
+}
+
+fn flatten_chain(expr: &mut Expr) {
+    let Expr::BinaryOp { op, .. } = &*expr else { return };
+    let logical = is_logical(op);
+    if !logical && !is_arithmetic(op) {
+        return;
+    }
+    let first = op.clone();
+    let belongs = |op: &BinaryOperator| if logical { *op == first } else { is_arithmetic(op) };
+    let mut length = 0;
+    let mut inner = &*expr;
+    while let Expr::BinaryOp { left, op, .. } = inner
+        && belongs(op)
+    {
+        length += 1;
+        inner = left;
+    }
+    if length < CHAIN_MIN {
+        return;
+    }
+    let mut operands = Vec::with_capacity(length + 1);
+    let mut rest = std::mem::replace(expr, nothing());
+    loop {
+        match rest {
+            Expr::BinaryOp { left, op, right } if belongs(&op) => {
+                operands.push((Some(op), *right));
+                rest = *left;
+            }
+            other => {
+                operands.push((None, other));
+                break;
+            }
+        }
+    }
+    operands.reverse();
+    *expr = if logical { balanced(&first, operands) } else { function(operands) };
+}
+
+/// `a OR b OR c OR d` as `(a OR b) OR (c OR d)`.
+fn balanced(op: &BinaryOperator, operands: Vec<(Option<BinaryOperator>, Expr)>) -> Expr {
+    let mut level: Vec<Expr> = operands.into_iter().map(|(_, expr)| expr).collect();
+    while level.len() > 1 {
+        let mut next = Vec::with_capacity(level.len().div_ceil(2));
+        let mut pairs = level.into_iter();
+        while let Some(left) = pairs.next() {
+            next.push(match pairs.next() {
+                Some(right) => {
+                    Expr::BinaryOp { left: Box::new(left), op: op.clone(), right: Box::new(right) }
+                }
+                None => left,
+            });
+        }
+        level = next;
+    }
+    level.pop().unwrap_or_else(nothing)
+}
+
+/// A chain of arithmetic as a function of its operators and operands, which it takes from the left.
+fn function(operands: Vec<(Option<BinaryOperator>, Expr)>) -> Expr {
+    let mut operators = String::new();
+    let mut args = Vec::with_capacity(operands.len() + 1);
+    for (op, operand) in operands {
+        operators.push(match op {
+            None => continue_with(&mut args, operand),
+            Some(op) => {
+                let letter = match op {
+                    BinaryOperator::Plus => '+',
+                    BinaryOperator::Minus => '-',
+                    BinaryOperator::Multiply => '*',
+                    _ => '|',
+                };
+                continue_with(&mut args, operand);
+                letter
+            }
+        });
+    }
+    // The first operand has no operator before it.
+    let operators: String = operators.chars().filter(|letter| *letter != '\0').collect();
+    let operators = Expr::Value(Value::SingleQuotedString(operators).into());
+    let args = std::iter::once(operators).chain(args);
+    let args = args.map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(CHAIN)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args,
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+fn continue_with(args: &mut Vec<Expr>, operand: Expr) -> char {
+    args.push(operand);
+    '\0'
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::statement::parse;
+
+    #[test]
+    fn long_chains_are_flat_and_deep_statements_are_refused() {
+        let ors = (0..20_000).map(|i| format!("1 = {i}")).collect::<Vec<_>>().join(" OR ");
+        assert_eq!(parse(&format!("SELECT 1 WHERE {ors}")).expect("flat").len(), 1);
+        let sum = vec!["1"; 60_000].join(" + ");
+        assert_eq!(parse(&format!("SELECT {sum}")).expect("flat").len(), 1);
+        // What does not parse is dropped as it is.
+        assert!(parse(&format!("SELECT {sum} selekt 1 2")).is_err());
+        for deep in [
+            format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000)),
+            format!("SELECT {} 1", "- ".repeat(10_000)),
+            format!("SELECT 1{}", "::int".repeat(10_000)),
+            format!("SELECT {} true", "NOT ".repeat(10_000)),
+            format!("SELECT 1{}", " IS NULL".repeat(10_000)),
+            format!("SELECT 1 {}", "= 1 ".repeat(10_000)),
+        ] {
+            let error = parse(&deep).expect_err("deep");
+            assert_eq!(
+                error.state.code(),
+                "54001",
+                "{}: {}",
+                deep.get(..30).unwrap_or_default(),
+                error.message
+            );
+        }
+    }
+}
