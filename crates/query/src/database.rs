@@ -286,7 +286,7 @@ fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlError> {
         .with_expr_planners(planners)
         .with_type_planner(Arc::new(Types))
         .build();
-    let mut context = SessionContext::new_with_state(state);
+    let context = SessionContext::new_with_state(state);
     context.register_relation_planner(Arc::new(WindowPlanner))?;
     crate::window::register_functions(&context);
     Ok(context.enable_url_table())

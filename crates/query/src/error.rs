@@ -235,6 +235,29 @@ impl From<DataFusionError> for SqlError {
     }
 }
 
+/// The planner's errors have no codes of their own, so their words tell.
+fn state_of_plan(text: &str) -> SqlState {
+    const WORDS: &[(&str, SqlState)] = &[
+        ("Invalid function", SqlState::UndefinedFunction),
+        ("No function matches", SqlState::UndefinedFunction),
+        ("Failed to coerce arguments", SqlState::UndefinedFunction),
+        ("Function '", SqlState::UndefinedFunction),
+        ("Cannot infer common argument type", SqlState::UndefinedFunction),
+        ("Cannot coerce arithmetic expression", SqlState::UndefinedFunction),
+        ("must be in GROUP BY", SqlState::GroupingError),
+        ("must appear in the GROUP BY", SqlState::GroupingError),
+        ("Order by column out of bounds", SqlState::InvalidColumnReference),
+        ("ORDER BY", SqlState::InvalidColumnReference),
+        ("Schema contains duplicate", SqlState::DuplicateColumn),
+        ("mbiguous", SqlState::AmbiguousColumn),
+        ("non-boolean", SqlState::DatatypeMismatch),
+        ("should only return one column", SqlState::SyntaxError),
+        ("Unsupported", SqlState::FeatureNotSupported),
+    ];
+    let found = WORDS.iter().find(|(words, _)| text.contains(words));
+    found.map_or(SqlState::InvalidParameter, |(_, state)| *state)
+}
+
 fn state_of(error: &DataFusionError) -> SqlState {
     use datafusion::arrow::error::ArrowError;
     use datafusion::common::SchemaError;
@@ -242,7 +265,9 @@ fn state_of(error: &DataFusionError) -> SqlState {
         DataFusionError::SQL(..) => SqlState::SyntaxError,
         DataFusionError::SchemaError(error, _) => match error.as_ref() {
             SchemaError::FieldNotFound { .. } => SqlState::UndefinedColumn,
-            _ => SqlState::InvalidDefinition,
+            SchemaError::AmbiguousReference { .. } => SqlState::AmbiguousColumn,
+            SchemaError::DuplicateQualifiedField { .. }
+            | SchemaError::DuplicateUnqualifiedField { .. } => SqlState::DuplicateColumn,
         },
         DataFusionError::NotImplemented(_) => SqlState::FeatureNotSupported,
         DataFusionError::ResourcesExhausted(_) => SqlState::OutOfMemory,
@@ -265,10 +290,10 @@ fn state_of(error: &DataFusionError) -> SqlState {
         DataFusionError::Plan(text) if text.contains("not found") && text.contains("table") => {
             SqlState::UndefinedTable
         }
-        DataFusionError::Plan(text) if text.contains("Invalid function") => {
-            SqlState::UndefinedFunction
-        }
-        DataFusionError::Plan(_) | DataFusionError::Configuration(_) => SqlState::InvalidParameter,
+        DataFusionError::Plan(text) => state_of_plan(text),
+        DataFusionError::Configuration(_) => SqlState::InvalidParameter,
+        DataFusionError::Diagnostic(_, inner) => state_of(inner),
+        DataFusionError::Context(_, inner) => state_of(inner),
         DataFusionError::Execution(_) => SqlState::InvalidParameter,
         _ => SqlState::Internal,
     }

@@ -12,6 +12,8 @@ use std::time::Duration;
 const INTERVAL: Duration = Duration::from_millis(20);
 /// Of what the process may have, statements get no more than this part, in hundredths.
 const SHARE_HUNDREDTHS: u64 = 85;
+/// The same of the addresses that it may have.
+const ADDRESSES_HUNDREDTHS: u64 = 45;
 
 /// Connections whose statements may be cancelled.
 #[derive(Debug, Default)]
@@ -34,11 +36,10 @@ impl Drop for Registered {
     }
 }
 
-/// What the process may have, and what it has: in memory, and in addresses.
+/// What the process may have in memory.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     resident_bytes: u64,
-    virtual_bytes: u64,
 }
 
 fn first_number(path: &str) -> Option<u64> {
@@ -59,25 +60,23 @@ impl Limits {
             let line = text.lines().find(|line| line.starts_with("Max address space"))?.to_owned();
             line.split_whitespace().nth(3)?.parse::<u64>().ok()
         });
-        let share = |bytes: u64| bytes / 100 * SHARE_HUNDREDTHS;
-        Self {
-            resident_bytes: share(resident),
-            virtual_bytes: virtual_limit.map_or(u64::MAX, share),
-        }
+        // Addresses are taken in advance, and not given back: of them a smaller part can be in use.
+        let of_addresses =
+            virtual_limit.map_or(u64::MAX, |bytes| bytes / 100 * ADDRESSES_HUNDREDTHS);
+        Self { resident_bytes: (resident / 100 * SHARE_HUNDREDTHS).min(of_addresses) }
     }
 
-    fn are_passed(self, resident_bytes: u64, virtual_bytes: u64) -> bool {
-        resident_bytes > self.resident_bytes || virtual_bytes > self.virtual_bytes
+    fn are_passed(self, resident_bytes: u64) -> bool {
+        resident_bytes > self.resident_bytes
     }
 }
 
 /// What the process has.
-fn usage() -> Option<(u64, u64)> {
+fn usage() -> Option<u64> {
     const PAGE_BYTES: u64 = 4_096;
     let text = std::fs::read_to_string("/proc/self/statm").ok()?;
     let mut numbers = text.split_whitespace().map(str::parse::<u64>);
-    let (size, resident) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
-    Some((resident * PAGE_BYTES, size * PAGE_BYTES))
+    Some(numbers.nth(1)?.ok()? * PAGE_BYTES)
 }
 
 impl MemoryWatch {
@@ -88,9 +87,7 @@ impl MemoryWatch {
         let limits = Limits::of_process();
         let run = move || {
             while let Some(watch) = watched.upgrade() {
-                if let Some((resident, size)) = usage()
-                    && limits.are_passed(resident, size)
-                {
+                if usage().is_some_and(|resident_bytes| limits.are_passed(resident_bytes)) {
                     watch.cancel_newest();
                 }
                 drop(watch);
@@ -150,10 +147,8 @@ mod tests {
 
     #[test]
     fn limits_are_read() {
-        let limits = Limits { resident_bytes: 10, virtual_bytes: 100 };
-        assert!(
-            limits.are_passed(11, 0) && limits.are_passed(0, 101) && !limits.are_passed(10, 100)
-        );
-        assert!(usage().is_some_and(|(resident, size)| resident > 0 && size >= resident));
+        let limits = Limits { resident_bytes: 10 };
+        assert!(limits.are_passed(11) && !limits.are_passed(10));
+        assert!(usage().is_some_and(|resident_bytes| resident_bytes > 0));
     }
 }

@@ -133,6 +133,14 @@ impl SchemaProvider for Public {
             None => (name, false),
         };
         let Some(definition) = self.find(&inner, name) else {
+            // Postgres' own catalog is looked at wherever a name is.
+            if name.starts_with("pg_")
+                && let Some(schema) =
+                    inner.context()?.catalog(DATABASE).and_then(|own| own.schema("pg_catalog"))
+                && let Some(table) = schema.table(name).await?
+            {
+                return Ok(Some(table));
+            }
             return undeclared_stream(&inner, name);
         };
         let table: Arc<dyn TableProvider> = match definition.as_ref() {

@@ -3,6 +3,7 @@
 
 use super::cast::arrow;
 use super::casts::transform;
+use super::sum::bigint_sum;
 use crate::error::{SqlError, SqlState};
 use crate::pg_type;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Datum, PrimitiveArray, Scalar};
@@ -12,8 +13,9 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result as DfResult, ScalarValue};
 use datafusion::logical_expr::{
-    BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs,
-    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    AggregateUDF, BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator,
+    ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    WindowFunctionDefinition,
 };
 use datafusion::optimizer::AnalyzerRule;
 use std::sync::Arc;
@@ -301,6 +303,13 @@ impl ScalarUDFImpl for Checked {
     }
 }
 
+fn is_bigint_sum(func: &AggregateUDF, args: &[Expr], schema: &DFSchema) -> DfResult<bool> {
+    Ok(match args {
+        [arg] if func.name() == "sum" => arg.get_type(schema)? == DataType::Int64,
+        _ => false,
+    })
+}
+
 fn replaced(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
     if let Expr::Negative(inner) = &expr {
         let kind = inner.get_type(schema)?;
@@ -310,6 +319,22 @@ fn replaced(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
             return Ok(Transformed::yes(checked(Operator::Minus).call(args)));
         }
         return Ok(Transformed::no(expr));
+    }
+    if let Expr::AggregateFunction(mut aggregate) = expr {
+        if is_bigint_sum(&aggregate.func, &aggregate.params.args, schema)? {
+            aggregate.func = bigint_sum();
+            return Ok(Transformed::yes(Expr::AggregateFunction(aggregate)));
+        }
+        return Ok(Transformed::no(Expr::AggregateFunction(aggregate)));
+    }
+    if let Expr::WindowFunction(mut window) = expr {
+        if let WindowFunctionDefinition::AggregateUDF(func) = &window.fun
+            && is_bigint_sum(func, &window.params.args, schema)?
+        {
+            window.fun = WindowFunctionDefinition::AggregateUDF(bigint_sum());
+            return Ok(Transformed::yes(Expr::WindowFunction(window)));
+        }
+        return Ok(Transformed::no(Expr::WindowFunction(window)));
     }
     let Expr::BinaryExpr(BinaryExpr { left, op, right }) = expr else {
         return Ok(Transformed::no(expr));

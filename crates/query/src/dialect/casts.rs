@@ -113,8 +113,11 @@ fn replaced(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         Expr::Cast(Cast { expr, field }) => (expr, field),
         other => return Ok(Transformed::no(other)),
     };
-    let from = inner.get_type(schema)?;
-    if is_plain(&from, &to) {
+    let (_, from_field) = inner.to_field(schema)?;
+    let from = from_field.data_type().clone();
+    // What the metadata says would stay with a cast that does nothing.
+    let is_declared = from_field.metadata().contains_key(pg_type::TYPE_KEY);
+    if !is_declared && is_plain(&from, &to) {
         return Ok(Transformed::no(Expr::Cast(Cast::new_from_field(inner, to))));
     }
     let to = Arc::new(to.as_ref().clone().with_nullable(true));

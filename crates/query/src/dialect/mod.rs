@@ -12,10 +12,11 @@ mod operators;
 mod parameters;
 mod rewrite;
 mod sql_types;
+mod sum;
 
-pub(crate) use arithmetic::{CheckedArithmetic, checked};
+pub(crate) use arithmetic::CheckedArithmetic;
 pub(crate) use cast::{assign_array, cast_array};
-pub(crate) use casts::{PostgresCasts, cast_function, cast_to};
+pub(crate) use casts::{PostgresCasts, cast_to};
 pub(crate) use chain::chain;
 pub(crate) use names::{distinct, name_of, shown};
 pub(crate) use narrow::narrow_literals;

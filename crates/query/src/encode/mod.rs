@@ -7,5 +7,9 @@ mod time;
 
 pub(crate) use binary::put_binary;
 pub(crate) use numeric::{decimal_text, put_double, put_real};
+#[cfg(test)]
+pub(crate) use text::text_of;
 pub(crate) use text::{Style, put_text, texts_of};
-pub(crate) use time::{local_us, put_date, put_interval, put_time_of_day, put_timestamp};
+#[cfg(test)]
+pub(crate) use time::put_timestamp;
+pub(crate) use time::{local_us, put_interval};

@@ -32,12 +32,9 @@ fn returns_alike(asked: &Asked<'_>) -> Result<FieldRef, SqlError> {
     field(if first == Some("jsonb") { "jsonb" } else { "json" })
 }
 
-fn returns_list(declared: Option<&str>) -> Result<FieldRef, SqlError> {
-    let element = match declared {
-        Some(declared) => pg_type::field_of("item", DataType::Utf8View, declared, true),
-        None => Field::new("item", DataType::Utf8View, true),
-    };
-    returns(DataType::List(Arc::new(element)))
+/// A list of texts: what its elements are is not kept in a constant list.
+fn returns_list(_: &Asked<'_>) -> Result<FieldRef, SqlError> {
+    returns(DataType::new_list(DataType::Utf8View, true))
 }
 
 pub(super) fn functions() -> Vec<Function> {
@@ -89,27 +86,20 @@ pub(super) fn functions() -> Vec<Function> {
         Function::new("jsonb_build_object", returns_jsonb, |call| build_object(call, true)),
         Function::new("json_object", returns_json, |call| object_of_texts(call, false)),
         Function::new("jsonb_object", returns_jsonb, |call| object_of_texts(call, true)),
-        Function::new("json_object_keys_list", |_| returns_list(None), keys)
-            .alias("jsonb_object_keys_list"),
-        Function::new(
-            "json_array_elements_list",
-            |_| returns_list(Some("json")),
-            |call| elements(call, false, false),
-        ),
-        Function::new(
-            "jsonb_array_elements_list",
-            |_| returns_list(Some("jsonb")),
-            |call| elements(call, false, true),
-        ),
-        Function::new(
-            "json_array_elements_text_list",
-            |_| returns_list(None),
-            |call| elements(call, true, false),
-        )
+        Function::new("json_object_keys_list", returns_list, keys).alias("jsonb_object_keys_list"),
+        Function::new("json_array_elements_list", returns_list, |call| {
+            elements(call, false, false)
+        }),
+        Function::new("jsonb_array_elements_list", returns_list, |call| {
+            elements(call, false, true)
+        }),
+        Function::new("json_array_elements_text_list", returns_list, |call| {
+            elements(call, true, false)
+        })
         .alias("jsonb_array_elements_text_list"),
-        Function::new("json_each_list", |_| returns_list(None), |call| pairs(call, false))
+        Function::new("json_each_list", returns_list, |call| pairs(call, false))
             .alias("jsonb_each_list"),
-        Function::new("json_each_text_list", |_| returns_list(None), |call| pairs(call, true))
+        Function::new("json_each_text_list", returns_list, |call| pairs(call, true))
             .alias("jsonb_each_text_list"),
         Function::new("json_pair_part", returns_text, pair_part),
     ];

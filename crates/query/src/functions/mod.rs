@@ -13,7 +13,7 @@ mod time;
 mod to_char;
 
 pub(crate) use limits::Budget;
-pub(crate) use series::{SeriesTable, is_set_returning};
+pub(crate) use series::is_set_returning;
 
 use crate::dialect::cast_array;
 use crate::error::{SqlError, SqlState};
@@ -277,6 +277,16 @@ pub(crate) fn register(context: &SessionContext) {
         to_char::functions(),
     ];
     for function in families.into_iter().flatten() {
+        // Another function of the name would come back under its other names.
+        let names =
+            std::iter::once(function.name.to_owned()).chain(function.aliases.iter().cloned());
+        for name in names {
+            let state = context.state();
+            let keys = state.scalar_functions().iter();
+            let keys = keys.filter(|(key, other)| **key == name || other.name() == name);
+            let keys: Vec<String> = keys.map(|(key, _)| key.clone()).collect();
+            keys.iter().for_each(|key| context.deregister_udf(key));
+        }
         context.register_udf(function.udf().as_ref().clone());
     }
     series::register(context);

@@ -27,6 +27,8 @@ pub(super) fn functions() -> Vec<Function> {
         Function::new("regexp_count", returns_integer, count),
         Function::new("regexp_like", returns_boolean, like),
         Function::new("regexp_substr", returns_text, substring),
+        Function::new("like_escape", returns_text, like_escape),
+        Function::new("similar_to", returns_boolean, similar_to),
     ]
 }
 
@@ -197,6 +199,92 @@ fn count(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
 fn like(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
     let found = rows(call, 2, |_, text, regex, _| Ok(regex.is_match(text)))?;
     Ok(Arc::new(BooleanArray::from(found)))
+}
+
+/// A pattern of LIKE whose escape character is another one, as one whose is a backslash.
+fn like_escape(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let (patterns, escapes) = (call.texts(0)?, call.texts(1)?);
+    let mut out = StringViewBuilder::with_capacity(call.rows);
+    for pair in patterns.iter().zip(escapes.iter()) {
+        let (Some(pattern), Some(escape)) = pair else {
+            out.append_null();
+            continue;
+        };
+        let mut letters = escape.chars();
+        let (escape, more) = (letters.next(), letters.next());
+        if more.is_some() {
+            return Err(SqlError::new(SqlState::InvalidEscape, "invalid escape string")
+                .hint("Escape string must be empty or one character."));
+        }
+        let mut changed = String::with_capacity(pattern.len());
+        let mut letters = pattern.chars();
+        while let Some(letter) = letters.next() {
+            if Some(letter) == escape {
+                changed.push('\\');
+                match letters.next() {
+                    Some(next) => changed.push(next),
+                    None => {
+                        let message = "LIKE pattern must not end with escape character";
+                        return Err(SqlError::new(SqlState::InvalidEscape, message));
+                    }
+                }
+            } else if letter == '\\' {
+                changed.push_str("\\\\");
+            } else {
+                changed.push(letter);
+            }
+        }
+        out.append_value(changed);
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+/// A pattern of SIMILAR TO as a regular expression.
+fn of_similar(pattern: &str, escape: Option<char>) -> String {
+    let mut out = String::from("^(?:");
+    let mut letters = pattern.chars();
+    let mut in_class = false;
+    while let Some(letter) = letters.next() {
+        if Some(letter) == escape {
+            if let Some(next) = letters.next() {
+                out.push_str(&regex::escape(&next.to_string()));
+            }
+            continue;
+        }
+        match letter {
+            '[' => in_class = true,
+            ']' => in_class = false,
+            _ => {}
+        }
+        match letter {
+            '%' if !in_class => out.push_str(".*"),
+            '_' if !in_class => out.push('.'),
+            '.' | '^' | '$' | '\\' if !in_class => {
+                out.push_str(&regex::escape(&letter.to_string()))
+            }
+            other => out.push(other),
+        }
+    }
+    out + ")$"
+}
+
+fn similar_to(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let (texts, patterns) = (call.texts(0)?, call.texts(1)?);
+    let escapes = if call.has(2) { Some(call.texts(2)?) } else { None };
+    let mut compiled = Compiled::default();
+    let each = |row: usize| -> Result<Option<bool>, SqlError> {
+        if texts.is_null(row) || patterns.is_null(row) {
+            return Ok(None);
+        }
+        let escape = match &escapes {
+            Some(escapes) => escapes.value(row).chars().next(),
+            None => Some('\\'),
+        };
+        let pattern = of_similar(patterns.value(row), escape);
+        Ok(Some(compiled.get(&pattern, "")?.is_match(texts.value(row))))
+    };
+    let out = (0..call.rows).map(each).collect::<Result<BooleanArray, SqlError>>()?;
+    Ok(Arc::new(out))
 }
 
 /// `substring(text from 'expression')`: the first group, or the whole.

@@ -277,7 +277,7 @@ fn decimal_scale(kinds: &[DataType]) -> i8 {
 
 /// The function, where a table stands.
 #[derive(Debug)]
-pub(crate) struct SeriesTable;
+struct SeriesTable;
 
 impl TableFunctionImpl for SeriesTable {
     fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>> {

@@ -54,7 +54,7 @@ pub(super) fn functions() -> Vec<Function> {
         ),
         Function::new("interval_divide", |_| returns(interval()), divided),
         Function::new("interval_order", |_| returns(DataType::Decimal128(38, 0)), interval_order),
-        Function::new("extract", |_| returns(DataType::Decimal128(38, 6)), extract),
+        Function::new("extract", returns_extract, extract),
         Function::new("date_part", |_| returns(DataType::Float64), date_part).alias("datepart"),
         Function::new("date_trunc", returns_trunc, date_trunc),
         Function::new("date_bin", returns_bin, date_bin),
@@ -345,8 +345,10 @@ fn part_of(
     let iso_year = i64::from(iso.year());
     let whole = |value: i64| Ok(i128::from(value) * 1_000_000);
     match field {
-        "microsecond" | "microseconds" => whole(of_day % (60 * SECOND_US)),
-        "millisecond" | "milliseconds" => Ok(i128::from(of_day % (60 * SECOND_US)) * 1_000),
+        "microsecond" | "microseconds" | "us" | "usec" => whole(of_day % (60 * SECOND_US)),
+        "millisecond" | "milliseconds" | "ms" | "msec" => {
+            Ok(i128::from(of_day % (60 * SECOND_US)) * 1_000)
+        }
         "second" | "seconds" => Ok(i128::from(of_day % (60 * SECOND_US))),
         "minute" | "minutes" => whole(of_day / (60 * SECOND_US) % 60),
         "hour" | "hours" => whole(of_day / HOUR_US),
@@ -477,10 +479,29 @@ fn parts(call: &Call<'_>) -> Result<Vec<Option<i128>>, SqlError> {
     }
 }
 
-/// With as many digits as the field has: whole numbers have none.
+/// As many digits as the field has: whole numbers have none.
+fn returns_extract(asked: &Asked<'_>) -> Result<FieldRef, SqlError> {
+    let field =
+        asked.constant(0).and_then(|value| value.try_as_str().flatten()).unwrap_or_default();
+    let is_date = matches!(asked.kind(1), DataType::Date32);
+    let scale = match field.to_lowercase().as_str() {
+        "second" | "seconds" => 6,
+        "epoch" if !is_date => 6,
+        "millisecond" | "milliseconds" => 3,
+        "julian" if !is_date => 6,
+        _ => 0,
+    };
+    returns(DataType::Decimal128(38, scale))
+}
+
 fn extract(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
-    let out: Decimal128Array = parts(call)?.into_iter().collect();
-    Ok(Arc::new(out.with_precision_and_scale(38, 6)?))
+    let DataType::Decimal128(_, scale) = call.returns.data_type() else {
+        return Err(no_function("extract", call.fields));
+    };
+    let unit = 10i128.pow(6 - scale.unsigned_abs() as u32);
+    let parts = parts(call)?.into_iter().map(|part| part.map(|millionths| millionths / unit));
+    let out: Decimal128Array = parts.collect();
+    Ok(Arc::new(out.with_precision_and_scale(38, *scale)?))
 }
 
 fn date_part(call: &Call<'_>) -> Result<ArrayRef, SqlError> {

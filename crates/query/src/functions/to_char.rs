@@ -768,7 +768,9 @@ fn read_time(text: &str, format: &str) -> Result<i64, SqlError> {
                 rest = rest.get(2..).unwrap_or_default();
             }
             _ => {
-                return Err(SqlError::unsupported(format!("the pattern \"{name}\" cannot be read")));
+                return Err(SqlError::unsupported(format!(
+                    "the pattern \"{name}\" cannot be read"
+                )));
             }
         }
     }

@@ -112,6 +112,9 @@ impl Columns {
                 let message = "a row of the answer is too large to be sent";
                 return Err(SqlError::new(SqlState::LimitExceeded, message));
             }
+            if column.typed.element.name == "bpchar" && !column.typed.is_array {
+                pad(&mut self.buffer, column.typed.modifier - 4);
+            }
             out.put_u32(self.buffer.len() as u32);
             out.put_slice(&self.buffer);
         }
@@ -121,4 +124,11 @@ impl Columns {
         }
         Ok(())
     }
+}
+
+/// `char(n)` is as long as it is declared, wherever it is shown.
+fn pad(text: &mut Vec<u8>, length: i32) {
+    let letters = String::from_utf8_lossy(text).chars().count();
+    let missing = usize::try_from(length).unwrap_or(0).saturating_sub(letters);
+    text.extend(std::iter::repeat_n(b' ', missing));
 }

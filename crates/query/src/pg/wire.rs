@@ -2,7 +2,7 @@
 //! say or when there are many of them, so that one row costs one system call and not four.
 
 use crate::error::{SqlError, SqlState};
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 use pgwire::messages::startup::ParameterStatus;
 use pgwire::messages::{
     DecodeContext, PgWireBackendMessage, PgWireFrontendMessage, ProtocolVersion,
@@ -135,14 +135,5 @@ impl Wire {
 
     pub(super) fn socket(&self) -> &TcpStream {
         &self.socket
-    }
-
-    /// Puts a message of a kind whose body is written by hand, behind its length.
-    pub(super) fn frame(&mut self, kind: u8, body: impl FnOnce(&mut Vec<u8>)) {
-        let mut bytes = Vec::new();
-        body(&mut bytes);
-        self.outgoing.put_u8(kind);
-        self.outgoing.put_u32(bytes.len() as u32 + 4);
-        self.outgoing.put_slice(&bytes);
     }
 }

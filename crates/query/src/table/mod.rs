@@ -6,7 +6,7 @@ mod transaction;
 mod write;
 
 pub(crate) use lookup::{PointLookup, key_of};
-pub(crate) use row::{BUCKETS, RowDecoder, bucket_key, bucket_of, damaged, encode_key};
+pub(crate) use row::{BUCKETS, RowDecoder, bucket_key, bucket_of, damaged};
 pub(crate) use transaction::{Transaction, TransactionHandle};
 pub(crate) use write::{Assignments, Conflict, Target, UNIQUES_MAX};
 pub(crate) use write::{Writer, new_key};

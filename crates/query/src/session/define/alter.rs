@@ -294,7 +294,9 @@ impl Session {
                 return self.rewrite_table(name, old, table, sources).await;
             }
             other => {
-                return Err(SqlError::unsupported(format!("ALTER COLUMN {other} is not supported")));
+                return Err(SqlError::unsupported(format!(
+                    "ALTER COLUMN {other} is not supported"
+                )));
             }
         }
         self.check_table(name, &table)?;
