@@ -1,6 +1,7 @@
 //! What all doors of a node share: settings, clients, figures.
 
 use crate::feeds::Feeds;
+use crate::resp::ReplyBudget;
 use crate::slowlog::SlowLog;
 use crate::sql::SqlService;
 use crate::stats::TrafficStats;
@@ -103,6 +104,7 @@ pub struct Shared {
     pub(crate) sql: OnceLock<Arc<dyn SqlService>>,
     /// Streams that are listened to as channels.
     pub(crate) feeds: Feeds,
+    pub(crate) reply_budget: Arc<ReplyBudget>,
 }
 
 /// A connected client, as others see it.
@@ -129,12 +131,17 @@ impl Client {
     }
 }
 
+/// The memory for replies takes the largest value there may be, whatever the node's budget.
+const REPLY_MIN_BYTES: u64 = 640 << 20;
+
 impl Shared {
     /// Doors' common part, for a node.
     pub fn new(engine: Engine, settings: DoorSettings) -> Arc<Self> {
         let slow_log = SlowLog::new(settings.slow_log_max);
         let started_ms = engine.now_ms();
         let run_id = run_id(started_ms);
+        let reply_max_bytes =
+            (engine.settings().memory_max_bytes / 4).max(REPLY_MIN_BYTES) as usize;
         Arc::new(Self {
             engine,
             settings: RwLock::new(Arc::new(settings)),
@@ -150,6 +157,7 @@ impl Shared {
             resp_address: RwLock::new(None),
             sql: OnceLock::new(),
             feeds: Feeds::default(),
+            reply_budget: Arc::new(ReplyBudget::new(reply_max_bytes)),
         })
     }
 

@@ -32,6 +32,13 @@ pub trait Answer {
     fn pairs(&mut self, count: usize);
     /// A pair of [`Answer::pairs`] follows.
     fn pair(&mut self);
+    /// So many pairs follow, each announced by [`Answer::tuple`]: an array of arrays of two in version 3 of the
+    /// protocol, else one flat array.
+    fn tuples(&mut self, count: usize);
+    /// A pair of [`Answer::tuples`] follows.
+    fn tuple(&mut self);
+    /// The reply of a command that the door will run follows here, where it stands among others.
+    fn door(&mut self);
 
     /// `OK`.
     fn ok(&mut self) {
@@ -180,4 +187,14 @@ impl Answer for ReplyBuilder {
     }
 
     fn pair(&mut self) {}
+
+    fn tuples(&mut self, count: usize) {
+        self.open(count * 2, false);
+    }
+
+    fn tuple(&mut self) {}
+
+    fn door(&mut self) {
+        self.push(Reply::Error(CommandError::new("this command needs a connection of its own")));
+    }
 }

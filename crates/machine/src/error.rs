@@ -23,6 +23,11 @@ impl CommandError {
         Self { code, message: Cow::Borrowed(message) }
     }
 
+    /// A refusal with a prefix of its own and a text made for the occasion.
+    pub fn coded_text(code: &'static str, message: String) -> Self {
+        Self { code, message: Cow::Owned(message) }
+    }
+
     /// A general error with a text made for the occasion.
     pub fn text(message: String) -> Self {
         Self { code: "ERR", message: Cow::Owned(message) }
@@ -47,6 +52,8 @@ impl CommandError {
     pub const NOT_AN_INTEGER: Self = Self::new("value is not an integer or out of range");
     /// Not a number.
     pub(crate) const NOT_A_FLOAT: Self = Self::new("value is not a valid float");
+    /// A sum beyond the numbers that there are.
+    pub(crate) const INFINITE_SUM: Self = Self::new("increment would produce NaN or Infinity");
     /// There is no such key.
     pub(crate) const NO_SUCH_KEY: Self = Self::new("no such key");
     /// The result would not fit into a string.

@@ -61,9 +61,10 @@ impl Interest {
     }
 
     pub(crate) fn wait(&mut self, key: &[u8], waiter: u64) {
+        // In the order in which they began to wait: one that was woken in vain goes back to its place.
         let waiters = &mut self.keys.entry(key.into()).or_default().waiters;
-        if !waiters.contains(&waiter) {
-            waiters.push(waiter);
+        if let Err(place) = waiters.binary_search(&waiter) {
+            waiters.insert(place, waiter);
         }
     }
 

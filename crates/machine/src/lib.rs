@@ -10,6 +10,7 @@
 mod answer;
 mod apply;
 mod command;
+mod decimal;
 mod digest;
 mod effect;
 mod entry_access;

@@ -61,21 +61,6 @@ pub(crate) fn i64_text(value: i64) -> Vec<u8> {
     out
 }
 
-/// Reads a finite or infinite floating-point number; not NaN.
-pub(crate) fn parse_f64(bytes: &[u8]) -> Option<f64> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    if text.is_empty() || text.starts_with(char::is_whitespace) {
-        return None;
-    }
-    text.parse::<f64>().ok().filter(|value| !value.is_nan())
-}
-
-/// A floating-point number without exponent or trailing zeros.
-pub(crate) fn f64_text(value: f64) -> String {
-    let text = format!("{value}");
-    if text == "-0" { "0".to_owned() } else { text }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -213,7 +213,9 @@ impl Engine {
         loop {
             let mut reply = ReplyBuilder::default();
             match self.execute(session, args, self.now_ms(), &mut reply) {
-                Executed::Done { gate } => return Ok((reply.finish(), gate)),
+                Executed::Done { gate } | Executed::Transaction { gate, .. } => {
+                    return Ok((reply.finish(), gate));
+                }
                 Executed::Blocked { .. } => return Ok((Reply::Null, 0)),
                 Executed::Door { .. } => return Err(EngineError::NeedsConnection),
                 Executed::Needs(wanted) => self.provide_blocking(&wanted)?,
@@ -265,7 +267,18 @@ impl Engine {
 
     /// Makes a waiter, to be woken when a key that it waits for changes.
     pub fn add_waiter(&self, wake: Arc<dyn Fn() + Send + Sync>) -> WaiterId {
-        self.inner.waiters.add(wake)
+        self.inner.waiters.add(wake, false)
+    }
+
+    /// The same for a reader that may take what others wait for: those that wait longest are woken first, one at a
+    /// time. It says when it has looked ([`Engine::pass_turn`]).
+    pub fn add_waiter_in_turn(&self, wake: Arc<dyn Fn() + Send + Sync>) -> WaiterId {
+        self.inner.waiters.add(wake, true)
+    }
+
+    /// A waiter that was woken has looked, and waits on: the next one's turn has come.
+    pub fn pass_turn(&self, waiter: WaiterId) {
+        self.inner.waiters.pass_turn(waiter);
     }
 
     /// Waits for changes of keys. Look at the keys once more after this: a change may have come before.

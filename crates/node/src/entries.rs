@@ -34,7 +34,7 @@ impl Engine {
         }
         let mut refusal = ReplyBuilder::default();
         let number = self.inner.partitions.of(key);
-        match self.inner.out_of_room_in(&[number], &mut refusal) {
+        match self.inner.out_of_room_in(&[number], value.len() as u64, &mut refusal) {
             Some(Executed::Needs(wanted)) => return Entered::Needs(wanted),
             Some(_) => return Entered::Done(Err(OUT_OF_MEMORY), 0),
             None => {}

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use thalweg_machine::{
     Answer, Command, CommandError, DoorVerb, EffectBuffer, Execution, Flags, KeySpec, Lsn, Outcome,
-    Run, State, States, execute, find_command,
+    Run, State, States, execute, find_command, parse_u64,
 };
 
 /// How a request ended.
@@ -31,6 +31,14 @@ pub enum Executed {
         timeout_ms: u64,
         /// The request, with "from now on" made definite.
         args: Vec<Vec<u8>>,
+    },
+    /// A transaction was carried out, up to its commands about the connection or the server: the door runs these and
+    /// puts their replies where [`Answer::door`] was called.
+    Transaction {
+        /// The LSN that the reply depends on.
+        gate: Lsn,
+        /// The commands, in order.
+        doors: Vec<(DoorVerb, Vec<Vec<u8>>)>,
     },
     /// The request is about the connection or the server: the door runs it.
     Door {
@@ -138,6 +146,21 @@ fn grows(command: &Command) -> bool {
     command.flags.has(Flags::WRITE) && !command.flags.has(Flags::SHRINKS)
 }
 
+/// Smaller writes are charged once they are made.
+const CHARGED_BYTES: u64 = 1 << 20;
+
+/// How many bytes a large write may add: what it brings, and how far it reaches into a string.
+pub(crate) fn written_bytes(command: &Command, args: &[&[u8]]) -> u64 {
+    let brought: u64 = args.iter().map(|arg| arg.len() as u64).sum();
+    let offset = || args.get(2).and_then(|offset| parse_u64(offset)).unwrap_or(0);
+    let reached = match command.name {
+        "SETRANGE" => offset(),
+        "SETBIT" => offset() / 8,
+        _ => 0,
+    };
+    Some(brought.saturating_add(reached)).filter(|&bytes| bytes >= CHARGED_BYTES).unwrap_or(0)
+}
+
 /// The partitions that a command's keys are in, ascending, each once.
 type Numbers = SmallVec<[usize; 8]>;
 
@@ -193,7 +216,8 @@ impl Inner {
         let mut guard = self.lock_with_room(number);
         let partition = &mut *guard;
         if grows(command)
-            && let Some(executed) = self.out_of_room(number, partition, answer)
+            && let Some(executed) =
+                self.out_of_room(number, partition, written_bytes(command, args), answer)
         {
             return executed;
         }
@@ -231,7 +255,8 @@ impl Inner {
         answer: &mut dyn Answer,
     ) -> Executed {
         if grows(command)
-            && let Some(executed) = self.out_of_room_in(numbers, answer)
+            && let Some(executed) =
+                self.out_of_room_in(numbers, written_bytes(command, args), answer)
         {
             return executed;
         }

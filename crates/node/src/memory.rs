@@ -116,8 +116,9 @@ impl Inner {
         self.push_out(partition, self.entries_max_bytes() / 20 * 19, 16);
     }
 
-    fn room(&self, partition: &mut Partition) -> Room {
-        let limit = self.entries_max_bytes();
+    /// Whether a partition has room for so many bytes more.
+    fn room(&self, partition: &mut Partition, bytes: u64) -> Room {
+        let Some(limit) = self.entries_max_bytes().checked_sub(bytes) else { return Room::Never };
         let share = (limit / self.partitions.count() as u64) as usize;
         let is_over = |partition: &Partition| {
             partition.state.memory_bytes() > share
@@ -127,7 +128,7 @@ impl Inner {
             partition.pressed_since_us = None;
             return Room::Enough;
         }
-        self.push_out(partition, self.entries_kept_bytes(), EVICT_MAX);
+        self.push_out(partition, self.entries_kept_bytes().min(limit), EVICT_MAX);
         if !is_over(partition) {
             partition.pressed_since_us = None;
             return Room::Enough;
@@ -147,9 +148,10 @@ impl Inner {
         &self,
         number: usize,
         partition: &mut Partition,
+        bytes: u64,
         answer: &mut dyn Answer,
     ) -> Option<Executed> {
-        match self.room(partition) {
+        match self.room(partition, bytes) {
             Room::Enough => None,
             Room::Later => Some(Executed::Needs(Wanted::Memory(number))),
             Room::Never => {
@@ -163,11 +165,12 @@ impl Inner {
     pub(crate) fn out_of_room_in(
         &self,
         numbers: &[usize],
+        bytes: u64,
         answer: &mut dyn Answer,
     ) -> Option<Executed> {
-        numbers
-            .iter()
-            .find_map(|&number| self.out_of_room(number, &mut self.partitions.lock(number), answer))
+        numbers.iter().find_map(|&number| {
+            self.out_of_room(number, &mut self.partitions.lock(number), bytes, answer)
+        })
     }
 }
 

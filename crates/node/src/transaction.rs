@@ -1,14 +1,14 @@
 //! MULTI, EXEC, DISCARD, WATCH: several commands as one batch.
 
 use crate::engine::Engine;
-use crate::execute::{Executed, Locked};
+use crate::execute::{Executed, Locked, written_bytes};
 use crate::memory::Wanted;
 use crate::session::{Queue, Session, Watched};
 use crate::verbs::Access;
 use smallvec::SmallVec;
 use thalweg_machine::{
-    Answer, Command, CommandError, EffectBuffer, Execution, Flags, Lsn, NodeVerb, Outcome, Run,
-    States, execute_fetched, find_command,
+    Answer, Command, CommandError, DoorVerb, EffectBuffer, Execution, Flags, Lsn, NodeVerb,
+    Outcome, Run, States, execute_fetched, find_command,
 };
 
 /// What one transaction may queue.
@@ -27,18 +27,14 @@ impl Engine {
         let ends = matches!(
             command.run,
             Run::Node(NodeVerb::Exec | NodeVerb::Discard | NodeVerb::Multi | NodeVerb::Watch)
-        ) || command.flags.has(Flags::NO_AUTH);
+                | Run::Door(DoorVerb::Quit | DoorVerb::Reset)
+        );
         let queue = session.queue.as_mut()?;
         if ends {
             return None;
         }
         queue.bytes += args.iter().map(|arg| arg.len() + 16).sum::<usize>();
-        let error = if matches!(command.run, Run::Door(_)) {
-            Some(CommandError::text(format!(
-                "'{}' is not allowed inside a transaction",
-                command.name.to_lowercase()
-            )))
-        } else if queue.commands.len() >= QUEUE_MAX_COMMANDS || queue.bytes > QUEUE_MAX_BYTES {
+        let error = if queue.commands.len() >= QUEUE_MAX_COMMANDS || queue.bytes > QUEUE_MAX_BYTES {
             Some(CommandError::new("the transaction is too large: 100000 commands, 256 MiB"))
         } else {
             None
@@ -160,7 +156,8 @@ impl Engine {
             return Executed::Done { gate: 0 };
         }
         if commands.iter().any(|(command, _)| command.flags.has(Flags::WRITE))
-            && let Some(executed) = inner.out_of_room_in(&numbers, answer)
+            && let Some(executed) =
+                inner.out_of_room_in(&numbers, written_by_queue(&commands), answer)
         {
             return executed;
         }
@@ -182,7 +179,7 @@ impl Engine {
         }
         let lsn = locked.next_lsn(inner);
         let mut effects = EffectBuffer::default();
-        let (mut gate, mut changed) = (0, false);
+        let (mut gate, mut changed, mut doors) = (0, false, Vec::new());
         answer.array(commands.len());
         for (command, args) in &commands {
             match command.run {
@@ -190,7 +187,11 @@ impl Engine {
                     let mut access = Access::Held(&mut locked);
                     gate = gate.max(access.run(inner, verb, args, now_ms, answer));
                 }
-                _ => {
+                Run::Door(verb) => {
+                    answer.door();
+                    doors.push((verb, args.iter().map(|arg| arg.to_vec()).collect()));
+                }
+                Run::Machine(_) => {
                     let mut execution = Execution {
                         states: States::Many { states: locked.states(), route: &route },
                         effects: &mut effects,
@@ -214,7 +215,11 @@ impl Engine {
         let woken = locked.finish(inner, lsn, effects, changed);
         drop(locked);
         inner.waiters.wake(&woken);
-        Executed::Done { gate }
+        if doors.is_empty() {
+            Executed::Done { gate }
+        } else {
+            Executed::Transaction { gate, doors }
+        }
     }
 
     fn numbers_of_queue(
@@ -241,6 +246,11 @@ impl Engine {
         numbers.dedup();
         numbers
     }
+}
+
+fn written_by_queue(commands: &[(&Command, Vec<&[u8]>)]) -> u64 {
+    let writes = commands.iter().filter(|(command, _)| command.flags.has(Flags::WRITE));
+    writes.map(|(command, args)| written_bytes(command, args)).fold(0, u64::saturating_add)
 }
 
 fn cold_keys(

@@ -1,34 +1,51 @@
 //! Readers that block until a key changes.
+//!
+//! What one reader of a consumer group takes no other gets, so such readers take turns: the one that waits longest is
+//! woken first, and the next when it has looked. All others are woken together.
 
 use foldhash::HashMap;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Names a waiter.
+/// Names a waiter; later ones have greater names.
 pub type WaiterId = u64;
 
 type Wake = Arc<dyn Fn() + Send + Sync>;
 
+struct Waiter {
+    wake: Wake,
+    takes_turns: bool,
+    /// Those whose turn comes when this one has looked.
+    next: Vec<WaiterId>,
+}
+
 #[derive(Default)]
 pub(crate) struct Waiters {
     next: AtomicU64,
-    all: Mutex<HashMap<WaiterId, Wake>>,
+    all: Mutex<HashMap<WaiterId, Waiter>>,
 }
 
 impl Waiters {
-    pub(crate) fn add(&self, wake: Wake) -> WaiterId {
+    pub(crate) fn add(&self, wake: Wake, takes_turns: bool) -> WaiterId {
         let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
-        self.all.lock().insert(id, wake);
+        self.all.lock().insert(id, Waiter { wake, takes_turns, next: Vec::new() });
         id
     }
 
     pub(crate) fn remove(&self, id: WaiterId) {
-        self.all.lock().remove(&id);
+        let removed = self.all.lock().remove(&id);
+        self.wake(&removed.map(|waiter| waiter.next).unwrap_or_default());
     }
 
     pub(crate) fn count(&self) -> usize {
         self.all.lock().len()
+    }
+
+    /// Wakes those that come after a waiter: it has looked.
+    pub(crate) fn pass_turn(&self, id: WaiterId) {
+        let next = self.all.lock().get_mut(&id).map(|waiter| std::mem::take(&mut waiter.next));
+        self.wake(&next.unwrap_or_default());
     }
 
     /// Wakes waiters; never under a partition's lock.
@@ -36,12 +53,55 @@ impl Waiters {
         if ids.is_empty() {
             return;
         }
-        let found: Vec<Wake> = {
-            let all = self.all.lock();
-            ids.iter().filter_map(|id| all.get(id).cloned()).collect()
-        };
+        let mut found: Vec<Wake> = Vec::new();
+        {
+            let mut all = self.all.lock();
+            let mut taking_turns: Vec<WaiterId> = Vec::new();
+            for id in ids {
+                match all.get(id) {
+                    Some(waiter) if waiter.takes_turns => taking_turns.push(*id),
+                    Some(waiter) => found.push(waiter.wake.clone()),
+                    None => {}
+                }
+            }
+            taking_turns.sort_unstable();
+            let mut taking_turns = taking_turns.into_iter();
+            if let Some(first) = taking_turns.next().and_then(|first| all.get_mut(&first)) {
+                found.push(first.wake.clone());
+                first.next.extend(taking_turns);
+                first.next.sort_unstable();
+                first.next.dedup();
+            }
+        }
         for wake in found {
             wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_of_a_group_take_turns() {
+        let (waiters, woken) = (Waiters::default(), Arc::new(Mutex::new(Vec::new())));
+        let add = |name: &'static str, takes_turns| {
+            let woken = woken.clone();
+            waiters.add(Arc::new(move || woken.lock().push(name)), takes_turns)
+        };
+        let ids =
+            [add("first", true), add("second", true), add("reader", false), add("third", true)];
+        let [first, second, reader, third] = ids;
+        let seen = || std::mem::take(&mut *woken.lock());
+        waiters.wake(&[third, reader, second, first]);
+        assert_eq!(seen(), ["reader", "first"]);
+        waiters.pass_turn(first);
+        assert_eq!(seen(), ["second"]);
+        waiters.remove(second);
+        assert_eq!(seen(), ["third"], "one that leaves passes its turn on");
+        waiters.pass_turn(third);
+        waiters.wake(&[second]);
+        assert_eq!(seen(), [""; 0]);
     }
 }

@@ -1,7 +1,7 @@
 //! `/data/{key}`: strings, as JSON or as they are.
 //!
 //! In: a JSON object `{"value": …}` (a string is stored as its bytes, anything else as its JSON text), or with any
-//! other content type the body as it is. Out: `{"data": …, "version": …}`, or the bytes where the client accepts
+//! other content type the body as it is. Numbers keep their digits. Out: `{"data": …, "version": …}`, or the bytes where the client accepts
 //! `application/octet-stream` before JSON. A value that reads as JSON is given as JSON, other text as a string,
 //! anything else in Base64 with `"encoding": "base64"`. The version is the entry's LSN and its ETag.
 
@@ -11,8 +11,10 @@ use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use foldhash::HashMap;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
 use thalweg_base::units::parse_duration_ms;
 use thalweg_machine::{Condition, StringEntry, WriteOutcome};
 
@@ -44,7 +46,7 @@ pub(super) async fn get(
     } else if prefers_bytes(&headers) {
         ([(header::CONTENT_TYPE, "application/octet-stream")], entry.value.clone()).into_response()
     } else {
-        Json(as_json(&entry, engine.now_ms())).into_response()
+        Json(as_json(&entry, engine.now_ms())?).into_response()
     };
     set_etag(&mut response, entry.version);
     Ok(response)
@@ -54,24 +56,27 @@ fn holds(condition: &Condition, version: u64) -> bool {
     matches!(condition, Condition::Version(versions) if versions.contains(&version))
 }
 
-fn as_json(entry: &StringEntry, now_ms: u64) -> Value {
-    let mut body = json!({ "version": entry.version });
-    let text = std::str::from_utf8(&entry.value);
-    let (data, encoding) = match text {
-        Ok(text) => match serde_json::from_str::<Value>(text) {
-            Ok(value) => (value, None),
-            Err(_) => (Value::from(text), None),
-        },
-        Err(_) => (Value::from(encode_base64(&entry.value)), Some("base64")),
+#[derive(Serialize)]
+struct EntryBody {
+    data: Box<RawValue>,
+    version: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoding: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl_ms: Option<u64>,
+}
+
+fn as_json(entry: &StringEntry, now_ms: u64) -> Result<EntryBody, Problem> {
+    let (data, encoding) = match std::str::from_utf8(&entry.value) {
+        // What reads as JSON stays as it was written, with all digits of its numbers.
+        Ok(text) => (serde_json::from_str(text).or_else(|_| to_raw_value(text)), None),
+        Err(_) => (to_raw_value(&encode_base64(&entry.value)), Some("base64")),
     };
-    body["data"] = data;
-    if let Some(encoding) = encoding {
-        body["encoding"] = encoding.into();
-    }
-    if let Some(at_ms) = entry.expires_at_ms {
-        body["ttl_ms"] = at_ms.saturating_sub(now_ms).into();
-    }
-    body
+    let data = data.map_err(|error| {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot write the value: {error}"))
+    })?;
+    let ttl_ms = entry.expires_at_ms.map(|at_ms| at_ms.saturating_sub(now_ms));
+    Ok(EntryBody { data, version: entry.version, encoding, ttl_ms })
 }
 
 /// Makes or replaces an entry.
@@ -166,6 +171,13 @@ pub(super) fn value_of(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Prob
         kind.eq_ignore_ascii_case("application/json")
             || kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
     });
+    let encoding = headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
+    if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "a body with a Content-Encoding is not taken; send it as it is",
+        ));
+    }
     if !is_json {
         return Ok(body.to_vec());
     }
@@ -174,14 +186,17 @@ pub(super) fn value_of(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Prob
             "{what}; send a JSON object such as {{\"value\": 1}}, or raw bytes as application/octet-stream"
         ))
     };
-    let parsed: Value = serde_json::from_slice(body)
-        .map_err(|error| wrong(&format!("the body is not JSON: {error}")))?;
-    let Value::Object(mut fields) = parsed else { return Err(wrong("the body is not an object")) };
-    match fields.remove("value") {
-        Some(Value::String(text)) => Ok(text.into_bytes()),
-        Some(value) => Ok(value.to_string().into_bytes()),
-        None => Err(wrong("the body has no field 'value'")),
+    let not_json = |error| wrong(&format!("the body is not JSON: {error}"));
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(wrong("the body is not an object"));
     }
+    let mut fields: HashMap<String, Box<RawValue>> =
+        serde_json::from_slice(body).map_err(not_json)?;
+    let value = fields.remove("value").ok_or_else(|| wrong("the body has no field 'value'"))?;
+    if value.get().starts_with('"') {
+        return Ok(serde_json::from_str::<String>(value.get()).map_err(not_json)?.into_bytes());
+    }
+    Ok(value.get().as_bytes().to_vec())
 }
 
 /// The TTL from the query or the header `X-TTL`.
@@ -222,9 +237,17 @@ fn condition_of(headers: &HeaderMap) -> Result<Condition, Problem> {
 
 fn prefers_bytes(headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    accept.is_some_and(|accept| {
-        accept.split(',').next().unwrap_or_default().trim().starts_with("application/octet-stream")
-    })
+    // The kind with the greatest weight; of equals, the first.
+    let mut best = ("", 0.0f32);
+    for range in accept.unwrap_or_default().split(',') {
+        let mut parts = range.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default();
+        let weight = parts.find_map(|part| part.strip_prefix("q=")?.parse().ok()).unwrap_or(1.0);
+        if weight > best.1 {
+            best = (kind, weight);
+        }
+    }
+    best.0.eq_ignore_ascii_case("application/octet-stream")
 }
 
 fn set_etag(response: &mut Response, version: u64) {
@@ -251,6 +274,22 @@ fn encode_base64(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_where_they_weigh_most() {
+        for (accept, bytes) in [
+            ("application/octet-stream", true),
+            ("application/octet-stream, application/json", true),
+            ("application/octet-stream;q=0.5, application/json", false),
+            ("application/json;q=0.1, application/octet-stream;q=0.9", true),
+            ("*/*", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+            assert_eq!(prefers_bytes(&headers), bytes, "{accept}");
+        }
+    }
 
     #[test]
     fn base64_as_everybody_writes_it() {

@@ -79,7 +79,7 @@ impl Gate {
             let mut reply = thalweg_machine::ReplyBuilder::default();
             let now_ms = self.engine.now_ms();
             let gate = match self.engine.execute(session, args, now_ms, &mut reply) {
-                Executed::Done { gate } => gate,
+                Executed::Done { gate } | Executed::Transaction { gate, .. } => gate,
                 Executed::Blocked { .. } => return Ok(Reply::Null),
                 Executed::Door { .. } => return Err(EngineError::NeedsConnection),
                 Executed::Needs(wanted) => {

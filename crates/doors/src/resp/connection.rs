@@ -1,6 +1,7 @@
 //! One connection: what has come in, what is to go out, and what it waits for.
 
 use super::parse::{FrameLimits, Parser};
+use super::space::ReplySpace;
 use super::subscriptions::Subscriptions;
 use crate::shared::{Client, DoorSettings};
 use rustix::event::epoll;
@@ -71,7 +72,6 @@ pub(super) enum State {
 }
 
 /// Replies on their way out.
-#[derive(Default)]
 pub(super) struct Output {
     pub(super) bytes: Vec<u8>,
     /// How much of it has been sent, and how much may be.
@@ -83,6 +83,7 @@ pub(super) struct Output {
     pub(super) taken_us: u64,
     /// Stretches behind `ready` that wait for the gate.
     pub(super) gated: VecDeque<Stretch>,
+    pub(super) space: ReplySpace,
 }
 
 /// Replies up to `end` that may leave when `gate` is settled.
@@ -94,6 +95,18 @@ pub(super) struct Stretch {
 }
 
 impl Output {
+    fn new(space: ReplySpace) -> Self {
+        Self {
+            bytes: Vec::new(),
+            sent: 0,
+            ready: 0,
+            pushed: 0,
+            taken_us: 0,
+            gated: VecDeque::new(),
+            space,
+        }
+    }
+
     pub(super) fn unsent(&self) -> usize {
         self.bytes.len() - self.sent
     }
@@ -108,6 +121,7 @@ impl Output {
         if self.sent == self.bytes.len() {
             self.bytes.clear();
             self.bytes.shrink_to(KEEP_BYTES);
+            self.space.shrink(0);
         } else if self.sent > KEEP_BYTES && self.sent > self.bytes.len() / 2 {
             self.bytes.drain(..self.sent);
             for stretch in &mut self.gated {
@@ -132,6 +146,7 @@ impl Connection {
         client: Arc<Client>,
         authenticated: bool,
         subscriber: Subscriber,
+        space: ReplySpace,
     ) -> Self {
         let subscriptions = Subscriptions::new(subscriber);
         let peer =
@@ -141,7 +156,7 @@ impl Connection {
             session: Session::default(),
             parser: Parser::default(),
             input: Vec::new(),
-            output: Output::default(),
+            output: Output::new(space),
             state: State::Ready,
             peer,
             ended: false,

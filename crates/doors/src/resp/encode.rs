@@ -1,17 +1,66 @@
 //! RESP replies, rendered straight into the send buffer.
 
+use super::space::ReplySpace;
 use thalweg_machine::{Answer, CommandError, push_i64};
 
 /// Renders replies into a buffer, in version 2 or 3 of the protocol.
 pub struct RespWriter<'a> {
     out: &'a mut Vec<u8>,
     resp3: bool,
+    /// How long the buffer may become without asking.
+    room: usize,
+    space: Option<&'a mut ReplySpace>,
+    /// The bytes that did not fit; from the first on, nothing is written.
+    overflow: u64,
+    /// Where replies of the door's own commands belong, among those of a transaction.
+    doors: Vec<usize>,
 }
 
 impl<'a> RespWriter<'a> {
     /// A writer at the end of a buffer.
     pub fn new(out: &'a mut Vec<u8>, resp3: bool) -> Self {
-        Self { out, resp3 }
+        Self { out, resp3, room: usize::MAX, space: None, overflow: 0, doors: Vec::new() }
+    }
+
+    /// A writer that asks before it makes a buffer large.
+    pub(super) fn within(out: &'a mut Vec<u8>, resp3: bool, space: &'a mut ReplySpace) -> Self {
+        let room = space.room();
+        Self { out, resp3, room, space: Some(space), overflow: 0, doors: Vec::new() }
+    }
+
+    /// Ends a reply that began at `mark`: one that did not fit becomes a refusal. Gives the places of
+    /// [`Answer::door`].
+    pub(super) fn finish(mut self, mark: usize) -> Vec<usize> {
+        if self.overflow == 0 {
+            return self.doors;
+        }
+        let bytes = self.out.len().saturating_sub(mark) as u64 + self.overflow;
+        self.out.truncate(mark);
+        self.out.shrink_to(mark + 1_024);
+        (self.overflow, self.room) = (0, usize::MAX);
+        self.error(&CommandError::coded_text(
+            "OOM",
+            format!("the reply of {bytes} bytes does not fit into the memory for replies"),
+        ));
+        Vec::new()
+    }
+
+    /// Makes sure that so many bytes fit; false: they are left out.
+    #[cold]
+    fn grow(&mut self, bytes: usize) -> bool {
+        let wanted = self.out.len() + bytes;
+        if let Some(space) = &mut self.space
+            && self.overflow == 0
+            && space.grow(wanted)
+        {
+            self.room = space.room();
+            self.out.reserve_exact(self.room.saturating_sub(self.out.len()).max(bytes));
+            return true;
+        }
+        self.overflow += bytes as u64;
+        // Nothing more of this reply: every piece comes here.
+        self.room = 0;
+        false
     }
 
     /// Whether maps, nulls and doubles have types of their own.
@@ -73,6 +122,9 @@ impl Answer for RespWriter<'_> {
 
     #[inline]
     fn bulk(&mut self, bytes: &[u8]) {
+        if self.out.len() + bytes.len() > self.room && !self.grow(bytes.len()) {
+            return;
+        }
         self.head(b'$', bytes.len());
         self.out.extend_from_slice(bytes);
         self.out.extend_from_slice(b"\r\n");
@@ -117,5 +169,19 @@ impl Answer for RespWriter<'_> {
         if !self.resp3 {
             self.head(b'*', 2);
         }
+    }
+
+    fn tuples(&mut self, count: usize) {
+        self.head(b'*', if self.resp3 { count } else { count * 2 });
+    }
+
+    fn tuple(&mut self) {
+        if self.resp3 {
+            self.head(b'*', 2);
+        }
+    }
+
+    fn door(&mut self) {
+        self.doors.push(self.out.len());
     }
 }

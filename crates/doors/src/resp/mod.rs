@@ -10,9 +10,11 @@ mod encode;
 mod event_loop;
 mod parse;
 mod server;
+mod space;
 mod subscriptions;
 mod verbs;
 
 pub use encode::RespWriter;
 pub use parse::{Found, FrameError, FrameLimits, Parser};
 pub use server::RespDoor;
+pub(crate) use space::ReplyBudget;

@@ -124,12 +124,18 @@ pub(crate) fn hrandfield(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
         return Ok(());
     };
     let chosen = choose(fields.len(), count, random);
-    cx.answer.array(chosen.len() * if with_values { 2 } else { 1 });
-    for (field, value) in chosen.into_iter().filter_map(|index| fields.get(index)) {
-        cx.answer.bulk(field);
-        if with_values {
-            cx.answer.bulk(value);
+    if !with_values {
+        cx.answer.array(chosen.len());
+        for (field, _) in chosen.into_iter().filter_map(|index| fields.get(index)) {
+            cx.answer.bulk(field);
         }
+        return Ok(());
+    }
+    cx.answer.tuples(chosen.len());
+    for (field, value) in chosen.into_iter().filter_map(|index| fields.get(index)) {
+        cx.answer.tuple();
+        cx.answer.bulk(field);
+        cx.answer.bulk(value);
     }
     Ok(())
 }

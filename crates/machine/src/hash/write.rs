@@ -1,9 +1,10 @@
 //! Changing hashes.
 
+use crate::decimal::Decimal;
 use crate::effect::Effect;
 use crate::error::CommandError;
 use crate::execution::{Execution, Verdict};
-use crate::number::{f64_text, i64_text, parse_f64, parse_i64};
+use crate::number::{i64_text, parse_i64};
 use crate::table::Kind;
 
 /// HSET key field value [field value ...]
@@ -109,16 +110,15 @@ pub(crate) fn hincrby(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
 pub(crate) fn hincrbyfloat(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
     let &[_, key, field, by] = args else { return Err(CommandError::SYNTAX.into()) };
     check_field(cx, key, field, 0)?;
-    let by = parse_f64(by).ok_or(CommandError::NOT_A_FLOAT)?;
+    let by = Decimal::parse(by).ok_or(CommandError::NOT_A_FLOAT)?;
     let value = match cx.find_hash(key)?.and_then(|hash| hash.get(field)) {
-        Some(value) => parse_f64(value).ok_or(CommandError::new("hash value is not a float"))?,
-        None => 0.0,
+        Some(value) => {
+            Decimal::parse(value).ok_or(CommandError::new("hash value is not a float"))?
+        }
+        None => Decimal::default(),
     };
-    let sum = value + by;
-    if !sum.is_finite() {
-        return Err(CommandError::new("increment would produce NaN or Infinity").into());
-    }
-    let text = f64_text(sum);
+    let sum = value.checked_add(by).ok_or(CommandError::INFINITE_SUM)?;
+    let text = sum.text();
     cx.emit(&Effect::HashPut { key, field, value: text.as_bytes() });
     cx.answer.bulk(text.as_bytes());
     Ok(())

@@ -1,9 +1,10 @@
 //! Strings that are numbers.
 
+use crate::decimal::Decimal;
 use crate::effect::{Effect, PutExpiry};
 use crate::error::CommandError;
 use crate::execution::{Execution, Verdict};
-use crate::number::{f64_text, i64_text, parse_f64, parse_i64};
+use crate::number::{i64_text, parse_i64};
 use crate::table::Kind;
 
 /// INCR key
@@ -48,17 +49,14 @@ fn add(cx: &mut Execution<'_>, args: &[&[u8]], by: Option<i64>) -> Verdict {
 pub(crate) fn incrbyfloat(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
     let &[_, key, by] = args else { return Err(CommandError::SYNTAX.into()) };
     cx.check_sizes(key, 0)?;
-    let by = parse_f64(by).ok_or(CommandError::NOT_A_FLOAT)?;
+    let by = Decimal::parse(by).ok_or(CommandError::NOT_A_FLOAT)?;
     let position = cx.find_kind(key, Kind::String)?;
     let value = match position.and_then(|position| cx.states.of(key).entry(position)) {
-        Some(entry) => parse_f64(entry.value()).ok_or(CommandError::NOT_A_FLOAT)?,
-        None => 0.0,
+        Some(entry) => Decimal::parse(entry.value()).ok_or(CommandError::NOT_A_FLOAT)?,
+        None => Decimal::default(),
     };
-    let sum = value + by;
-    if !sum.is_finite() {
-        return Err(CommandError::new("increment would produce NaN or Infinity").into());
-    }
-    let text = f64_text(sum);
+    let sum = value.checked_add(by).ok_or(CommandError::INFINITE_SUM)?;
+    let text = sum.text();
     put_keeping_expiry(cx, key, position, text.as_bytes());
     cx.answer.bulk(text.as_bytes());
     Ok(())

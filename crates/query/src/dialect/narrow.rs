@@ -38,8 +38,7 @@ fn narrow_values(values: Values) -> Result<LogicalPlan> {
     let plan = LogicalPlanBuilder::values(rows.collect::<Result<Vec<_>>>()?)?.build()?;
     // The columns keep their names.
     let names: Vec<&String> = schema.fields().iter().map(|field| field.name()).collect();
-    let same =
-        plan.schema().fields().iter().zip(&names).all(|(field, name)| field.name() == *name);
+    let same = plan.schema().fields().iter().zip(&names).all(|(field, name)| field.name() == *name);
     if same {
         return Ok(plan);
     }

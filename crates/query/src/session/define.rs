@@ -14,8 +14,8 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::sql::parser::{CreateExternalTable, Statement as DfStatement};
 use datafusion::sql::sqlparser::ast::{
-    CreateTable, CreateView, Expr, ObjectName, SequenceOptions,
-    Statement as SqlStatement, Truncate, TruncateIdentityOption, Value,
+    CreateTable, CreateView, Expr, ObjectName, SequenceOptions, Statement as SqlStatement,
+    Truncate, TruncateIdentityOption, Value,
 };
 use std::sync::Arc;
 

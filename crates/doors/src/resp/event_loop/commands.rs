@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use std::io::{ErrorKind, Read};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
-use thalweg_machine::{Answer, CommandError, find_command};
+use thalweg_machine::{Answer, CommandError, DoorVerb, find_command};
 use thalweg_node::Executed;
 
 /// From so many commands at once on, a connection's work is bulk.
@@ -181,22 +181,19 @@ impl EventLoop {
             connection.session.break_transaction();
             RespWriter::new(&mut connection.output.bytes, false).error(&error);
         } else {
-            let mut writer = RespWriter::new(&mut connection.output.bytes, connection.peer.resp3);
+            let output = &mut connection.output;
+            let resp3 = connection.peer.resp3;
+            let mut writer = RespWriter::within(&mut output.bytes, resp3, &mut output.space);
             let engine = &self.shared.engine;
-            match engine.execute(&mut connection.session, args, self.now_ms, &mut writer) {
+            let executed = engine.execute(&mut connection.session, args, self.now_ms, &mut writer);
+            let places = writer.finish(mark);
+            match executed {
                 Executed::Done { gate: depends } => gate = depends,
-                Executed::Door { verb, .. } => {
-                    let mut control = Control {
-                        shared: &self.shared,
-                        session: &mut connection.session,
-                        peer: &mut connection.peer,
-                        out: &mut connection.output.bytes,
-                        now_ms: self.now_ms,
-                        close: false,
-                    };
-                    verbs::run(&mut control, verb, args);
-                    connection.closing |= control.close;
+                Executed::Transaction { gate: depends, doors } => {
+                    gate = depends;
+                    self.run_in_places(connection, &places, &doors);
                 }
+                Executed::Door { verb, .. } => self.run_verb(connection, verb, args),
                 Executed::Needs(wanted) => {
                     connection.output.bytes.truncate(mark);
                     let args = args.iter().map(|arg| arg.to_vec()).collect();
@@ -215,6 +212,37 @@ impl EventLoop {
             self.apply_reply_mode(connection, mark);
         }
         gate
+    }
+
+    fn run_verb(&self, connection: &mut Connection, verb: DoorVerb, args: &[&[u8]]) {
+        let mut control = Control {
+            shared: &self.shared,
+            session: &mut connection.session,
+            peer: &mut connection.peer,
+            out: &mut connection.output.bytes,
+            now_ms: self.now_ms,
+            close: false,
+        };
+        verbs::run(&mut control, verb, args);
+        connection.closing |= control.close;
+    }
+
+    /// Runs the door's own commands of a transaction and puts their replies among the others.
+    fn run_in_places(
+        &self,
+        connection: &mut Connection,
+        places: &[usize],
+        doors: &[(DoorVerb, Vec<Vec<u8>>)],
+    ) {
+        let Some(&first) = places.first() else { return };
+        let others = connection.output.bytes.split_off(first.min(connection.output.bytes.len()));
+        let ends = places.iter().skip(1).copied().chain([first + others.len()]);
+        for (((verb, args), &place), end) in doors.iter().zip(places).zip(ends) {
+            let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+            self.run_verb(connection, *verb, &args);
+            let between = others.get(place - first..end - first).unwrap_or_default();
+            connection.output.bytes.extend_from_slice(between);
+        }
     }
 
     pub(super) fn after_timed(&self, connection: &Connection, args: &[&[u8]], started: Instant) {

@@ -9,6 +9,7 @@ mod waiting;
 
 use super::connection::{Connection, Output, State};
 use super::parse::Parser;
+use super::space::ReplySpace;
 use crate::shared::{DoorSettings, Shared};
 use crate::stats::LoopStats;
 use parking_lot::Mutex;
@@ -274,7 +275,9 @@ impl EventLoop {
         let token = token_of(index, slot.generation);
         let data = epoll::EventData::new_u64(token);
         let subscriber = Subscriber { mailbox: self.mailbox, token };
-        let mut connection = Box::new(Connection::new(stream, client, authenticated, subscriber));
+        let space = ReplySpace::new(self.shared.reply_budget.clone());
+        let mut connection =
+            Box::new(Connection::new(stream, client, authenticated, subscriber, space));
         connection.active_us = self.now_us;
         if let Err(error) = epoll::add(&self.epoll, &connection.stream, data, epoll::EventFlags::IN)
         {

@@ -69,7 +69,10 @@ impl EventLoop {
     ) -> u64 {
         let engine = self.shared.engine.clone();
         let inbox = self.inbox.clone();
-        let waiter = engine.add_waiter(Arc::new(move || inbox.send(Message::Resume(token))));
+        let wake = Arc::new(move || inbox.send(Message::Resume(token)));
+        let reads_alike = args.first().is_some_and(|name| name.eq_ignore_ascii_case(b"XREAD"));
+        let waiter =
+            if reads_alike { engine.add_waiter(wake) } else { engine.add_waiter_in_turn(wake) };
         let deadline_us = (timeout_ms > 0)
             .then(|| self.started.elapsed().as_micros() as u64 + timeout_ms.saturating_mul(1_000));
         if let Some(deadline_us) = deadline_us {
@@ -87,12 +90,17 @@ impl EventLoop {
         mark: usize,
     ) -> u64 {
         let State::Blocked { args, keys, waiter, .. } = &connection.state else { return 0 };
+        let waiter = *waiter;
         // Registered first, looked at second: a change in between wakes us. A waiter is spent when it was woken.
-        self.shared.engine.wait_for(*waiter, keys);
+        self.shared.engine.wait_for(waiter, keys);
         let borrowed: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-        let mut writer = RespWriter::new(&mut connection.output.bytes, connection.peer.resp3);
+        let output = &mut connection.output;
+        let resp3 = connection.peer.resp3;
+        let mut writer = RespWriter::within(&mut output.bytes, resp3, &mut output.space);
         let engine = &self.shared.engine;
-        match engine.execute(&mut connection.session, &borrowed, self.now_ms, &mut writer) {
+        let executed = engine.execute(&mut connection.session, &borrowed, self.now_ms, &mut writer);
+        writer.finish(mark);
+        match executed {
             Executed::Done { gate } => {
                 self.stop_blocking(token, connection);
                 gate
@@ -106,6 +114,7 @@ impl EventLoop {
             }
             _ => {
                 connection.output.bytes.truncate(mark);
+                engine.pass_turn(waiter);
                 0
             }
         }
