@@ -148,6 +148,8 @@ fn grows(command: &Command) -> bool {
 
 /// Smaller writes are charged once they are made.
 const CHARGED_BYTES: u64 = 1 << 20;
+/// A large write is in memory so many times on its way: as the entry, its effect, and in the log's batch.
+const COPIES: u64 = 4;
 
 /// How many bytes a large write may add: what it brings, and how far it reaches into a string.
 pub(crate) fn written_bytes(command: &Command, args: &[&[u8]]) -> u64 {
@@ -158,7 +160,8 @@ pub(crate) fn written_bytes(command: &Command, args: &[&[u8]]) -> u64 {
         "SETBIT" => offset() / 8,
         _ => 0,
     };
-    Some(brought.saturating_add(reached)).filter(|&bytes| bytes >= CHARGED_BYTES).unwrap_or(0)
+    let bytes = brought.saturating_add(reached);
+    if bytes < CHARGED_BYTES { 0 } else { bytes.saturating_mul(COPIES) }
 }
 
 /// The partitions that a command's keys are in, ascending, each once.

@@ -52,6 +52,11 @@ impl Access<'_, '_> {
             NodeVerb::Keys => self.keys(inner, args, now_ms, answer),
             NodeVerb::Scan => self.scan(inner, args, now_ms, answer),
             NodeVerb::Publish | NodeVerb::SPublish => publish(inner, verb, args, answer),
+            // The transaction forgets what it watches by itself.
+            NodeVerb::Unwatch => {
+                answer.ok();
+                Ok(())
+            }
             _ => Err(CommandError::new("this command cannot be used here")),
         };
         if let Err(error) = outcome {

@@ -14,7 +14,7 @@ mod variables;
 use crate::catalog::Definition;
 use crate::database::Inner;
 use crate::error::{SqlError, SqlState};
-use crate::moment::Moment;
+use crate::moment::{Formats, Moment};
 use crate::statement::{Statement, parse};
 use crate::table::{PointLookup, Transaction, TransactionHandle};
 use cursor::Cursor;
@@ -289,7 +289,8 @@ impl Session {
     /// What time it is for a statement, and where.
     pub(crate) fn moment(&self) -> Moment {
         let zone = crate::moment::zone(self.zone()).unwrap_or_else(crate::moment::utc);
-        Moment { now_us: (self.inner.engine.now_ms() as i64).saturating_mul(1_000), zone }
+        let now_us = (self.inner.engine.now_ms() as i64).saturating_mul(1_000);
+        Moment { now_us, zone, formats: self.formats() }
     }
 
     /// Runs all statements of a text, collecting rows; gives the last one's answer.
@@ -387,6 +388,9 @@ impl Session {
         }
         if let Some(zone) = self.variables.get("timezone") {
             state.config_mut().options_mut().execution.time_zone = Some(zone.clone());
+        }
+        if self.formats() != Formats::default() {
+            state.config_mut().options_mut().extensions.insert(self.formats());
         }
         crate::sequence::register(&mut state, &self.inner, &self.sequences)?;
         if let Some(overlay) = self.overlay() {

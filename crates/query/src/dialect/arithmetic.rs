@@ -3,6 +3,7 @@
 
 use super::cast::arrow;
 use super::casts::transform;
+use super::extreme::float_extreme;
 use super::sum::bigint_sum;
 use crate::error::{SqlError, SqlState};
 use crate::pg_type;
@@ -303,10 +304,18 @@ impl ScalarUDFImpl for Checked {
     }
 }
 
-fn is_bigint_sum(func: &AggregateUDF, args: &[Expr], schema: &DFSchema) -> DfResult<bool> {
-    Ok(match args {
-        [arg] if func.name() == "sum" => arg.get_type(schema)? == DataType::Int64,
-        _ => false,
+/// Our own function in place of one of the library's, where that one is wrong for a type.
+fn own_aggregate(
+    func: &AggregateUDF,
+    args: &[Expr],
+    distinct: bool,
+    schema: &DFSchema,
+) -> DfResult<Option<Arc<AggregateUDF>>> {
+    let [arg] = args else { return Ok(None) };
+    Ok(match (func.name(), arg.get_type(schema)?) {
+        ("sum", DataType::Int64) if !distinct => Some(bigint_sum()),
+        (name, DataType::Float32 | DataType::Float64) => float_extreme(name),
+        _ => None,
     })
 }
 
@@ -321,17 +330,21 @@ fn replaced(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
         return Ok(Transformed::no(expr));
     }
     if let Expr::AggregateFunction(mut aggregate) = expr {
-        if is_bigint_sum(&aggregate.func, &aggregate.params.args, schema)? {
-            aggregate.func = bigint_sum();
+        let params = &aggregate.params;
+        let own = own_aggregate(&aggregate.func, &params.args, params.distinct, schema)?;
+        if let Some(own) = own.filter(|own| *own != aggregate.func) {
+            aggregate.func = own;
             return Ok(Transformed::yes(Expr::AggregateFunction(aggregate)));
         }
         return Ok(Transformed::no(Expr::AggregateFunction(aggregate)));
     }
     if let Expr::WindowFunction(mut window) = expr {
         if let WindowFunctionDefinition::AggregateUDF(func) = &window.fun
-            && is_bigint_sum(func, &window.params.args, schema)?
+            && let Some(own) =
+                own_aggregate(func, &window.params.args, window.params.distinct, schema)?
+            && own != *func
         {
-            window.fun = WindowFunctionDefinition::AggregateUDF(bigint_sum());
+            window.fun = WindowFunctionDefinition::AggregateUDF(own);
             return Ok(Transformed::yes(Expr::WindowFunction(window)));
         }
         return Ok(Transformed::no(Expr::WindowFunction(window)));

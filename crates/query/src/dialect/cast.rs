@@ -141,7 +141,7 @@ pub(super) fn map<A: ArrowPrimitiveType, B: ArrowPrimitiveType>(
 }
 
 fn to_text(array: &ArrayRef, to: &Field, moment: &Moment) -> Result<ArrayRef, SqlError> {
-    let style = Style { long_booleans: true, zone: moment.zone };
+    let style = Style { long_booleans: true, zone: moment.zone, formats: moment.formats };
     let texts = encode::texts_of(array, &style)?;
     let texts: ArrayRef = match to.metadata().get(pg_type::TYPE_KEY) {
         Some(_) => {

@@ -63,13 +63,21 @@ impl ScalarUDFImpl for CastFunction {
         let zone = args.config_options.execution.time_zone.as_deref().and_then(moment::zone);
         let zone = zone.unwrap_or_else(moment::utc);
         let now_us = chrono::Utc::now().timestamp_micros();
-        let moment = Moment { now_us, zone };
+        let formats = args.config_options.extensions.get::<moment::Formats>();
+        let moment = Moment { now_us, zone, formats: formats.copied().unwrap_or_default() };
         match args.args.into_iter().next() {
             Some(ColumnarValue::Scalar(value)) => {
-                Ok(ColumnarValue::Scalar(cast_scalar(&value, &self.to, &moment)?))
+                let value = cast_scalar(&value, &self.to, &moment)?;
+                Ok(ColumnarValue::Scalar(value.cast_to(self.to.data_type())?))
             }
             Some(ColumnarValue::Array(array)) => {
-                Ok(ColumnarValue::Array(cast_array(&array, &self.to, &moment)?))
+                let array = cast_array(&array, &self.to, &moment)?;
+                // Ours are microseconds; where the planner wants other units, Arrow converts them.
+                let array = match array.data_type() == self.to.data_type() {
+                    true => array,
+                    false => datafusion::arrow::compute::cast(&array, self.to.data_type())?,
+                };
+                Ok(ColumnarValue::Array(array))
             }
             None => Ok(ColumnarValue::Scalar(datafusion::common::ScalarValue::Null)),
         }

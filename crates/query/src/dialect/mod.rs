@@ -6,12 +6,15 @@ mod arithmetic;
 mod cast;
 mod casts;
 mod chain;
+mod extreme;
 mod names;
 mod narrow;
 mod operators;
 mod parameters;
 mod rewrite;
+mod sets;
 mod sql_types;
+mod subqueries;
 mod sum;
 
 pub(crate) use arithmetic::CheckedArithmetic;

@@ -54,7 +54,8 @@ pub(crate) fn narrow_literals(plan: LogicalPlan) -> Result<LogicalPlan> {
         LogicalPlan::Values(values) => narrow_values(values).map(Transformed::yes),
         other => Ok(Transformed::no(other)),
     })?;
-    transform(plan.data, &narrowed)
+    let plan = transform(plan.data, &narrowed)?;
+    super::subqueries::plan_subqueries(super::sets::plan_sets(plan)?)
 }
 
 /// Narrows the literals of an expression.

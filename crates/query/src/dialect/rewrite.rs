@@ -154,6 +154,7 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        count_equal_rows(query.body.as_mut());
         name_body(query.body.as_mut());
         if let Err(error) = check_order(query) {
             return self.fail(error);
@@ -183,6 +184,55 @@ fn name_body(body: &mut SetExpr) {
         }
         _ => {}
     }
+}
+
+/// INTERSECT ALL and EXCEPT ALL are those of rows that tell their equals apart.
+fn count_equal_rows(body: &mut SetExpr) {
+    use datafusion::sql::sqlparser::ast::{SetOperator, SetQuantifier};
+    let SetExpr::SetOperation { op, set_quantifier, left, right } = body else { return };
+    count_equal_rows(left);
+    count_equal_rows(right);
+    let counts = *set_quantifier == SetQuantifier::All
+        && matches!(op, SetOperator::Intersect | SetOperator::Except);
+    if !counts {
+        return;
+    }
+    let rank = super::sets::RANK;
+    let side = format!("SELECT *, 0 AS {rank} FROM (SELECT 1) AS side");
+    let text = format!("SELECT * EXCLUDE ({rank}) FROM ({side} {op} {side}) AS both");
+    let generic = datafusion::sql::sqlparser::dialect::GenericDialect {};
+    let Ok(parsed) = datafusion::sql::sqlparser::parser::Parser::parse_sql(&generic, &text) else {
+        return;
+    };
+    let Some(SqlStatement::Query(mut outer)) = parsed.into_iter().next() else { return };
+    let inner = |body: &mut SetExpr| match body {
+        SetExpr::Select(select) => match &mut select.from.first_mut()?.relation {
+            TableFactor::Derived { subquery, .. } => Some(std::mem::replace(
+                subquery.body.as_mut(),
+                SetExpr::Table(Box::new(datafusion::sql::sqlparser::ast::Table {
+                    table_name: None,
+                    schema_name: None,
+                })),
+            )),
+            _ => None,
+        },
+        _ => None,
+    };
+    let put = |body: &mut SetExpr, new: &mut SetExpr| {
+        if let SetExpr::Select(select) = body
+            && let Some(from) = select.from.first_mut()
+            && let TableFactor::Derived { subquery, .. } = &mut from.relation
+        {
+            std::mem::swap(subquery.body.as_mut(), new);
+        }
+    };
+    let Some(mut both) = inner(outer.body.as_mut()) else { return };
+    if let SetExpr::SetOperation { left: ours_left, right: ours_right, .. } = &mut both {
+        put(ours_left, left);
+        put(ours_right, right);
+    }
+    put(outer.body.as_mut(), &mut both);
+    *body = *outer.body;
 }
 
 /// GROUP BY () is one group.
@@ -536,7 +586,7 @@ fn conditions(condition: Expr) -> Expr {
         }
         Expr::InSubquery { expr, subquery, negated: true }
             if matches!(*expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
-                && !is_correlated(&subquery) =>
+                || is_correlated(&subquery) =>
         {
             Expr::InSubquery { expr, subquery, negated: true }
         }
@@ -544,6 +594,9 @@ fn conditions(condition: Expr) -> Expr {
         Expr::UnaryOp { op: UnaryOperator::Not, expr } => match *expr {
             Expr::Nested(inner) if matches!(*inner, Expr::InSubquery { negated: false, .. }) => {
                 match *inner {
+                    Expr::InSubquery { expr, subquery, .. } if is_correlated(&subquery) => {
+                        Expr::InSubquery { expr, subquery, negated: true }
+                    }
                     Expr::InSubquery { expr, subquery, .. } => not_among(*expr, *subquery),
                     other => other,
                 }
@@ -716,8 +769,27 @@ fn counted(value: Expr, query: Query, negated: bool) -> Option<Expr> {
     }))
 }
 
+/// Whether a number has more digits than a decimal of 76 holds.
+fn is_beyond_decimals(number: &str) -> bool {
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let exponent: i64 = exponent.parse().unwrap_or(i64::MAX / 2);
+    let fraction = mantissa.split_once('.').map_or(0, |(_, fraction)| fraction.len() as i64);
+    let digits = mantissa.trim_start_matches(['0', '.']).len() as i64;
+    let scale = fraction - exponent;
+    scale > 76 || digits - scale.min(0) > 76
+}
+
 fn rewrite_one(expr: &mut Expr, session: Option<&Session>) -> Result<(), SqlError> {
     match expr {
+        Expr::Value(value) => {
+            if let Value::Number(digits, _) = &value.value
+                && digits.contains(['e', 'E'])
+                && is_beyond_decimals(digits)
+            {
+                let double = datafusion::sql::sqlparser::ast::DataType::DoublePrecision;
+                *expr = super::cast_expr(text(digits), &double)?;
+            }
+        }
         Expr::BinaryOp { left, op, right } => {
             if let (Expr::Tuple(a), Expr::Tuple(b)) = (left.as_ref(), right.as_ref()) {
                 if a.len() != b.len() {
@@ -949,9 +1021,10 @@ fn interval_of(
         None => crate::moment::interval(&value),
     };
     let read = read.map_err(|wrong| wrong.error("interval", &value))?;
-    let mut out = Vec::new();
-    crate::encode::put_interval(&mut out, read.months, read.days, read.us);
+    // In words that Arrow reads, too: it computes constants before our casts see them.
+    let written =
+        format!("{} months {} days {} microseconds", read.months, read.days, read.us);
     let kind =
         datafusion::sql::sqlparser::ast::DataType::Interval { fields: None, precision: None };
-    Ok(Some(super::cast_expr(text(&String::from_utf8_lossy(&out)), &kind)?))
+    Ok(Some(super::cast_expr(text(&written), &kind)?))
 }

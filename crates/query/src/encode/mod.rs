@@ -1,6 +1,7 @@
 //! Values as Postgres writes them: text and binary, for every Arrow type or an error that says which one has none.
 
 mod binary;
+mod interval;
 mod numeric;
 mod text;
 mod time;
@@ -12,4 +13,4 @@ pub(crate) use text::text_of;
 pub(crate) use text::{Style, put_text, texts_of};
 #[cfg(test)]
 pub(crate) use time::put_timestamp;
-pub(crate) use time::{local_us, put_interval};
+pub(crate) use time::local_us;

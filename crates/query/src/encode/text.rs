@@ -1,7 +1,8 @@
 //! Values as text.
 
 use super::numeric::{put_decimal_128, put_decimal_256};
-use super::time::{put_date, put_interval, put_time_of_day, put_timestamp};
+use super::interval::put_interval_as;
+use super::time::{put_date, put_time_of_day, put_timestamp};
 use super::{put_double, put_real};
 use crate::error::SqlError;
 use crate::pg_type;
@@ -10,6 +11,7 @@ use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, MapArray, RunArray,
     StringViewArray, StringViewBuilder, StructArray, UnionArray,
 };
+use crate::moment::Formats;
 use datafusion::arrow::datatypes::*;
 use std::io::Write;
 
@@ -20,17 +22,18 @@ pub(crate) struct Style {
     pub(crate) long_booleans: bool,
     /// Where timestamps with a zone are shown.
     pub(crate) zone: Tz,
+    pub(crate) formats: Formats,
 }
 
 impl Style {
     /// As the protocol sends values, in a zone by its name; UTC where there is no such zone.
     pub(crate) fn wire(zone: &str) -> Self {
-        Self { long_booleans: false, zone: zone_of(zone) }
+        Self { long_booleans: false, zone: zone_of(zone), formats: Formats::default() }
     }
 
     /// As a cast to text gives them.
     pub(crate) fn cast(zone: &str) -> Self {
-        Self { long_booleans: true, zone: zone_of(zone) }
+        Self { long_booleans: true, zone: zone_of(zone), formats: Formats::default() }
     }
 }
 
@@ -80,10 +83,10 @@ pub(crate) fn put_text(
             out.extend_from_slice(array.as_string::<i64>().value(row).as_bytes());
         }
         DataType::Utf8View => out.extend_from_slice(array.as_string_view().value(row).as_bytes()),
-        DataType::Binary => put_bytes(out, array.as_binary::<i32>().value(row)),
-        DataType::LargeBinary => put_bytes(out, array.as_binary::<i64>().value(row)),
-        DataType::BinaryView => put_bytes(out, array.as_binary_view().value(row)),
-        DataType::FixedSizeBinary(_) => put_bytes(out, array.as_fixed_size_binary().value(row)),
+        DataType::Binary => put_bytes(out, array.as_binary::<i32>().value(row), style),
+        DataType::LargeBinary => put_bytes(out, array.as_binary::<i64>().value(row), style),
+        DataType::BinaryView => put_bytes(out, array.as_binary_view().value(row), style),
+        DataType::FixedSizeBinary(_) => put_bytes(out, array.as_fixed_size_binary().value(row), style),
         kind if kind.is_integer() => put_integer(out, array, row),
         kind if kind.is_numeric() => put_fraction(out, array, row),
         kind if kind.is_temporal() => put_temporal(out, array, row, style)?,
@@ -101,7 +104,18 @@ fn put_boolean(out: &mut Vec<u8>, array: &BooleanArray, row: usize, style: &Styl
     });
 }
 
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8], style: &Style) {
+    if style.formats.escapes_bytes {
+        for &byte in bytes {
+            match byte {
+                b'\\' => out.extend_from_slice(b"\\\\"),
+                b' '..=b'~' => out.push(byte),
+                // Writing to memory cannot fail.
+                _ => drop(write!(out, "\\{byte:03o}")),
+            }
+        }
+        return;
+    }
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     out.extend_from_slice(b"\\x");
     for byte in bytes {
@@ -227,14 +241,16 @@ fn put_temporal(
 ) -> Result<(), SqlError> {
     let kind = array.data_type();
     if let Some(days) = days_of(array, row) {
-        put_date(out, days);
+        put_date(out, days, style.formats);
     } else if let Some((months, days, us)) = interval_of(array, row) {
-        put_interval(out, months, days, us);
+        put_interval_as(out, (months, days, us), style.formats.intervals);
     } else if let Some((unit, number)) = units(array, row) {
         let us = us_of(unit, number);
         match kind {
-            DataType::Timestamp(_, None) => put_timestamp(out, us, None),
-            DataType::Timestamp(_, Some(_)) => put_timestamp(out, us, Some(&style.zone)),
+            DataType::Timestamp(_, None) => put_timestamp(out, us, None, style.formats),
+            DataType::Timestamp(_, Some(_)) => {
+                put_timestamp(out, us, Some(&style.zone), style.formats)
+            }
             _ => put_time_of_day(out, us),
         }
     } else {

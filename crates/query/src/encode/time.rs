@@ -1,5 +1,6 @@
-//! Dates, times and intervals as Postgres prints them: style ISO, intervals in style `postgres`.
+//! Dates and times as Postgres prints them, in the styles that DateStyle names.
 
+use crate::moment::{DateFormat, DateOrder, Formats};
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Offset, TimeDelta, TimeZone, Timelike};
 use datafusion::arrow::array::timezone::Tz;
 use datafusion::arrow::temporal_conversions::timestamp_us_to_datetime;
@@ -8,11 +9,21 @@ use std::io::Write;
 /// Days from the beginning of the calendar's count to 1970.
 const EPOCH_DAYS: i64 = 719_163;
 
-fn put_ymd(out: &mut Vec<u8>, date: NaiveDate) {
+/// The date without its era.
+fn put_ymd(out: &mut Vec<u8>, date: NaiveDate, formats: Formats) {
     let year = date.year();
-    let shown = if year <= 0 { 1 - year } else { year };
+    let year = if year <= 0 { 1 - year } else { year };
+    let (month, day) = (date.month(), date.day());
+    let day_first = formats.order == DateOrder::DayFirst;
     // Writing to memory cannot fail.
-    let _infallible = write!(out, "{shown:04}-{:02}-{:02}", date.month(), date.day());
+    let _infallible = match (formats.dates, day_first) {
+        (DateFormat::Iso, _) => write!(out, "{year:04}-{month:02}-{day:02}"),
+        (DateFormat::Sql, false) => write!(out, "{month:02}/{day:02}/{year:04}"),
+        (DateFormat::Sql, true) => write!(out, "{day:02}/{month:02}/{year:04}"),
+        (DateFormat::Postgres, false) => write!(out, "{month:02}-{day:02}-{year:04}"),
+        (DateFormat::Postgres, true) => write!(out, "{day:02}-{month:02}-{year:04}"),
+        (DateFormat::German, _) => write!(out, "{day:02}.{month:02}.{year:04}"),
+    };
 }
 
 fn put_era(out: &mut Vec<u8>, year: i32) {
@@ -22,11 +33,11 @@ fn put_era(out: &mut Vec<u8>, year: i32) {
 }
 
 /// Days since 1970.
-pub(crate) fn put_date(out: &mut Vec<u8>, days: i32) {
+pub(crate) fn put_date(out: &mut Vec<u8>, days: i32, formats: Formats) {
     let number = i32::try_from(i64::from(days) + EPOCH_DAYS).ok();
     match number.and_then(NaiveDate::from_num_days_from_ce_opt) {
         Some(date) => {
-            put_ymd(out, date);
+            put_ymd(out, date, formats);
             put_era(out, date.year());
         }
         None => out.extend_from_slice(if days < 0 { b"-infinity" } else { b"infinity" }),
@@ -50,30 +61,53 @@ pub(crate) fn put_time_of_day(out: &mut Vec<u8>, us: i64) {
     put_clock(out, seconds / 3_600, seconds / 60 % 60, seconds % 60, us % 1_000_000);
 }
 
-fn put_naive(out: &mut Vec<u8>, time: NaiveDateTime) {
-    put_ymd(out, time.date());
-    out.push(b' ');
+fn put_naive(out: &mut Vec<u8>, time: NaiveDateTime, formats: Formats) {
     let clock = time.time();
     let us = u64::from(clock.nanosecond() / 1_000);
-    put_clock(out, clock.hour().into(), clock.minute().into(), clock.second().into(), us);
+    let put_clock = |out: &mut Vec<u8>| {
+        put_clock(out, clock.hour().into(), clock.minute().into(), clock.second().into(), us);
+    };
+    if formats.dates != DateFormat::Postgres {
+        put_ymd(out, time.date(), formats);
+        out.push(b' ');
+        put_clock(out);
+        return;
+    }
+    let date = time.date();
+    let (weekday, month, day) = (date.weekday(), date.format("%b"), date.day());
+    // Writing to memory cannot fail.
+    let _infallible = match formats.order {
+        DateOrder::DayFirst => write!(out, "{weekday} {day:02} {month} "),
+        _ => write!(out, "{weekday} {month} {day:02} "),
+    };
+    put_clock(out);
+    let year = if date.year() <= 0 { 1 - date.year() } else { date.year() };
+    let _infallible = write!(out, " {year:04}");
 }
 
 /// Microseconds since 1970; with a zone, as its clocks show them, and how far they are from UTC.
-pub(crate) fn put_timestamp(out: &mut Vec<u8>, us: i64, zone: Option<&Tz>) {
+pub(crate) fn put_timestamp(out: &mut Vec<u8>, us: i64, zone: Option<&Tz>, formats: Formats) {
     let is_time = us != i64::MAX && us != i64::MIN;
     let Some(time) = timestamp_us_to_datetime(us).filter(|_| is_time) else {
         out.extend_from_slice(if us < 0 { b"-infinity" } else { b"infinity" });
         return;
     };
     let Some(zone) = zone else {
-        put_naive(out, time);
+        put_naive(out, time, formats);
         put_era(out, time.date().year());
         return;
     };
     let offset_seconds = zone.offset_from_utc_datetime(&time).fix().local_minus_utc();
     let local = time.checked_add_signed(TimeDelta::seconds(offset_seconds.into())).unwrap_or(time);
-    put_naive(out, local);
-    put_offset(out, offset_seconds);
+    put_naive(out, local, formats);
+    match (formats.dates, offset_seconds) {
+        (DateFormat::Iso, _) => put_offset(out, offset_seconds),
+        (_, 0) => out.extend_from_slice(b" UTC"),
+        _ => {
+            out.push(b' ');
+            put_offset(out, offset_seconds);
+        }
+    }
     put_era(out, local.date().year());
 }
 
@@ -87,37 +121,6 @@ fn put_offset(out: &mut Vec<u8>, seconds: i32) {
     }
     if seconds % 60 != 0 {
         let _infallible = write!(out, ":{:02}", seconds % 60);
-    }
-}
-
-/// Months, days and microseconds, such as `1 year 2 mons -3 days +04:05:06.5`.
-pub(crate) fn put_interval(out: &mut Vec<u8>, months: i32, days: i32, us: i64) {
-    let start = out.len();
-    let mut negative_before = false;
-    let mut part = |out: &mut Vec<u8>, number: i64, unit: &str| {
-        if number == 0 {
-            return;
-        }
-        let space = if out.len() > start { " " } else { "" };
-        let sign = if negative_before && number > 0 { "+" } else { "" };
-        let plural = if number == 1 { "" } else { "s" };
-        // Writing to memory cannot fail.
-        let _infallible = write!(out, "{space}{sign}{number} {unit}{plural}");
-        negative_before = number < 0;
-    };
-    part(out, (months / 12).into(), "year");
-    part(out, (months % 12).into(), "mon");
-    part(out, days.into(), "day");
-    if us != 0 || out.len() == start {
-        if out.len() > start {
-            out.push(b' ');
-        }
-        if us < 0 {
-            out.push(b'-');
-        } else if negative_before {
-            out.push(b'+');
-        }
-        put_time_of_day(out, us);
     }
 }
 
@@ -154,26 +157,11 @@ mod tests {
             (253_402_300_799_999_999, "9999-12-31 23:59:59.999999"),
             (i64::MAX, "infinity"),
         ] {
-            assert_eq!(text(|out| put_timestamp(out, us, None)), expected);
+            assert_eq!(text(|out| put_timestamp(out, us, None, Formats::default())), expected);
         }
         let zone: Tz = "America/New_York".parse().expect("a zone");
-        assert_eq!(text(|out| put_timestamp(out, 0, Some(&zone))), "1969-12-31 19:00:00-05");
+        assert_eq!(text(|out| put_timestamp(out, 0, Some(&zone), Formats::default())), "1969-12-31 19:00:00-05");
         let zone: Tz = "+05:30".parse().expect("a zone");
-        assert_eq!(text(|out| put_timestamp(out, 0, Some(&zone))), "1970-01-01 05:30:00+05:30");
-    }
-
-    #[test]
-    fn intervals_look_as_in_postgres() {
-        for (months, days, us, expected) in [
-            (0, 0, 0, "00:00:00"),
-            (14, 3, 14_706_500_000, "1 year 2 mons 3 days 04:05:06.5"),
-            (0, 1, -1_000_000, "1 day -00:00:01"),
-            (-1, 1, 1_000_000, "-1 mons +1 day 00:00:01"),
-            (0, -1, 1_000_000, "-1 days +00:00:01"),
-            (1, 0, 0, "1 mon"),
-            (0, 0, 360_000_000_000, "100:00:00"),
-        ] {
-            assert_eq!(text(|out| put_interval(out, months, days, us)), expected);
-        }
+        assert_eq!(text(|out| put_timestamp(out, 0, Some(&zone), Formats::default())), "1970-01-01 05:30:00+05:30");
     }
 }

@@ -124,7 +124,8 @@ fn flat(values: &ArrayRef, style: &Style, out: &mut Vec<Option<String>>) -> Resu
 fn to_string(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
     let (lists, separators) = (lists(call)?, call.texts(1)?);
     let nulls = if call.has(2) { Some(call.texts(2)?) } else { None };
-    let style = Style { long_booleans: false, zone: call.moment().zone };
+    let moment = call.moment();
+    let style = Style { long_booleans: false, zone: moment.zone, formats: moment.formats };
     let mut budget = super::Budget::default();
     let mut out = StringViewBuilder::with_capacity(call.rows);
     for row in 0..call.rows {

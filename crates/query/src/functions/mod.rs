@@ -17,7 +17,7 @@ pub(crate) use series::is_set_returning;
 
 use crate::dialect::cast_array;
 use crate::error::{SqlError, SqlState};
-use crate::moment::Moment;
+use crate::moment::{Formats, Moment};
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringViewArray,
 };
@@ -105,7 +105,8 @@ pub(crate) fn returns_first(asked: &Asked<'_>) -> Result<FieldRef, SqlError> {
 impl Call<'_> {
     pub(crate) fn moment(&self) -> Moment {
         let zone = self.options.execution.time_zone.as_deref().and_then(crate::moment::zone);
-        Moment { now_us: 0, zone: zone.unwrap_or_else(crate::moment::utc) }
+        let formats = self.options.extensions.get::<Formats>().copied().unwrap_or_default();
+        Moment { now_us: 0, zone: zone.unwrap_or_else(crate::moment::utc), formats }
     }
 
     pub(crate) fn arg(&self, index: usize) -> Result<&ArrayRef, SqlError> {

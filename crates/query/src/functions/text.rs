@@ -374,7 +374,12 @@ fn printed(
     call: &Call<'_>,
     index: usize,
 ) -> Result<datafusion::arrow::array::StringViewArray, SqlError> {
-    let style = crate::encode::Style { long_booleans: false, zone: call.moment().zone };
+    let moment = call.moment();
+    let style = crate::encode::Style {
+        long_booleans: false,
+        zone: moment.zone,
+        formats: moment.formats,
+    };
     crate::encode::texts_of(call.arg(index)?, &style)
 }
 

@@ -2,9 +2,11 @@
 //! file, a record), it is read here, and what Postgres takes is taken.
 
 mod fields;
+mod formats;
 mod interval;
 mod read;
 
+pub(crate) use formats::{DateFormat, DateOrder, Formats, IntervalFormat};
 pub(crate) use interval::{Interval, interval, interval_of_unit};
 pub(crate) use read::{Moment, date, time_of_day, timestamp, timestamptz};
 

@@ -1,7 +1,7 @@
 //! Dates, times of day and timestamps from their fields.
 
 use super::fields::{Field, cut, month};
-use super::{DAY_US, SECOND_US, Wrong, days_of, to_utc_us};
+use super::{DAY_US, DateOrder, Formats, SECOND_US, Wrong, days_of, to_utc_us};
 use crate::encode;
 use datafusion::arrow::array::timezone::Tz;
 
@@ -11,11 +11,12 @@ pub(crate) struct Moment {
     /// Microseconds since 1970, UTC.
     pub(crate) now_us: i64,
     pub(crate) zone: Tz,
+    pub(crate) formats: Formats,
 }
 
 impl Default for Moment {
     fn default() -> Self {
-        Self { now_us: 0, zone: super::utc() }
+        Self { now_us: 0, zone: super::utc(), formats: Formats::default() }
     }
 }
 
@@ -95,13 +96,13 @@ impl Said {
             Field::Clock(text) => set(&mut self.clock_us, clock(&text)?),
             Field::Offset(seconds) => set(&mut self.offset_seconds, seconds),
             Field::Zone(zone) => set(&mut self.zone, zone.0),
-            Field::Date(parts) => self.take_date(&parts),
+            Field::Date(parts) => self.take_date(&parts, moment.formats.order),
             Field::Number(text) => self.take_number(&text),
             Field::Word(word) => self.take_word(&word, moment),
         }
     }
 
-    fn take_date(&mut self, parts: &[String]) -> Result<(), Wrong> {
+    fn take_date(&mut self, parts: &[String], order: DateOrder) -> Result<(), Wrong> {
         let named = parts.iter().position(|part| month(part).is_some());
         if let Some(place) = named {
             set(
@@ -113,8 +114,12 @@ impl Said {
         }
         let [first, second, third] = parts else { return Err(Wrong::Syntax) };
         // The year is first where it is written out; otherwise month and day come before it.
-        let (year, month, day) =
-            if first.len() > 2 { (first, second, third) } else { (third, first, second) };
+        let (year, month, day) = match order {
+            _ if first.len() > 2 => (first, second, third),
+            DateOrder::YearFirst => (first, second, third),
+            DateOrder::MonthFirst => (third, first, second),
+            DateOrder::DayFirst => (third, second, first),
+        };
         self.set_year(year)?;
         set(&mut self.month, month.parse().map_err(|_| Wrong::Syntax)?)?;
         set(&mut self.day, day.parse().map_err(|_| Wrong::Syntax)?)

@@ -419,7 +419,7 @@ pub(super) async fn copy_out(session: &mut Session, copy: &Copy) -> Result<CopyO
         options: copy.options.clone(),
         names: rows.schema.fields().iter().map(|field| field.name().clone()).collect(),
         types: rows.schema.fields().iter().map(|field| pg_type::of_field(field)).collect(),
-        style: Style::wire(session.zone()),
+        style: session.style(),
     };
     let (columns, format) =
         (writer.names.len(), i16::from(copy.options.format == CopyFormat::Binary));

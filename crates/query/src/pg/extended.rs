@@ -105,7 +105,7 @@ impl Connection {
         )?;
         let formats = bind.result_column_format_codes;
         if let Some(schema) = &prepared.schema {
-            Columns::new(schema, &formats, self.session.zone())?;
+            Columns::new(schema, &formats, self.session.style())?;
         }
         self.portals.insert(name, Portal { prepared, values, formats, state: State::New });
         Ok(self.wire.put(PgWireBackendMessage::BindComplete(BindComplete::new()))?)
@@ -131,7 +131,7 @@ impl Connection {
         let schema = self.session.schema_now(&prepared);
         let described = match &schema {
             Some(schema) => {
-                let columns = Columns::new(schema, &formats, self.session.zone())?;
+                let columns = Columns::new(schema, &formats, self.session.style())?;
                 PgWireBackendMessage::RowDescription(columns.describe())
             }
             None => PgWireBackendMessage::NoData(NoData::new()),
@@ -167,8 +167,8 @@ impl Connection {
                     return Ok(());
                 }
                 Started::Rows(rows) => {
-                    let zone = self.session.zone().to_owned();
-                    let columns = Columns::new(&rows.schema, &portal.formats, &zone)?;
+                    let style = self.session.style();
+                    let columns = Columns::new(&rows.schema, &portal.formats, style)?;
                     portal.state = State::Rows { rows, columns, rest: None };
                 }
             }

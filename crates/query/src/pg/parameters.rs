@@ -133,6 +133,7 @@ fn of_binary(field: &Field, bytes: &[u8]) -> Option<ScalarValue> {
             crate::parse::decimal_scalar(&text, kind).ok()?
         }
         DataType::Utf8View | DataType::Utf8 => match typed.element.name {
+            "numeric" => text(numeric_text(bytes)?.as_bytes())?,
             "uuid" => text(uuid_text(exactly(bytes)?).as_bytes())?,
             "jsonb" => text(bytes.strip_prefix(&[1])?)?,
             _ => text(bytes)?,

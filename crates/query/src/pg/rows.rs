@@ -28,7 +28,7 @@ struct Column {
 
 impl Columns {
     /// `formats` as the client asked: none for text, one for all columns, or one for each.
-    pub(super) fn new(schema: &SchemaRef, formats: &[i16], zone: &str) -> Result<Self, SqlError> {
+    pub(super) fn new(schema: &SchemaRef, formats: &[i16], style: Style) -> Result<Self, SqlError> {
         let fields = schema.fields();
         if formats.len() > 1 && formats.len() != fields.len() {
             let message = format!(
@@ -48,7 +48,7 @@ impl Columns {
             typed: pg_type::of_field(field),
             is_binary: format(index) == 1,
         });
-        Ok(Self { columns: columns.collect(), style: Style::wire(zone), buffer: Vec::new() })
+        Ok(Self { columns: columns.collect(), style, buffer: Vec::new() })
     }
 
     /// What the client is told about the columns.

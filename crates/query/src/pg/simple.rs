@@ -41,8 +41,8 @@ impl Connection {
         let deadline = Deadline::of(&self.session);
         match self.start(prepared, Vec::new(), deadline).await? {
             Started::Rows(rows) => {
-                let zone = self.session.zone().to_owned();
-                let mut columns = Columns::new(&rows.schema, &[], &zone)?;
+                let style = self.session.style();
+                let mut columns = Columns::new(&rows.schema, &[], style)?;
                 self.wire.put(PgWireBackendMessage::RowDescription(columns.describe()))?;
                 self.send_all(rows, &mut columns, deadline).await
             }

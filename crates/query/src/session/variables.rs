@@ -1,7 +1,9 @@
 //! Variables: SET, RESET and SHOW.
 
 use super::{Rows, RowsTag, Session, text_rows};
+use crate::encode::Style;
 use crate::error::{SqlError, SqlState};
+use crate::moment::Formats;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{
     ContextModifier, Expr, Set, Statement as SqlStatement, TransactionAccessMode, TransactionMode,
@@ -167,6 +169,22 @@ impl Session {
         self.variables.get("timezone").map_or("UTC", String::as_str)
     }
 
+    /// How the session writes times, intervals and bytes.
+    pub(crate) fn formats(&self) -> Formats {
+        let of = |name: &str| self.variables.get(name).map_or("", String::as_str);
+        let formats = Formats::default().with_date_style(of("datestyle")).unwrap_or_default();
+        Formats {
+            intervals: Formats::interval_format(of("intervalstyle")).unwrap_or_default(),
+            escapes_bytes: of("bytea_output") == "escape",
+            ..formats
+        }
+    }
+
+    /// How the session's values are written to a client.
+    pub(crate) fn style(&self) -> Style {
+        Style { formats: self.formats(), ..Style::wire(self.zone()) }
+    }
+
     /// How long a statement may run; 0: for ever.
     pub(crate) fn statement_timeout_ms(&self) -> u64 {
         self.variables.get("statement_timeout").and_then(|text| milliseconds(text)).unwrap_or(0)
@@ -234,16 +252,18 @@ impl Session {
                     _ => Err(invalid(name, value).hint("texts are UTF-8")),
                 }
             }
-            "datestyle" => {
-                let iso = value.to_ascii_lowercase().contains("iso");
-                let shown = if iso { "ISO, MDY".to_owned() } else { value.to_owned() };
-                if !iso && !value.to_ascii_lowercase().contains("mdy") {
-                    return Err(SqlError::unsupported(format!(
-                        "DateStyle {value} is not supported: times are shown as ISO"
-                    )));
-                }
-                Ok(if iso { shown } else { "ISO, MDY".to_owned() })
-            }
+            "datestyle" => match self.formats().with_date_style(value) {
+                Some(formats) => Ok(formats.date_style().to_owned()),
+                None => Err(invalid("DateStyle", value)),
+            },
+            "intervalstyle" => match Formats::interval_format(value) {
+                Some(_) => Ok(value.trim().to_ascii_lowercase()),
+                None => Err(invalid("IntervalStyle", value)),
+            },
+            "bytea_output" => match value.trim().to_ascii_lowercase().as_str() {
+                shown @ ("hex" | "escape") => Ok(shown.to_owned()),
+                _ => Err(invalid(name, value)),
+            },
             "transaction_read_only" => {
                 self.read_only =
                     crate::parse::boolean(value).ok_or_else(|| invalid(name, value))?;

@@ -1,0 +1,338 @@
+//! Subqueries that DataFusion plans only in part: values that may turn out to be several, and NOT IN that looks at the row
+//! outside.
+
+use crate::error::{SqlError, SqlState};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, UInt32Array, new_empty_array};
+use datafusion::arrow::buffer::OffsetBuffer;
+use datafusion::arrow::compute::{concat, take};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema, ExprSchema, Result, ScalarValue};
+use datafusion::logical_expr::expr::{Exists, InSubquery, Sort as SortExpr};
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
+use datafusion::logical_expr::{
+    Accumulator, Aggregate, AggregateUDF, AggregateUDFImpl, Expr, ExprFunctionExt, LogicalPlan,
+    LogicalPlanBuilder, Signature, Subquery, Volatility,
+};
+use std::sync::Arc;
+
+/// Plans a statement's subqueries so that DataFusion can join them.
+pub(super) fn plan_subqueries(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let plan = plan.transform_up_with_subqueries(|node| {
+        let node = match node {
+            LogicalPlan::Filter(mut filter) => {
+                let parts = split_conjunction_owned(filter.predicate);
+                let schema = filter.input.schema().clone();
+                let parts = parts.into_iter().map(|part| not_in(part, &schema));
+                let parts = parts.collect::<Result<Vec<_>>>()?;
+                filter.predicate =
+                    conjunction(parts).unwrap_or_else(|| datafusion::logical_expr::lit(true));
+                LogicalPlan::Filter(filter)
+            }
+            other => other,
+        };
+        node.map_expressions(|expr| expr.transform_up(single))
+    })?;
+    Ok(plan.data)
+}
+
+fn first_column(plan: &LogicalPlan) -> Option<Column> {
+    plan.schema().columns().into_iter().next()
+}
+
+/// A column of the row outside, as the subquery sees it.
+fn seen_from_inside(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    Ok(expr
+        .transform_up(|expr| {
+            Ok(match expr {
+                Expr::Column(column) => {
+                    let field = schema.field_from_column(&column)?.clone();
+                    Transformed::yes(Expr::OuterReferenceColumn(field, column))
+                }
+                other => Transformed::no(other),
+            })
+        })?
+        .data)
+}
+
+/// `v NOT IN (correlated query)`: no row of it that is equal, and none where that is unknown.
+fn not_in(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    let Expr::InSubquery(InSubquery { expr: value, subquery, negated: true }) = expr else {
+        return Ok(expr);
+    };
+    let unchanged = |value, subquery| {
+        Ok(Expr::InSubquery(InSubquery { expr: value, subquery, negated: true }))
+    };
+    if subquery.outer_ref_columns.is_empty() {
+        return unchanged(value, subquery);
+    }
+    let Some(member) = first_column(&subquery.subquery) else { return unchanged(value, subquery) };
+    let outer = seen_from_inside(value.as_ref().clone(), schema)?;
+    let member = Expr::Column(member);
+    let unknown = member.clone().is_null().or(outer.clone().is_null());
+    let condition = member.eq(outer).or(unknown);
+    let plan = LogicalPlanBuilder::from(subquery.subquery.as_ref().clone())
+        .filter(condition)?
+        .build()?;
+    let mut outside = subquery.outer_ref_columns;
+    for column in value.column_refs() {
+        let field = schema.field_from_column(column)?.clone();
+        let column = Expr::OuterReferenceColumn(field, column.clone());
+        if !outside.contains(&column) {
+            outside.push(column);
+        }
+    }
+    let subquery =
+        Subquery { subquery: Arc::new(plan), outer_ref_columns: outside, spans: subquery.spans };
+    Ok(Expr::Exists(Exists::new(subquery, true)))
+}
+
+/// Whether a plan has one row at most, by its nature.
+fn is_one_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Aggregate(Aggregate { group_expr, .. }) => group_expr.is_empty(),
+        LogicalPlan::Projection(projection) => is_one_row(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => is_one_row(&alias.input),
+        LogicalPlan::EmptyRelation(_) => true,
+        LogicalPlan::Values(values) => values.values.len() <= 1,
+        _ => false,
+    }
+}
+
+/// A query of one column as an aggregate: the values it has, two at most, or the first one where it asks for one.
+fn as_aggregate(plan: &LogicalPlan) -> Result<Option<(LogicalPlan, bool)>> {
+    let LogicalPlan::Limit(limit) = plan else {
+        let Some(column) = first_column(plan) else { return Ok(None) };
+        let values = Arc::new(AggregateUDF::from(FirstTwo::default()));
+        let plan = LogicalPlanBuilder::from(plan.clone())
+            .aggregate(Vec::<Expr>::new(), vec![values.call(vec![Expr::Column(column)])])?;
+        return Ok(Some((plan.build()?, false)));
+    };
+    let is_one = |expr: &Option<Box<Expr>>, wanted: i64| match expr.as_deref() {
+        Some(Expr::Literal(value, _)) => {
+            value.cast_to(&DataType::Int64).is_ok_and(|value| value == ScalarValue::Int64(Some(wanted)))
+        }
+        None => wanted == 0,
+        _ => false,
+    };
+    if !is_one(&limit.fetch, 1) || !is_one(&limit.skip, 0) {
+        return Ok(None);
+    }
+    // The order may be below the columns that the query gives.
+    let (value, ordered) = match limit.input.as_ref() {
+        LogicalPlan::Projection(projection)
+            if matches!(projection.input.as_ref(), LogicalPlan::Sort(_)) =>
+        {
+            let Some(value) = projection.expr.first() else { return Ok(None) };
+            (value.clone().unalias(), projection.input.as_ref())
+        }
+        other => {
+            let Some(column) = first_column(other) else { return Ok(None) };
+            (Expr::Column(column), other)
+        }
+    };
+    let (order, input): (Vec<SortExpr>, &LogicalPlan) = match ordered {
+        LogicalPlan::Sort(sort) => (sort.expr.clone(), sort.input.as_ref()),
+        other => (Vec::new(), other),
+    };
+    let first = datafusion::functions_aggregate::first_last::first_value_udaf();
+    let first = match order.is_empty() {
+        true => first.call(vec![value]),
+        false => first.call(vec![value]).order_by(order).build()?,
+    };
+    let plan = LogicalPlanBuilder::from(input.clone())
+        .aggregate(Vec::<Expr>::new(), vec![first])?
+        .build()?;
+    Ok(Some((plan, true)))
+}
+
+/// The conditions of a query that are about the row outside alone, and the query without them.
+fn outside_conditions(plan: &LogicalPlan) -> Result<Option<(Expr, LogicalPlan)>> {
+    if let LogicalPlan::Filter(filter) = plan {
+        let parts = split_conjunction_owned(filter.predicate.clone());
+        let (outside, inside): (Vec<Expr>, Vec<Expr>) =
+            parts.into_iter().partition(|part| part.contains_outer() && part.column_refs().is_empty());
+        let Some(condition) = conjunction(outside) else { return Ok(None) };
+        let input = filter.input.as_ref().clone();
+        let rest = match conjunction(inside) {
+            Some(inside) => LogicalPlanBuilder::from(input).filter(inside)?.build()?,
+            None => input,
+        };
+        return Ok(Some((seen_from_outside(condition)?, rest)));
+    }
+    if !matches!(plan, LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Sort(_)) {
+        return Ok(None);
+    }
+    let Some(input) = plan.inputs().into_iter().next() else { return Ok(None) };
+    let Some((condition, input)) = outside_conditions(input)? else { return Ok(None) };
+    Ok(Some((condition, plan.with_new_exprs(plan.expressions(), vec![input])?)))
+}
+
+/// The columns of the row outside, as the row itself sees them.
+fn seen_from_outside(expr: Expr) -> Result<Expr> {
+    Ok(expr
+        .transform_up(|expr| {
+            Ok(match expr {
+                Expr::OuterReferenceColumn(_, column) => Transformed::yes(Expr::Column(column)),
+                other => Transformed::no(other),
+            })
+        })?
+        .data)
+}
+
+/// A query that stands for a value may have one row at most; whether it has, is known when it has run.
+fn single(expr: Expr) -> Result<Transformed<Expr>> {
+    let Expr::ScalarSubquery(subquery) = expr else { return Ok(Transformed::no(expr)) };
+    if is_one_row(&subquery.subquery) || subquery.subquery.schema().fields().len() != 1 {
+        return Ok(Transformed::no(Expr::ScalarSubquery(subquery)));
+    }
+    let is_correlated = !subquery.outer_ref_columns.is_empty();
+    if !is_correlated && matches!(subquery.subquery.as_ref(), LogicalPlan::Limit(_)) {
+        return Ok(Transformed::no(Expr::ScalarSubquery(subquery)));
+    }
+    let (condition, plan) = match outside_conditions(&subquery.subquery)? {
+        Some((condition, plan)) => (Some(condition), Arc::new(plan)),
+        None => (None, subquery.subquery.clone()),
+    };
+    let Some((plan, is_value)) = as_aggregate(&plan)? else {
+        return Ok(Transformed::no(Expr::ScalarSubquery(subquery)));
+    };
+    let subquery = Subquery { subquery: Arc::new(plan), ..subquery };
+    let value = Expr::ScalarSubquery(subquery);
+    let value = if is_value { value } else { only_one().call(vec![value]) };
+    let value = match condition {
+        Some(condition) => datafusion::logical_expr::when(condition, value).end()?,
+        None => value,
+    };
+    Ok(Transformed::yes(value))
+}
+
+/// The value of a list of one at most.
+fn only_one() -> Arc<datafusion::logical_expr::ScalarUDF> {
+    use crate::functions::{Asked, Call, Function};
+    fn kind(asked: &Asked<'_>) -> Result<FieldRef, SqlError> {
+        Ok(match asked.kind(0) {
+            DataType::List(field) => field.clone(),
+            other => Arc::new(Field::new("value", other.clone(), true)),
+        })
+    }
+    fn run(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+        let Some(lists) = call.args.first().and_then(|lists| lists.as_list_opt::<i32>()) else {
+            return Err(SqlError::new(SqlState::Internal, "a subquery's values are no list"));
+        };
+        let mut places = Vec::with_capacity(lists.len());
+        for (row, range) in lists.offsets().windows(2).enumerate() {
+            let &[start, end] = range else { continue };
+            if lists.is_valid(row) && end - start > 1 {
+                return Err(SqlError::new(
+                    SqlState::CardinalityViolation,
+                    "more than one row returned by a subquery used as an expression",
+                ));
+            }
+            places.push((lists.is_valid(row) && end > start).then_some(start as u32));
+        }
+        Ok(take(lists.values(), &UInt32Array::from(places), None)?)
+    }
+    Function::new("only_one", kind, run).udf()
+}
+
+/// Collects values, two at most: enough to know whether there is one.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct FirstTwo {
+    signature: Signature,
+}
+
+impl Default for FirstTwo {
+    fn default() -> Self {
+        Self { signature: Signature::any(1, Volatility::Immutable) }
+    }
+}
+
+fn element(kind: &DataType) -> FieldRef {
+    Arc::new(Field::new("item", kind.clone(), true))
+}
+
+impl AggregateUDFImpl for FirstTwo {
+    fn name(&self) -> &str {
+        "first_two"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, kinds: &[DataType]) -> Result<DataType> {
+        Ok(DataType::List(element(kinds.first().unwrap_or(&DataType::Null))))
+    }
+
+    fn return_field(&self, args: &[FieldRef]) -> Result<FieldRef> {
+        let kind = args.first().map_or(DataType::Null, |field| field.data_type().clone());
+        let metadata = args.first().map(|field| field.metadata().clone()).unwrap_or_default();
+        let item = Arc::new(Field::new("item", kind, true).with_metadata(metadata));
+        Ok(Arc::new(Field::new("values", DataType::List(item), true)))
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
+        let item = match args.return_field.data_type() {
+            DataType::List(item) => item.clone(),
+            other => element(other),
+        };
+        Ok(Box::new(Two { values: new_empty_array(item.data_type()), item }))
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
+        let kind = args.return_field.data_type().clone();
+        Ok(vec![Arc::new(Field::new(format!("{}[values]", args.name), kind, true))])
+    }
+}
+
+#[derive(Debug)]
+struct Two {
+    values: ArrayRef,
+    item: FieldRef,
+}
+
+impl Two {
+    fn add(&mut self, array: &ArrayRef) -> Result<()> {
+        let missing = 2usize.saturating_sub(self.values.len()).min(array.len());
+        if missing > 0 {
+            let more = array.slice(0, missing);
+            self.values = concat(&[self.values.as_ref(), more.as_ref()])?;
+        }
+        Ok(())
+    }
+}
+
+impl Accumulator for Two {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        values.iter().try_for_each(|array| self.add(array))
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        let list = datafusion::arrow::array::ListArray::try_new(
+            self.item.clone(),
+            OffsetBuffer::from_lengths([self.values.len()]),
+            self.values.clone(),
+            None,
+        )?;
+        Ok(ScalarValue::List(Arc::new(list)))
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self) + self.values.get_array_memory_size()
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        Ok(vec![self.evaluate()?])
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        for lists in states {
+            for list in lists.as_list::<i32>().iter().flatten() {
+                self.add(&list)?;
+            }
+        }
+        Ok(())
+    }
+}
