@@ -16,6 +16,7 @@ mod copy;
 mod depth;
 mod duration;
 mod stream;
+mod tokens;
 
 pub(crate) use depth::CHAIN;
 pub(crate) use duration::{duration_us, interval_us};
@@ -169,7 +170,9 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Statement>, SqlError> {
     let not_empty = statements.filter(|tokens| {
         !tokens.iter().all(|token| matches!(token.token, Token::Whitespace(_) | Token::EOF))
     });
-    not_empty.map(|tokens| depth::with_stack(tokens, || parse_one(tokens.to_vec()))).collect()
+    not_empty
+        .map(|tokens| depth::with_stack(tokens, || parse_one(tokens::rewritten(tokens))))
+        .collect()
 }
 
 fn parse_one(tokens: Vec<TokenWithSpan>) -> Result<Statement, SqlError> {

@@ -455,15 +455,21 @@ impl ExprPlanner for Operators {
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawFieldAccessExpr>> {
         // A place that is not there, zero or negative, has no element in Postgres; DataFusion counts from the end.
-        if let GetFieldAccess::ListIndex { key } = &raw.field_access
+        let key = match &raw.field_access {
+            GetFieldAccess::ListIndex { key } => Some(key.as_ref().clone()),
+            GetFieldAccess::NamedStructField { name } => Some(Expr::Literal(name.clone(), None)),
+            GetFieldAccess::ListRange { .. } => None,
+        };
+        let is_place = matches!(&raw.field_access, GetFieldAccess::ListIndex { .. });
+        if let Some(key) = key
             && let Ok((_, field)) = raw.expr.to_field(schema)
         {
             let name = match kind_of(&raw.expr, &field) {
-                Kind::Array => "element_of",
+                Kind::Array if is_place => "element_of",
                 Kind::Json | Kind::Jsonb => "json_subscript",
                 _ => return Ok(PlannerResult::Original(raw)),
             };
-            if let Some(element) = self.call(name, vec![raw.expr.clone(), key.as_ref().clone()]) {
+            if let Some(element) = self.call(name, vec![raw.expr.clone(), key]) {
                 return Ok(PlannerResult::Planned(element));
             }
         }

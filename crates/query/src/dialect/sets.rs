@@ -1,8 +1,7 @@
 //! Set operations: rows that count as often as they are there, and texts whose type another query says.
 
-use super::casts::cast_to;
 use crate::error::{SqlError, SqlState};
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::Result;
 use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
@@ -73,6 +72,16 @@ fn is_text(kind: &DataType) -> bool {
     matches!(kind, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8)
 }
 
+/// A text as a value of the type that the other queries give.
+fn literal_as(expr: Expr, wanted: &Field) -> Result<Expr> {
+    Ok(match &expr {
+        Expr::Literal(value, _) => {
+            Expr::Literal(super::cast::cast_scalar(value, wanted, &Default::default())?, None)
+        }
+        _ => expr,
+    })
+}
+
 fn typed(union: Union) -> Result<Transformed<LogicalPlan>> {
     let width = union.schema.fields().len();
     let mut inputs: Vec<LogicalPlan> =
@@ -102,7 +111,7 @@ fn typed(union: Union) -> Result<Transformed<LogicalPlan>> {
             let mut exprs = projection.expr.clone();
             if let Some(expr) = exprs.get_mut(place) {
                 let name = projection.schema.field(place).name().clone();
-                *expr = cast_to(expr.clone().unalias(), &wanted).alias(name);
+                *expr = literal_as(expr.clone().unalias(), &wanted)?.alias(name);
             }
             *input = LogicalPlanBuilder::from(projection.input.as_ref().clone())
                 .project(exprs)?

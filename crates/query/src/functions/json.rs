@@ -49,10 +49,12 @@ pub(super) fn functions() -> Vec<Function> {
         Function::new("json_extract_path_text", returns_text, |call| at_steps(call, true))
             .alias("jsonb_extract_path_text"),
         Function::new("json_contains", returns_boolean, contains),
-        Function::new("json_has_key", returns_boolean, |call| has_keys(call, true)),
-        Function::new("json_has_any_key", returns_boolean, |call| has_keys(call, false)),
-        Function::new("json_has_all_keys", returns_boolean, |call| has_keys(call, true)),
-        Function::new("json_concat", returns_jsonb, concatenate),
+        Function::new("json_has_key", returns_boolean, |call| has_keys(call, true)).alias("jsonb_exists"),
+        Function::new("json_has_any_key", returns_boolean, |call| has_keys(call, false))
+            .alias("jsonb_exists_any"),
+        Function::new("json_has_all_keys", returns_boolean, |call| has_keys(call, true))
+            .alias("jsonb_exists_all"),
+        Function::new("json_concat", returns_jsonb, concatenate).alias("jsonb_concat"),
         Function::new("json_minus", returns_jsonb, minus),
         Function::new("json_minus_path", returns_jsonb, minus_path).alias("jsonb_delete_path"),
         Function::new("jsonb_delete", returns_jsonb, minus),
@@ -351,7 +353,8 @@ pub(crate) fn put_json(
     field: &Field,
     jsonb: bool,
 ) -> Result<(), SqlError> {
-    if array.is_null(row) {
+    // A column of nulls has no marks that say so.
+    if array.data_type().is_null() || array.is_null(row) {
         out.push_str("null");
         return Ok(());
     }

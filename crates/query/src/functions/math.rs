@@ -40,6 +40,7 @@ pub(super) fn functions() -> Vec<Function> {
         Function::new("same_zero", returns_first, same_zero),
         Function::new("width_bucket", |_| returns(DataType::Int32), width_bucket),
         Function::new("scale", |_| returns(DataType::Int32), scale),
+        Function::new("min_scale", |_| returns(DataType::Int32), min_scale),
         Function::new("bitwise_not", returns_first, bitwise_not),
         Function::new("degrees", returns_double, |call| double(call, |x| Ok(x.to_degrees()))),
         Function::new("radians", returns_double, |call| double(call, |x| Ok(x.to_radians()))),
@@ -616,6 +617,21 @@ fn scale(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
     let array = call.arg(0)?;
     let out: datafusion::arrow::array::Int32Array =
         (0..array.len()).map(|row| array.is_valid(row).then_some(digits)).collect();
+    Ok(Arc::new(out))
+}
+
+/// The digits after the point that are needed.
+fn min_scale(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let (numbers, scale) = wide(call, 0)?;
+    let needed = |value: i256| {
+        let (mut value, mut scale) = (value, i32::from(scale));
+        while scale > 0 && value % i256::from(10) == i256::ZERO {
+            (value, scale) = (value / i256::from(10), scale - 1);
+        }
+        scale.max(0)
+    };
+    let out: datafusion::arrow::array::Int32Array =
+        numbers.iter().map(|value| value.map(needed)).collect();
     Ok(Arc::new(out))
 }
 

@@ -6,6 +6,7 @@ mod json;
 mod limits;
 mod math;
 mod regular;
+mod search;
 mod series;
 mod system;
 mod text;
@@ -271,7 +272,7 @@ pub(crate) fn register(context: &SessionContext) {
         arrays::functions(),
         json::functions(),
         math::functions(),
-        regular::functions(),
+        regular::functions(), search::functions(),
         system::functions(),
         text::functions(),
         time::functions(),

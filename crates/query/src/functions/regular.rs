@@ -1,9 +1,9 @@
 //! Regular expressions.
 
-use super::{Call, Function, returns, returns_boolean, returns_integer, returns_text};
+use super::{Call, Function, returns, returns_boolean, returns_text};
 use crate::error::{SqlError, SqlState};
 use datafusion::arrow::array::{
-    Array, ArrayRef, BooleanArray, Int32Array, ListBuilder, StringViewBuilder,
+    Array, ArrayRef, BooleanArray, ListBuilder, StringViewBuilder,
 };
 use datafusion::arrow::datatypes::DataType;
 use regex::{Regex, RegexBuilder};
@@ -16,7 +16,6 @@ const COMPILED_MAX_BYTES: usize = 4 << 20;
 pub(super) fn functions() -> Vec<Function> {
     let texts = |_: &super::Asked<'_>| returns(DataType::new_list(DataType::Utf8View, true));
     vec![
-        Function::new("regexp_replace", returns_text, replace),
         Function::new("regexp_match", texts, first_match),
         Function::new(
             "regexp_matches_list",
@@ -24,9 +23,7 @@ pub(super) fn functions() -> Vec<Function> {
             all_matches,
         ),
         Function::new("regexp_split_to_array", texts, split).alias("regexp_split_to_table_list"),
-        Function::new("regexp_count", returns_integer, count),
         Function::new("regexp_like", returns_boolean, like),
-        Function::new("regexp_substr", returns_text, substring),
         Function::new("like_escape", returns_text, like_escape),
         Function::new("similar_to", returns_boolean, similar_to),
     ]
@@ -34,10 +31,10 @@ pub(super) fn functions() -> Vec<Function> {
 
 /// Expressions that were compiled, by their text and flags.
 #[derive(Default)]
-struct Compiled(HashMap<(String, String), Regex>);
+pub(super) struct Compiled(HashMap<(String, String), Regex>);
 
 impl Compiled {
-    fn get(&mut self, pattern: &str, flags: &str) -> Result<&Regex, SqlError> {
+    pub(super) fn get(&mut self, pattern: &str, flags: &str) -> Result<&Regex, SqlError> {
         let key = (pattern.to_owned(), flags.to_owned());
         if !self.0.contains_key(&key) {
             let mut builder = RegexBuilder::new(pattern);
@@ -91,49 +88,6 @@ fn rows<T>(
         out.push(Some(each(row, texts.value(row), regex, flags)?));
     }
     Ok(out)
-}
-
-/// `\1` and `\&` as the library writes them.
-fn replacement(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut letters = text.chars();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '$' => out.push_str("$$"),
-            '\\' => match letters.next() {
-                Some(digit @ '0'..='9') => out.push_str(&format!("${{{digit}}}")),
-                Some('&') => out.push_str("${0}"),
-                Some(other) => out.push(other),
-                None => out.push('\\'),
-            },
-            other => out.push(other),
-        }
-    }
-    out
-}
-
-fn replace(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
-    let news = call.texts(2)?;
-    let mut budget = super::Budget::default();
-    let out = rows(call, 3, |row, text, regex, flags| {
-        if news.is_null(row) {
-            return Ok(None);
-        }
-        let new = replacement(news.value(row));
-        let limit = usize::from(!flags.contains('g'));
-        if limit == 0 {
-            budget.take(
-                text.len()
-                    .saturating_add(text.len().saturating_add(1).saturating_mul(new.len()) / 4),
-            )?;
-        }
-        Ok(Some(regex.replacen(text, limit, new.as_str()).into_owned()))
-    })?;
-    let mut texts = StringViewBuilder::with_capacity(out.len());
-    for text in out {
-        texts.append_option(text.flatten());
-    }
-    Ok(Arc::new(texts.finish()))
 }
 
 /// What the groups have found; the whole where there are none.
@@ -191,11 +145,6 @@ fn split(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
     Ok(lists(parts))
 }
 
-fn count(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
-    let counts = rows(call, 3, |_, text, regex, _| Ok(regex.find_iter(text).count() as i32))?;
-    Ok(Arc::new(Int32Array::from(counts)))
-}
-
 fn like(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
     let found = rows(call, 2, |_, text, regex, _| Ok(regex.is_match(text)))?;
     Ok(Arc::new(BooleanArray::from(found)))
@@ -240,7 +189,7 @@ fn like_escape(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
 }
 
 /// A pattern of SIMILAR TO as a regular expression.
-fn of_similar(pattern: &str, escape: Option<char>) -> String {
+pub(super) fn of_similar(pattern: &str, escape: Option<char>) -> String {
     let mut out = String::from("^(?:");
     let mut letters = pattern.chars();
     let mut in_class = false;

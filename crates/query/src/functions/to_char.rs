@@ -1,7 +1,7 @@
 //! `to_char`, and the ways back: `to_date`, `to_timestamp`, `to_number`.
 
 use super::time::as_local;
-use super::{Call, Function, returns, returns_text};
+use super::{Asked, Call, Function, returns, returns_text};
 use crate::error::{SqlError, SqlState};
 use crate::moment::{self, DAY_US, SECOND_US};
 use chrono::{Datelike, Timelike};
@@ -18,7 +18,7 @@ pub(super) fn functions() -> Vec<Function> {
             |_| returns(DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))),
             to_timestamp,
         ),
-        Function::new("to_number", |_| returns(DataType::Decimal128(38, 10)), to_number),
+        Function::new("to_number", returns_number, to_number),
     ]
 }
 
@@ -850,6 +850,16 @@ fn to_timestamp(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
     };
     let out: PrimitiveArray<TimestampMicrosecondType> = out.into_iter().collect();
     Ok(Arc::new(out.with_data_type(kind)))
+}
+
+/// A number has as many digits after the point as the format has.
+fn returns_number(asked: &Asked<'_>) -> Result<FieldRef, SqlError> {
+    let format = asked.constant(1).and_then(|format| format.try_as_str().flatten());
+    let scale = format.map_or(10, |format| {
+        let fraction = format.split_once(['.', 'D', 'd']).map_or("", |(_, fraction)| fraction);
+        fraction.chars().filter(|letter| matches!(letter, '9' | '0')).count().min(30) as i8
+    });
+    returns(DataType::Decimal128(38, scale))
 }
 
 fn to_number(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
