@@ -4,7 +4,7 @@ use crate::catalog::{
     Catalog, Definition, ExternalDefinition, Overlay, Public, QueryDefinition, StreamDefinition,
     Sys, gone,
 };
-use crate::csv::ReadPlainCsv;
+use crate::csv::{ReadPlainCsv, Survey};
 use crate::dialect::{CheckedArithmetic, Operators, PostgresCasts, Types};
 use crate::error::SqlError;
 use crate::segment::Segments;
@@ -130,6 +130,7 @@ pub(crate) struct Inner {
     pub(crate) watch: Arc<MemoryWatch>,
     /// Counts records that are dealt out to partitions in turn.
     pub(crate) turn: AtomicU64,
+    csv_survey: Arc<Survey>,
     context: OnceLock<SessionContext>,
     /// The same without a catalog: the statement of an external table names the table that is being looked up.
     bare: OnceLock<SessionState>,
@@ -158,6 +159,7 @@ impl Database {
             runtime,
             watch: MemoryWatch::start(),
             turn: AtomicU64::new(0),
+            csv_survey: Arc::default(),
             context: OnceLock::new(),
             bare: OnceLock::new(),
             settings,
@@ -321,7 +323,7 @@ impl Inner {
         let mut statements = parse(&definition.statement)?;
         let Some(Statement::Df(statement)) = statements.pop() else { return Err(gone()) };
         let plan = state.statement_to_plan(*statement).await?;
-        let LogicalPlan::Ddl(DdlStatement::CreateExternalTable(command)) = plan else {
+        let LogicalPlan::Ddl(DdlStatement::CreateExternalTable(mut command)) = plan else {
             return Err(DataFusionError::Plan("not an external table".to_owned()));
         };
         let format = command.file_type.to_uppercase();
@@ -329,7 +331,33 @@ impl Inner {
             SqlError::unsupported(format!("files of format {format} cannot be read"))
                 .hint("CSV, JSON, PARQUET and ARROW can")
         })?;
+        if format == "CSV" {
+            self.look_at_csv(&mut command.options, &command.locations).await?;
+        }
         factory.create(state, &command).await
+    }
+
+    /// Files whose records go over several lines must be read in one piece.
+    async fn look_at_csv(
+        &self,
+        options: &mut HashMap<String, String>,
+        locations: &[String],
+    ) -> DfResult<()> {
+        let option = |name: &str| options.get(&format!("format.{name}")).cloned();
+        let has_header = option("has_header").is_none_or(|value| value == "true");
+        let quote = option("quote").and_then(|quote| quote.bytes().next()).unwrap_or(b'"');
+        if option("newlines_in_values").is_some() || option("compression").is_some() {
+            return Ok(());
+        }
+        let (survey, locations) = (self.csv_survey.clone(), locations.to_vec());
+        let look = move || survey.has_quoted_breaks(&locations, has_header, quote);
+        let quoted = tokio::task::spawn_blocking(look)
+            .await
+            .map_err(|error| DataFusionError::External(Box::new(error)))??;
+        if quoted {
+            options.insert("format.newlines_in_values".to_owned(), "true".to_owned());
+        }
+        Ok(())
     }
 
     /// A query under a name, as a table.

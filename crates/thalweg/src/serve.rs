@@ -30,6 +30,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
         .thread_name("thalweg-sql")
         // Plans are trees, and what walks them recurses.
         .thread_stack_size(8 << 20)
+        .on_thread_start(thalweg_base::priority::lower)
         .enable_all()
         .build()
         .context("start the threads for SQL")?;

@@ -11,6 +11,9 @@ mod decode;
 mod marks;
 mod number;
 mod read;
+mod survey;
+
+pub(crate) use survey::Survey;
 
 use datafusion::arrow::datatypes::Schema;
 use datafusion::common::Result;

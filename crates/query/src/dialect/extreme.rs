@@ -27,11 +27,8 @@ pub(super) fn float_extreme(name: &str) -> Option<Arc<AggregateUDF>> {
         "min" => false,
         _ => return None,
     };
-    let signature = Signature::uniform(
-        1,
-        vec![DataType::Float32, DataType::Float64],
-        Volatility::Immutable,
-    );
+    let signature =
+        Signature::uniform(1, vec![DataType::Float32, DataType::Float64], Volatility::Immutable);
     Some(Arc::new(AggregateUDF::from(FloatExtreme { greatest, signature })))
 }
 
@@ -58,7 +55,10 @@ impl AggregateUDFImpl for FloatExtreme {
         self.plain().accumulator(args)
     }
 
-    fn create_sliding_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
+    fn create_sliding_accumulator(
+        &self,
+        args: AccumulatorArgs<'_>,
+    ) -> Result<Box<dyn Accumulator>> {
         self.plain().create_sliding_accumulator(args)
     }
 
@@ -169,7 +169,12 @@ mod tests {
     fn infinities_and_nan_count() {
         let (infinity, nan) = (f64::INFINITY, f64::NAN);
         let values: ArrayRef = Arc::new(Float64Array::from(vec![
-            Some(-infinity), Some(f64::MIN), Some(nan), Some(1.5), None, Some(infinity),
+            Some(-infinity),
+            Some(f64::MIN),
+            Some(nan),
+            Some(1.5),
+            None,
+            Some(infinity),
         ]));
         let groups = [0, 0, 1, 1, 2, 3];
         for (greatest, wanted) in [

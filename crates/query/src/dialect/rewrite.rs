@@ -636,8 +636,11 @@ fn is_correlated(query: &Query) -> bool {
                 TableFactor::Derived { alias, .. } => (None, alias),
                 _ => (None, &mut None),
             };
-            self.0.extend(name);
-            self.0.extend(alias.as_ref().map(|alias| folded(&alias.name)));
+            // A table under an alias has no other name.
+            match alias {
+                Some(alias) => self.0.push(folded(&alias.name)),
+                None => self.0.extend(name),
+            }
             ControlFlow::Continue(())
         }
     }
@@ -856,9 +859,7 @@ fn rewrite_one(expr: &mut Expr, session: Option<&Session>) -> Result<(), SqlErro
                 }
             }
         }
-        Expr::Like { pattern, .. } | Expr::ILike { pattern, .. }
-            if among(pattern).is_some() =>
-        {
+        Expr::Like { pattern, .. } | Expr::ILike { pattern, .. } if among(pattern).is_some() => {
             like_among(expr);
         }
         Expr::Like { pattern, escape_char: Some(escape), any: false, .. }
@@ -1062,8 +1063,7 @@ fn interval_of(
     };
     let read = read.map_err(|wrong| wrong.error("interval", &value))?;
     // In words that Arrow reads, too: it computes constants before our casts see them.
-    let written =
-        format!("{} months {} days {} microseconds", read.months, read.days, read.us);
+    let written = format!("{} months {} days {} microseconds", read.months, read.days, read.us);
     let kind =
         datafusion::sql::sqlparser::ast::DataType::Interval { fields: None, precision: None };
     Ok(Some(super::cast_expr(text(&written), &kind)?))

@@ -2,8 +2,8 @@
 
 use crate::error::{SqlError, SqlState};
 use datafusion::arrow::datatypes::{DataType, Field};
-use datafusion::common::tree_node::Transformed;
 use datafusion::common::Result;
+use datafusion::common::tree_node::Transformed;
 use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::{
     Expr, LogicalPlan, LogicalPlanBuilder, Projection, Union, WindowFunctionDefinition,

@@ -61,9 +61,8 @@ fn not_in(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     let Expr::InSubquery(InSubquery { expr: value, subquery, negated: true }) = expr else {
         return Ok(expr);
     };
-    let unchanged = |value, subquery| {
-        Ok(Expr::InSubquery(InSubquery { expr: value, subquery, negated: true }))
-    };
+    let unchanged =
+        |value, subquery| Ok(Expr::InSubquery(InSubquery { expr: value, subquery, negated: true }));
     if subquery.outer_ref_columns.is_empty() {
         return unchanged(value, subquery);
     }
@@ -72,9 +71,8 @@ fn not_in(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     let member = Expr::Column(member);
     let unknown = member.clone().is_null().or(outer.clone().is_null());
     let condition = member.eq(outer).or(unknown);
-    let plan = LogicalPlanBuilder::from(subquery.subquery.as_ref().clone())
-        .filter(condition)?
-        .build()?;
+    let plan =
+        LogicalPlanBuilder::from(subquery.subquery.as_ref().clone()).filter(condition)?.build()?;
     let mut outside = subquery.outer_ref_columns;
     for column in value.column_refs() {
         let field = schema.field_from_column(column)?.clone();
@@ -110,9 +108,9 @@ fn as_aggregate(plan: &LogicalPlan) -> Result<Option<(LogicalPlan, bool)>> {
         return Ok(Some((plan.build()?, false)));
     };
     let is_one = |expr: &Option<Box<Expr>>, wanted: i64| match expr.as_deref() {
-        Some(Expr::Literal(value, _)) => {
-            value.cast_to(&DataType::Int64).is_ok_and(|value| value == ScalarValue::Int64(Some(wanted)))
-        }
+        Some(Expr::Literal(value, _)) => value
+            .cast_to(&DataType::Int64)
+            .is_ok_and(|value| value == ScalarValue::Int64(Some(wanted))),
         None => wanted == 0,
         _ => false,
     };
@@ -151,8 +149,9 @@ fn as_aggregate(plan: &LogicalPlan) -> Result<Option<(LogicalPlan, bool)>> {
 fn outside_conditions(plan: &LogicalPlan) -> Result<Option<(Expr, LogicalPlan)>> {
     if let LogicalPlan::Filter(filter) = plan {
         let parts = split_conjunction_owned(filter.predicate.clone());
-        let (outside, inside): (Vec<Expr>, Vec<Expr>) =
-            parts.into_iter().partition(|part| part.contains_outer() && part.column_refs().is_empty());
+        let (outside, inside): (Vec<Expr>, Vec<Expr>) = parts
+            .into_iter()
+            .partition(|part| part.contains_outer() && part.column_refs().is_empty());
         let Some(condition) = conjunction(outside) else { return Ok(None) };
         let input = filter.input.as_ref().clone();
         let rest = match conjunction(inside) {
@@ -161,7 +160,10 @@ fn outside_conditions(plan: &LogicalPlan) -> Result<Option<(Expr, LogicalPlan)>>
         };
         return Ok(Some((seen_from_outside(condition)?, rest)));
     }
-    if !matches!(plan, LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Sort(_)) {
+    if !matches!(
+        plan,
+        LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Sort(_)
+    ) {
         return Ok(None);
     }
     let Some(input) = plan.inputs().into_iter().next() else { return Ok(None) };

@@ -11,6 +11,6 @@ pub(crate) use numeric::{decimal_text, put_double, put_real};
 #[cfg(test)]
 pub(crate) use text::text_of;
 pub(crate) use text::{Style, put_text, texts_of};
+pub(crate) use time::local_us;
 #[cfg(test)]
 pub(crate) use time::put_timestamp;
-pub(crate) use time::local_us;

@@ -1,17 +1,17 @@
 //! Values as text.
 
-use super::numeric::{put_decimal_128, put_decimal_256};
 use super::interval::put_interval_as;
+use super::numeric::{put_decimal_128, put_decimal_256};
 use super::time::{put_date, put_time_of_day, put_timestamp};
 use super::{put_double, put_real};
 use crate::error::SqlError;
+use crate::moment::Formats;
 use crate::pg_type;
 use datafusion::arrow::array::timezone::Tz;
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, MapArray, RunArray,
     StringViewArray, StringViewBuilder, StructArray, UnionArray,
 };
-use crate::moment::Formats;
 use datafusion::arrow::datatypes::*;
 use std::io::Write;
 
@@ -86,7 +86,9 @@ pub(crate) fn put_text(
         DataType::Binary => put_bytes(out, array.as_binary::<i32>().value(row), style),
         DataType::LargeBinary => put_bytes(out, array.as_binary::<i64>().value(row), style),
         DataType::BinaryView => put_bytes(out, array.as_binary_view().value(row), style),
-        DataType::FixedSizeBinary(_) => put_bytes(out, array.as_fixed_size_binary().value(row), style),
+        DataType::FixedSizeBinary(_) => {
+            put_bytes(out, array.as_fixed_size_binary().value(row), style)
+        }
         kind if kind.is_integer() => put_integer(out, array, row),
         kind if kind.is_numeric() => put_fraction(out, array, row),
         kind if kind.is_temporal() => put_temporal(out, array, row, style)?,

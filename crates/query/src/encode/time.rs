@@ -160,8 +160,14 @@ mod tests {
             assert_eq!(text(|out| put_timestamp(out, us, None, Formats::default())), expected);
         }
         let zone: Tz = "America/New_York".parse().expect("a zone");
-        assert_eq!(text(|out| put_timestamp(out, 0, Some(&zone), Formats::default())), "1969-12-31 19:00:00-05");
+        assert_eq!(
+            text(|out| put_timestamp(out, 0, Some(&zone), Formats::default())),
+            "1969-12-31 19:00:00-05"
+        );
         let zone: Tz = "+05:30".parse().expect("a zone");
-        assert_eq!(text(|out| put_timestamp(out, 0, Some(&zone), Formats::default())), "1970-01-01 05:30:00+05:30");
+        assert_eq!(
+            text(|out| put_timestamp(out, 0, Some(&zone), Formats::default())),
+            "1970-01-01 05:30:00+05:30"
+        );
     }
 }

@@ -49,7 +49,8 @@ pub(super) fn functions() -> Vec<Function> {
         Function::new("json_extract_path_text", returns_text, |call| at_steps(call, true))
             .alias("jsonb_extract_path_text"),
         Function::new("json_contains", returns_boolean, contains),
-        Function::new("json_has_key", returns_boolean, |call| has_keys(call, true)).alias("jsonb_exists"),
+        Function::new("json_has_key", returns_boolean, |call| has_keys(call, true))
+            .alias("jsonb_exists"),
         Function::new("json_has_any_key", returns_boolean, |call| has_keys(call, false))
             .alias("jsonb_exists_any"),
         Function::new("json_has_all_keys", returns_boolean, |call| has_keys(call, true))

@@ -2,9 +2,7 @@
 
 use super::{Call, Function, returns, returns_boolean, returns_text};
 use crate::error::{SqlError, SqlState};
-use datafusion::arrow::array::{
-    Array, ArrayRef, BooleanArray, ListBuilder, StringViewBuilder,
-};
+use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, ListBuilder, StringViewBuilder};
 use datafusion::arrow::datatypes::DataType;
 use regex::{Regex, RegexBuilder};
 use std::collections::HashMap;

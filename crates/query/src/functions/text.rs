@@ -375,11 +375,8 @@ fn printed(
     index: usize,
 ) -> Result<datafusion::arrow::array::StringViewArray, SqlError> {
     let moment = call.moment();
-    let style = crate::encode::Style {
-        long_booleans: false,
-        zone: moment.zone,
-        formats: moment.formats,
-    };
+    let style =
+        crate::encode::Style { long_booleans: false, zone: moment.zone, formats: moment.formats };
     crate::encode::texts_of(call.arg(index)?, &style)
 }
 

@@ -64,11 +64,8 @@ fn similar_part(word: &Word, start: &usize, out: &mut [TokenWithSpan]) -> Option
 
 /// Adds a string to the one before it, where a line break alone stands between them.
 fn continues(out: &mut Vec<TokenWithSpan>, more: &str) -> bool {
-    let gap = out
-        .iter()
-        .rev()
-        .take_while(|token| matches!(token.token, Token::Whitespace(_)))
-        .count();
+    let gap =
+        out.iter().rev().take_while(|token| matches!(token.token, Token::Whitespace(_))).count();
     let place = out.len() - gap;
     let has_break = out.iter().skip(place).any(|token| {
         matches!(

@@ -121,6 +121,7 @@ impl Reader {
     }
 
     fn run(mut self, interval: Duration) {
+        thalweg_base::priority::lower();
         let outcome =
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.read(interval)));
         let error = match outcome {
