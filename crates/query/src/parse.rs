@@ -1,14 +1,23 @@
 //! Values from text, as Postgres reads them: casts, parameters, COPY, and defaults all come here. Each reader says whether a
 //! text is none of its type (22P02) or one that does not fit (22003).
 
+mod numeric;
+
+pub(crate) use numeric::decimal_digits;
+pub(crate) use numeric::decimal_scalar;
+
+mod array;
+
 use crate::error::{SqlError, SqlState};
 use crate::moment::{self, Moment};
 use crate::pg_type::{self, of_field};
+use array::array_elements;
 use datafusion::arrow::array::{
     Array, ArrayRef, BooleanBuilder, PrimitiveBuilder, StringViewArray, StringViewBuilder,
 };
 use datafusion::arrow::datatypes::*;
 use datafusion::common::ScalarValue;
+use numeric::plain_numeric;
 use std::sync::Arc;
 
 fn invalid(kind: &str, text: &str) -> SqlError {
@@ -89,105 +98,6 @@ fn real(text: &str) -> Result<f32, SqlError> {
         ));
     }
     Ok(value)
-}
-
-/// A decimal's digits without its point, and how many are after it; `None` where the text is no number.
-pub(crate) fn decimal_digits(text: &str) -> Option<(bool, String, i64)> {
-    let trimmed = text.trim();
-    let (negative, rest) = match trimmed.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, trimmed.strip_prefix('+').unwrap_or(trimmed)),
-    };
-    let (mantissa, exponent) = match rest.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
-        None => (rest, 0),
-    };
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
-    if !is_number(whole) || !is_number(fraction) || whole.len() + fraction.len() == 0 {
-        return None;
-    }
-    let scale = fraction.len() as i64 - i64::from(exponent);
-    Some((negative, format!("{whole}{fraction}"), scale))
-}
-
-/// The digits of a decimal rounded to so many after the point, halves away from zero, without leading zeros.
-fn rounded(digits: &str, scale: i64, wanted: i64) -> Option<String> {
-    let drop = scale - wanted;
-    let mut kept = digits.trim_start_matches('0').to_owned();
-    if drop <= 0 {
-        // More digits than any type has: no need to write them out.
-        if !kept.is_empty() && kept.len() as i64 - drop > 100 {
-            return None;
-        }
-        kept.extend(std::iter::repeat_n('0', if kept.is_empty() { 0 } else { -drop as usize }));
-        return Some(kept);
-    }
-    let drop = usize::try_from(drop).ok()?;
-    let first = match kept.len().checked_sub(drop) {
-        Some(at) => kept.as_bytes().get(at).copied(),
-        None => return Some(String::new()),
-    };
-    kept.truncate(kept.len() - drop);
-    if first.is_some_and(|digit| digit >= b'5') {
-        let mut bytes = kept.into_bytes();
-        let nines = bytes.iter().rev().take_while(|&&digit| digit == b'9').count();
-        let at = bytes.len() - nines;
-        bytes.iter_mut().skip(at).for_each(|digit| *digit = b'0');
-        match at.checked_sub(1).and_then(|at| bytes.get_mut(at)) {
-            Some(digit) => *digit += 1,
-            None => bytes.insert(0, b'1'),
-        }
-        kept = String::from_utf8(bytes).ok()?;
-    }
-    Some(kept)
-}
-
-/// A decimal as a scalar of a decimal type.
-pub(crate) fn decimal_scalar(text: &str, kind: &DataType) -> Result<ScalarValue, SqlError> {
-    let (precision, scale) = match kind {
-        DataType::Decimal32(p, s)
-        | DataType::Decimal64(p, s)
-        | DataType::Decimal128(p, s)
-        | DataType::Decimal256(p, s) => (*p, *s),
-        _ => return Err(invalid("numeric", text)),
-    };
-    let (negative, digits, given) =
-        decimal_digits(text).ok_or_else(|| match text.trim().to_ascii_lowercase().as_str() {
-            "nan" | "inf" | "infinity" | "-inf" | "-infinity" => SqlError::unsupported(format!(
-                "numeric {} is not supported: decimals have digits; double precision has it",
-                text.trim()
-            )),
-            _ => invalid("numeric", text),
-        })?;
-    let overflow = || {
-        SqlError::new(
-            SqlState::NumericOutOfRange,
-            format!(
-                "numeric field overflow: {} does not fit numeric({precision},{scale})",
-                text.trim()
-            ),
-        )
-    };
-    let digits = rounded(&digits, given, scale.into()).ok_or_else(overflow)?;
-    let digits = digits.trim_start_matches('0');
-    if digits.len() > usize::from(precision) {
-        return Err(overflow());
-    }
-    let signed = match (negative, digits) {
-        (_, "") => "0".to_owned(),
-        (true, digits) => format!("-{digits}"),
-        (false, digits) => digits.to_owned(),
-    };
-    Ok(match kind {
-        DataType::Decimal256(..) => {
-            let value = i256::from_string(&signed).ok_or_else(overflow)?;
-            ScalarValue::Decimal256(Some(value), precision, scale)
-        }
-        _ => {
-            ScalarValue::Decimal128(Some(signed.parse().map_err(|_| overflow())?), precision, scale)
-        }
-    })
 }
 
 /// `\x` and hexadecimal digits, or text with `\\` and `\ooo`.
@@ -410,120 +320,6 @@ fn checked_text(text: &str, field: &Field) -> Result<String, SqlError> {
         }
         _ => sized(text, declared, true),
     }
-}
-
-/// A number's digits with its point where it belongs.
-fn plain_numeric(negative: bool, digits: &str, scale: i64) -> Option<String> {
-    let digits = rounded(digits, scale, scale.max(0))?;
-    let digits = if digits.is_empty() { "0" } else { digits.as_str() };
-    let sign = if negative && digits.bytes().any(|digit| digit != b'0') { "-" } else { "" };
-    Some(format!("{sign}{}", crate::encode::decimal_text(digits, i8::try_from(scale.max(0)).ok()?)))
-}
-
-/// The elements of an array that is written `{1,2,NULL}`.
-fn array_elements(
-    text: &str,
-    element: &FieldRef,
-    moment: &Moment,
-) -> Result<Vec<ScalarValue>, SqlError> {
-    let malformed =
-        || SqlError::new(SqlState::InvalidText, format!("malformed array literal: \"{text}\""));
-    let trimmed = text.trim();
-    // Bounds may stand before: `[1:2]={…}`.
-    let body = match trimmed.strip_prefix('[') {
-        Some(rest) => rest.split_once("]=").ok_or_else(malformed)?.1,
-        None => trimmed,
-    };
-    let inner = body.strip_prefix('{').and_then(|body| body.strip_suffix('}'));
-    let inner = inner.ok_or_else(malformed)?;
-    let is_nested = matches!(element.data_type(), DataType::List(_));
-    let mut values = Vec::new();
-    for piece in split_elements(inner).ok_or_else(malformed)? {
-        values.push(match piece {
-            Element::Null if !is_nested => {
-                ScalarValue::try_from(element.data_type()).map_err(|_| malformed())?
-            }
-            Element::Text(text) => scalar_of_text(&text, element, moment)?,
-            Element::Null => return Err(malformed()),
-        });
-    }
-    Ok(values)
-}
-
-enum Element {
-    Null,
-    Text(String),
-}
-
-/// Cuts at commas that stand neither in quotes nor in inner braces.
-fn split_elements(inner: &str) -> Option<Vec<Element>> {
-    let mut elements = Vec::new();
-    if inner.trim().is_empty() {
-        return Some(elements);
-    }
-    let (mut piece, mut was_quoted, mut quoted, mut depth) = (String::new(), false, false, 0usize);
-    let mut letters = inner.chars();
-    let finish = |piece: &mut String, was_quoted: &mut bool| -> Option<Element> {
-        let text = std::mem::take(piece);
-        if std::mem::take(was_quoted) {
-            return Some(Element::Text(text));
-        }
-        let text = text.trim();
-        if text.is_empty() {
-            return None;
-        }
-        Some(if text.eq_ignore_ascii_case("null") {
-            Element::Null
-        } else {
-            Element::Text(text.to_owned())
-        })
-    };
-    while let Some(letter) = letters.next() {
-        match letter {
-            '\\' => {
-                let next = letters.next()?;
-                if depth > 0 {
-                    piece.push('\\');
-                }
-                piece.push(next);
-            }
-            '"' => {
-                if depth > 0 {
-                    piece.push('"');
-                } else {
-                    if !quoted && !piece.trim().is_empty() {
-                        return None;
-                    }
-                    if !quoted {
-                        piece.clear();
-                    }
-                    was_quoted = true;
-                }
-                quoted = !quoted;
-            }
-            letter if quoted => piece.push(letter),
-            '{' => {
-                depth += 1;
-                piece.push('{');
-            }
-            '}' => {
-                depth = depth.checked_sub(1)?;
-                piece.push('}');
-            }
-            ',' if depth == 0 => elements.push(finish(&mut piece, &mut was_quoted)?),
-            letter if was_quoted && depth == 0 => {
-                if !letter.is_whitespace() {
-                    return None;
-                }
-            }
-            letter => piece.push(letter),
-        }
-    }
-    if quoted || depth > 0 {
-        return None;
-    }
-    elements.push(finish(&mut piece, &mut was_quoted)?);
-    Some(elements)
 }
 
 fn primitive<T: ArrowPrimitiveType>(

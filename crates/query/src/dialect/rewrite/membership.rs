@@ -1,0 +1,197 @@
+//! `IN` and `NOT IN` over queries: where nulls make them unknown, they are written so that the answer is Postgres'.
+
+use super::*;
+
+/// A condition of WHERE. Of what stands there between ANDs it does not matter whether it is false or unknown.
+pub(super) fn conditions(condition: Expr) -> Expr {
+    match condition {
+        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+            binary(conditions(*left), BinaryOperator::And, conditions(*right))
+        }
+        Expr::InSubquery { expr, subquery, negated: true }
+            if matches!(*expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+                || is_correlated(&subquery) =>
+        {
+            Expr::InSubquery { expr, subquery, negated: true }
+        }
+        Expr::InSubquery { expr, subquery, negated: true } => not_among(*expr, *subquery),
+        Expr::UnaryOp { op: UnaryOperator::Not, expr } => match *expr {
+            Expr::Nested(inner) if matches!(*inner, Expr::InSubquery { negated: false, .. }) => {
+                match *inner {
+                    Expr::InSubquery { expr, subquery, .. } if is_correlated(&subquery) => {
+                        Expr::InSubquery { expr, subquery, negated: true }
+                    }
+                    Expr::InSubquery { expr, subquery, .. } => not_among(*expr, *subquery),
+                    other => other,
+                }
+            }
+            mut other => {
+                memberships(&mut other);
+                Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(other) }
+            }
+        },
+        // A membership alone is a join.
+        Expr::InSubquery { expr, subquery, negated: false } => {
+            Expr::InSubquery { expr, subquery, negated: false }
+        }
+        Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)) => {
+            let boolean = datafusion::sql::sqlparser::ast::DataType::Boolean;
+            crate::dialect::cast_expr(Expr::Value(value), &boolean).unwrap_or_else(|_| text(""))
+        }
+        mut other => {
+            memberships(&mut other);
+            other
+        }
+    }
+}
+
+/// Whether a subquery names tables that are not its own.
+pub(super) fn is_correlated(query: &Query) -> bool {
+    let mut own = Vec::new();
+    let mut copy = query.clone();
+    struct Names<'a>(&'a mut Vec<String>);
+    impl VisitorMut for Names<'_> {
+        type Break = ();
+        fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+            let (name, alias) = match factor {
+                TableFactor::Table { name, alias, .. } => {
+                    (name.0.last().and_then(|part| part.as_ident()).map(folded), alias)
+                }
+                TableFactor::Derived { alias, .. } => (None, alias),
+                _ => (None, &mut None),
+            };
+            // A table under an alias has no other name.
+            match alias {
+                Some(alias) => self.0.push(folded(&alias.name)),
+                None => self.0.extend(name),
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _finished = copy.visit(&mut Names(&mut own));
+    let mut correlated = false;
+    let _finished: ControlFlow<()> = visit_expressions_mut(&mut copy, |expr| {
+        if let Expr::CompoundIdentifier(parts) = expr
+            && parts.len() > 1
+        {
+            correlated |= parts.first().is_some_and(|first| !own.contains(&folded(first)));
+        }
+        ControlFlow::Continue(())
+    });
+    correlated
+}
+
+/// The column under which a subquery's values are looked at.
+pub(super) const MEMBER: &str = "\u{1}member";
+
+/// `(query) AS members(member)`.
+pub(super) fn members(query: Query) -> TableWithJoins {
+    let column = datafusion::sql::sqlparser::ast::TableAliasColumnDef {
+        name: Ident::with_quote('"', MEMBER),
+        data_type: None,
+    };
+    TableWithJoins {
+        relation: TableFactor::Derived {
+            lateral: false,
+            subquery: Box::new(query),
+            alias: Some(TableAlias {
+                explicit: true,
+                name: Ident::with_quote('"', "\u{1}members"),
+                columns: vec![column],
+                at: None,
+            }),
+            sample: None,
+        },
+        joins: Vec::new(),
+    }
+}
+
+pub(super) fn member() -> Expr {
+    Expr::Identifier(Ident::with_quote('"', MEMBER))
+}
+
+pub(super) fn is_null_expr(expr: Expr) -> Expr {
+    nested(Expr::IsNull(Box::new(expr)))
+}
+
+/// A query over a subquery's values.
+pub(super) fn over_members(query: Query, item: &str, condition: Option<Expr>) -> Option<Query> {
+    let parsed = crate::statement::parse(&format!("SELECT {item} FROM members")).ok()?.pop()?;
+    let crate::statement::Statement::Df(statement) = parsed else { return None };
+    let DfStatement::Statement(statement) = *statement else { return None };
+    let SqlStatement::Query(mut outer) = *statement else { return None };
+    if let SetExpr::Select(select) = outer.body.as_mut() {
+        select.from = vec![members(query)];
+        select.selection = condition;
+    }
+    Some(*outer)
+}
+
+/// `x NOT IN (query)` as a condition: nothing there is equal or unknown.
+pub(super) fn not_among(value: Expr, query: Query) -> Expr {
+    let equal = nested(binary(member(), BinaryOperator::Eq, nested(value.clone())));
+    let unknown =
+        binary(is_null_expr(member()), BinaryOperator::Or, is_null_expr(nested(value.clone())));
+    let condition = binary(equal, BinaryOperator::Or, unknown);
+    match over_members(query.clone(), "1", Some(condition)) {
+        Some(subquery) => Expr::Exists { subquery: Box::new(subquery), negated: true },
+        None => {
+            Expr::InSubquery { expr: Box::new(value), subquery: Box::new(query), negated: true }
+        }
+    }
+}
+
+/// Memberships where it matters whether they are false or unknown: counted instead of joined.
+pub(super) fn memberships(expr: &mut Expr) {
+    struct Counted;
+    impl VisitorMut for Counted {
+        type Break = ();
+        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            if let Expr::InSubquery { expr: value, subquery, negated } = expr
+                && let Some(counted) =
+                    counted(value.as_ref().clone(), subquery.as_ref().clone(), *negated)
+            {
+                *expr = counted;
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _finished = expr.visit(&mut Counted);
+}
+
+pub(super) fn counted(value: Expr, query: Query, negated: bool) -> Option<Expr> {
+    if matches!(value, Expr::Tuple(_)) {
+        return None;
+    }
+    let count = |condition: Option<Expr>| -> Option<Expr> {
+        let counted = over_members(query.clone(), "count(*)", condition)?;
+        Some(nested(binary(Expr::Subquery(Box::new(counted)), BinaryOperator::Gt, number(0))))
+    };
+    let hits = count(Some(binary(member(), BinaryOperator::Eq, nested(value.clone()))))?;
+    let nulls = count(Some(is_null_expr(member())))?;
+    let any = count(None)?;
+    let boolean = |value: bool| Expr::Value(Value::Boolean(value).into());
+    let unknown = || {
+        crate::dialect::cast_expr(
+            Expr::Value(Value::Null.into()),
+            &datafusion::sql::sqlparser::ast::DataType::Boolean,
+        )
+    };
+    let when = |condition: Expr, result: Expr| datafusion::sql::sqlparser::ast::CaseWhen {
+        condition,
+        result,
+    };
+    let empty_value = binary(any, BinaryOperator::And, is_null_expr(nested(value)));
+    Some(nested(Expr::Case {
+        case_token: datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken::empty(
+        ),
+        end_token: datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
+        operand: None,
+        conditions: vec![
+            when(hits, boolean(!negated)),
+            when(empty_value, unknown().ok()?),
+            when(nulls, unknown().ok()?),
+        ],
+        else_result: Some(Box::new(boolean(negated))),
+    }))
+}
