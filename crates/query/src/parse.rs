@@ -255,12 +255,10 @@ pub(crate) fn scalar_of_text(
             let bytes = bytea(text).ok_or_else(|| invalid("bytea", text))?;
             ScalarValue::try_new_null(field.data_type())
                 .ok()
-                .and_then(|null| match null {
-                    ScalarValue::Binary(_) => Some(ScalarValue::Binary(Some(bytes.clone()))),
-                    ScalarValue::LargeBinary(_) => {
-                        Some(ScalarValue::LargeBinary(Some(bytes.clone())))
-                    }
-                    _ => Some(ScalarValue::BinaryView(Some(bytes.clone()))),
+                .map(|null| match null {
+                    ScalarValue::Binary(_) => ScalarValue::Binary(Some(bytes.clone())),
+                    ScalarValue::LargeBinary(_) => ScalarValue::LargeBinary(Some(bytes.clone())),
+                    _ => ScalarValue::BinaryView(Some(bytes.clone())),
                 })
                 .ok_or_else(|| invalid("bytea", text))?
         }

@@ -179,10 +179,7 @@ fn round_double(array: &ArrayRef, kind: &DataType) -> Result<ArrayRef, SqlError>
     let whole: PrimitiveArray<Int64Type> = map(wide.as_primitive::<Float64Type>(), |value| {
         let rounded = value.round_ties_even();
         // The largest double below 2^63 is exact.
-        if rounded.is_nan()
-            || rounded < -9_223_372_036_854_775_808.0
-            || rounded >= 9_223_372_036_854_775_808.0
-        {
+        if !(-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&rounded) {
             return Err(out_of_range(kind));
         }
         Ok(rounded as i64)

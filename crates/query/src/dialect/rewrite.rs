@@ -433,10 +433,7 @@ fn rewrite_one(expr: &mut Expr, session: Option<&Session>) -> Result<(), SqlErro
             };
             *expr = call(
                 "extract",
-                vec![
-                    text(&name.to_lowercase().trim_matches('\'').to_owned()),
-                    value.as_ref().clone(),
-                ],
+                vec![text(name.to_lowercase().trim_matches('\'')), value.as_ref().clone()],
             );
         }
         Expr::Collate { expr: inner, collation } => {

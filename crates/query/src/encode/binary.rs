@@ -160,8 +160,11 @@ fn put_sized(
     Ok(())
 }
 
+/// Dimensions, and elements by the array that they are in and their place there.
+type Flat = (Vec<i32>, Vec<(ArrayRef, usize)>);
+
 /// The length of each dimension, and the elements in order; `None` where inner lists differ in length.
-fn flatten(elements: &ArrayRef) -> Option<(Vec<i32>, Vec<(ArrayRef, usize)>)> {
+fn flatten(elements: &ArrayRef) -> Option<Flat> {
     if !pg_type::of_arrow(elements.data_type()).is_array {
         let all = (0..elements.len()).map(|row| (elements.clone(), row)).collect();
         return Some((vec![elements.len() as i32], all));

@@ -14,7 +14,7 @@ fn put_ymd(out: &mut Vec<u8>, date: NaiveDate, formats: Formats) {
     let year = date.year();
     let year = if year <= 0 { 1 - year } else { year };
     let (month, day) = (date.month(), date.day());
-    let day_first = formats.order == DateOrder::DayFirst;
+    let day_first = formats.order == DateOrder::Dmy;
     // Writing to memory cannot fail.
     let _infallible = match (formats.dates, day_first) {
         (DateFormat::Iso, _) => write!(out, "{year:04}-{month:02}-{day:02}"),
@@ -77,7 +77,7 @@ fn put_naive(out: &mut Vec<u8>, time: NaiveDateTime, formats: Formats) {
     let (weekday, month, day) = (date.weekday(), date.format("%b"), date.day());
     // Writing to memory cannot fail.
     let _infallible = match formats.order {
-        DateOrder::DayFirst => write!(out, "{weekday} {day:02} {month} "),
+        DateOrder::Dmy => write!(out, "{weekday} {day:02} {month} "),
         _ => write!(out, "{weekday} {month} {day:02} "),
     };
     put_clock(out);
@@ -116,10 +116,10 @@ fn put_offset(out: &mut Vec<u8>, seconds: i32) {
     let seconds = seconds.unsigned_abs();
     // Writing to memory cannot fail.
     let _infallible = write!(out, "{sign}{:02}", seconds / 3_600);
-    if seconds % 3_600 != 0 {
+    if !seconds.is_multiple_of(3_600) {
         let _infallible = write!(out, ":{:02}", seconds / 60 % 60);
     }
-    if seconds % 60 != 0 {
+    if !seconds.is_multiple_of(60) {
         let _infallible = write!(out, ":{:02}", seconds % 60);
     }
 }

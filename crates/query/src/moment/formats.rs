@@ -21,9 +21,9 @@ pub(crate) enum DateFormat {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum DateOrder {
     #[default]
-    MonthFirst,
-    DayFirst,
-    YearFirst,
+    Mdy,
+    Dmy,
+    Ymd,
 }
 
 /// IntervalStyle.
@@ -57,11 +57,11 @@ impl Formats {
                 "postgres" | "postgresql" => self.dates = DateFormat::Postgres,
                 "german" => {
                     self.dates = DateFormat::German;
-                    order = order.or(Some(DateOrder::DayFirst));
+                    order = order.or(Some(DateOrder::Dmy));
                 }
-                "mdy" | "us" | "noneuro" | "noneuropean" => order = Some(DateOrder::MonthFirst),
-                "dmy" | "euro" | "european" => order = Some(DateOrder::DayFirst),
-                "ymd" => order = Some(DateOrder::YearFirst),
+                "mdy" | "us" | "noneuro" | "noneuropean" => order = Some(DateOrder::Mdy),
+                "dmy" | "euro" | "european" => order = Some(DateOrder::Dmy),
+                "ymd" => order = Some(DateOrder::Ymd),
                 "default" => self = Self { dates: DateFormat::Iso, ..self },
                 _ => return None,
             }
@@ -73,18 +73,18 @@ impl Formats {
     /// DateStyle as SHOW has it.
     pub(crate) fn date_style(self) -> &'static str {
         match (self.dates, self.order) {
-            (DateFormat::Iso, DateOrder::MonthFirst) => "ISO, MDY",
-            (DateFormat::Iso, DateOrder::DayFirst) => "ISO, DMY",
-            (DateFormat::Iso, DateOrder::YearFirst) => "ISO, YMD",
-            (DateFormat::Sql, DateOrder::MonthFirst) => "SQL, MDY",
-            (DateFormat::Sql, DateOrder::DayFirst) => "SQL, DMY",
-            (DateFormat::Sql, DateOrder::YearFirst) => "SQL, YMD",
-            (DateFormat::Postgres, DateOrder::MonthFirst) => "Postgres, MDY",
-            (DateFormat::Postgres, DateOrder::DayFirst) => "Postgres, DMY",
-            (DateFormat::Postgres, DateOrder::YearFirst) => "Postgres, YMD",
-            (DateFormat::German, DateOrder::MonthFirst) => "German, MDY",
-            (DateFormat::German, DateOrder::DayFirst) => "German, DMY",
-            (DateFormat::German, DateOrder::YearFirst) => "German, YMD",
+            (DateFormat::Iso, DateOrder::Mdy) => "ISO, MDY",
+            (DateFormat::Iso, DateOrder::Dmy) => "ISO, DMY",
+            (DateFormat::Iso, DateOrder::Ymd) => "ISO, YMD",
+            (DateFormat::Sql, DateOrder::Mdy) => "SQL, MDY",
+            (DateFormat::Sql, DateOrder::Dmy) => "SQL, DMY",
+            (DateFormat::Sql, DateOrder::Ymd) => "SQL, YMD",
+            (DateFormat::Postgres, DateOrder::Mdy) => "Postgres, MDY",
+            (DateFormat::Postgres, DateOrder::Dmy) => "Postgres, DMY",
+            (DateFormat::Postgres, DateOrder::Ymd) => "Postgres, YMD",
+            (DateFormat::German, DateOrder::Mdy) => "German, MDY",
+            (DateFormat::German, DateOrder::Dmy) => "German, DMY",
+            (DateFormat::German, DateOrder::Ymd) => "German, YMD",
         }
     }
 

@@ -193,7 +193,7 @@ fn add_clock(sum: &mut Sum, token: &str) -> Result<(), Wrong> {
     };
     let (hours, minutes) = (whole(hours)?, whole(minutes)?);
     let seconds: f64 = seconds.parse().map_err(|_| Wrong::Syntax)?;
-    if minutes >= 60 || seconds >= 61.0 || seconds < 0.0 {
+    if minutes >= 60 || !(0.0..61.0).contains(&seconds) {
         return Err(Wrong::Range);
     }
     let us = hours.checked_mul(3_600 * SECOND_US).ok_or(Wrong::Range)?

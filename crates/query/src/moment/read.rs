@@ -116,9 +116,9 @@ impl Said {
         // The year is first where it is written out; otherwise month and day come before it.
         let (year, month, day) = match order {
             _ if first.len() > 2 => (first, second, third),
-            DateOrder::YearFirst => (first, second, third),
-            DateOrder::MonthFirst => (third, first, second),
-            DateOrder::DayFirst => (third, second, first),
+            DateOrder::Ymd => (first, second, third),
+            DateOrder::Mdy => (third, first, second),
+            DateOrder::Dmy => (third, second, first),
         };
         self.set_year(year)?;
         set(&mut self.month, month.parse().map_err(|_| Wrong::Syntax)?)?;

@@ -57,7 +57,10 @@ impl Cancel {
 
 /// The connections, by what their clients cancel them with.
 #[derive(Debug, Default)]
-pub(super) struct Running(Mutex<HashMap<(i32, Vec<u8>), Arc<Cancel>>>);
+pub(super) struct Running(Mutex<HashMap<CancelKey, Arc<Cancel>>>);
+
+/// The number of a connection, and its secret.
+type CancelKey = (i32, Vec<u8>);
 
 impl Running {
     pub(super) fn add(&self, key: (i32, Vec<u8>), cancel: Arc<Cancel>) {

@@ -65,19 +65,19 @@ impl Connection {
             }
             Statement::CopyOut(copy) => {
                 let copied = {
-                    let work = copy_out(&mut self.session, copy);
+                    let work = Box::pin(copy_out(&mut self.session, copy));
                     guarded(self.wire.socket(), &self.cancel, deadline, work).await?
                 };
                 return Ok(Started::Done(self.copy_out(copied, deadline).await?));
             }
             _ => {}
         }
-        let work = async {
+        let work = Box::pin(async {
             match self.session.execute(prepared, parameters).await? {
                 Outcome::Rows(rows) => Ok(Started::Rows(rows.with_first().await?)),
                 Outcome::Done(tag) => Ok(Started::Done(tag)),
             }
-        };
+        });
         guarded(self.wire.socket(), &self.cancel, deadline, work).await
     }
 

@@ -89,8 +89,8 @@ impl Cursor {
         }
         let back = (to..=from).rev().map(|row| (row - 1 - self.dropped) as u64);
         let back = datafusion::arrow::array::UInt64Array::from_iter_values(back);
-        Ok(datafusion::arrow::compute::take_record_batch(&all, &back)
-            .map_err(|error| SqlError::new(SqlState::Internal, error.to_string()))?)
+        datafusion::arrow::compute::take_record_batch(&all, &back)
+            .map_err(|error| SqlError::new(SqlState::Internal, error.to_string()))
     }
 
     fn refuse_back(&self) -> Result<(), SqlError> {

@@ -98,6 +98,9 @@ fn columns_of(definition: &Definition) -> &[Column] {
     }
 }
 
+/// A table's condition by its name.
+type Condition = (String, Arc<dyn PhysicalExpr>);
+
 impl Session {
     /// Changes rows.
     pub(super) async fn change(
@@ -313,7 +316,7 @@ impl Session {
         &self,
         name: &str,
         table: &TableDefinition,
-    ) -> Result<Vec<(String, Arc<dyn PhysicalExpr>)>, SqlError> {
+    ) -> Result<Vec<Condition>, SqlError> {
         if table.checks.is_empty() {
             return Ok(Vec::new());
         }

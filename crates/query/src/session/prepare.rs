@@ -102,11 +102,9 @@ impl Session {
         dialect::types_of_casts(statement, &mut types)?;
         if types.iter().any(Option::is_none) {
             let known = types.clone();
-            let planned = self.plan_with(statement, &known, &[]).await;
-            match planned {
-                Ok(plan) => dialect::types_of_plan(&plan, &mut types)?,
-                // A parameter without a type may be what does not fit: as text it says what does not.
-                Err(_) => {}
+            // A parameter without a type may be what does not fit: as text it says what does not.
+            if let Ok(plan) = self.plan_with(statement, &known, &[]).await {
+                dialect::types_of_plan(&plan, &mut types)?;
             }
         }
         let text = || Field::new("", DataType::Utf8View, true);

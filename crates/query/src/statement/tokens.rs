@@ -20,11 +20,7 @@ pub(super) fn rewritten(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
                     continue;
                 }
             }
-            Token::SingleQuotedString(more) => {
-                if continues(&mut out, more) {
-                    continue;
-                }
-            }
+            Token::SingleQuotedString(more) if continues(&mut out, more) => continue,
             Token::UnicodeStringLiteral(text) => {
                 let plain = Token::SingleQuotedString(text.clone());
                 out.push(TokenWithSpan { token: plain, span: token.span });

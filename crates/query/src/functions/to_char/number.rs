@@ -205,9 +205,9 @@ pub(super) fn format_number(text: &str, format: &str) -> Result<String, SqlError
         }
         if place >= lead {
             body.push(whole.as_bytes().get(place - lead).map_or('0', |&digit| char::from(digit)));
-        } else if zero_from.is_some_and(|from| place >= from) {
-            body.push('0');
-        } else if place + 1 == room && read.fraction.is_empty() {
+        } else if zero_from.is_some_and(|from| place >= from)
+            || (place + 1 == room && read.fraction.is_empty())
+        {
             body.push('0');
         } else if read.fill {
             body.push(' ');
