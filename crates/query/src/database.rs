@@ -274,6 +274,9 @@ fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlError> {
     catalog.register_schema("sys", Arc::new(Sys(Arc::downgrade(inner))))?;
     context.register_catalog(DATABASE, catalog);
     datafusion_functions_json::register_all(&mut context)?;
+    for function in crate::dialect::numeric_aggregates() {
+        context.register_udaf(function);
+    }
     let provider = datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
     datafusion_pg_catalog::setup_pg_catalog(&context, DATABASE, provider)
         .map_err(|error| *error)?;

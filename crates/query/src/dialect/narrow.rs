@@ -3,7 +3,10 @@
 use super::casts::transform;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Values};
+use datafusion::logical_expr::{
+    Cast, Expr, LogicalPlan, LogicalPlanBuilder, RecursiveQuery, Values,
+};
+use std::sync::Arc;
 
 fn narrowed(expr: Expr, _: &DFSchema) -> Result<Transformed<Expr>> {
     Ok(match expr {
@@ -48,14 +51,39 @@ fn narrow_values(values: Values) -> Result<LogicalPlan> {
     LogicalPlanBuilder::from(plan).project(columns)?.build()
 }
 
+/// Both parts of a recursive query keep the types that it was planned with, for it reads itself with these.
+fn keep_types(query: RecursiveQuery) -> Result<LogicalPlan> {
+    let typed = |part: &LogicalPlan| -> Result<Arc<LogicalPlan>> {
+        let columns = part.schema().columns().into_iter().zip(query.schema.fields());
+        let columns = columns.map(|(column, field)| {
+            let name = column.name.clone();
+            let cast = Cast::new(Box::new(Expr::Column(column)), field.data_type().clone());
+            Expr::Cast(cast).alias(name)
+        });
+        let columns: Vec<Expr> = columns.collect();
+        Ok(Arc::new(LogicalPlanBuilder::from(part.clone()).project(columns)?.build()?))
+    };
+    Ok(LogicalPlan::RecursiveQuery(RecursiveQuery {
+        static_term: typed(&query.static_term)?,
+        recursive_term: typed(&query.recursive_term)?,
+        ..query.clone()
+    }))
+}
+
 /// Narrows the literals of a plan.
 pub(crate) fn narrow_literals(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let plan = plan.transform_up_with_subqueries(|node| match node {
+        LogicalPlan::RecursiveQuery(query) => keep_types(query).map(Transformed::yes),
+        other => Ok(Transformed::no(other)),
+    })?;
+    let plan = plan.data;
     let plan = plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::Values(values) => narrow_values(values).map(Transformed::yes),
         other => Ok(Transformed::no(other)),
     })?;
     let plan = transform(plan.data, &narrowed)?;
-    super::subqueries::plan_subqueries(super::sets::plan_sets(plan)?)
+    let plan = super::subqueries::plan_subqueries(super::sets::plan_sets(plan)?)?;
+    super::numerics::plan_numerics(plan)
 }
 
 /// Narrows the literals of an expression.

@@ -137,7 +137,7 @@ fn values_of_every_type_come_back_as_they_were() {
               CAST(r % 1000000 AS DECIMAL(8, 2)) / 4, CAST(r AS DECIMAL(18, 3)) * -1, CAST(r AS DECIMAL(38, 6)) / 9, 'text ' || r, \
               '{\"n\":' || r || '}', decode(lpad(r::text, 12, '0'), 'hex'), DATE '1970-01-01' + CAST(r % 40000 AS INT) - 20000, \
               to_timestamp_micros(r * 1000 - 3000000000000), to_timestamp_micros(r * 1000000), n % 4 \
-              FROM (SELECT value AS n, value * 2654435761 % 4294967296 AS r FROM generate_series(1, 40000))");
+              FROM (SELECT value AS n, value * 2654435761 % 4294967296 AS r FROM generate_series(1, 40000) AS t(value))");
     for edge in [
         "9223372036854775807, true, 32767, 2147483647, 'NaN', 'Infinity', -999999.99, 999999999999.999",
         "-9223372036854775808, false, -32768, -2147483648, '-0', '-Infinity', 0, -999999999999.999",

@@ -261,6 +261,6 @@ fn retention_deletes_what_is_too_old() {
 #[test]
 fn slow_statements_are_remembered_with_all_they_took() {
     let mut sql = Sql::in_memory();
-    sql.rows("SELECT count(*) FROM generate_series(1, 3000) a, generate_series(1, 30000) b WHERE (a.value * b.value) % 7 = 8");
+    sql.rows("SELECT count(*) FROM generate_series(1, 3000) a(value), generate_series(1, 30000) b(value) WHERE (a.value * b.value) % 7 = 8");
     assert_eq!(sql.rows("SELECT rows, duration_us > 100000 FROM sys.slow_queries"), "1 true");
 }

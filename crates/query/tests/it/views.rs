@@ -405,10 +405,12 @@ fn views_wait_where_their_memory_is_spent() {
     let mut total = 0;
     while sql.rows("SELECT state FROM sys.views WHERE view = 'small'") != "starved" {
         assert!(Instant::now() < deadline, "{}", sql.rows("SELECT * FROM sys.views"));
-        sql.rows(&format!("INSERT INTO s SELECT value + {total} FROM generate_series(1, 20000)"));
+        sql.rows(&format!(
+            "INSERT INTO s SELECT value + {total} FROM generate_series(1, 20000) AS t(value)"
+        ));
         total += 20_000;
     }
-    sql.rows("INSERT INTO s SELECT value FROM generate_series(1, 20000)");
+    sql.rows("INSERT INTO s SELECT value FROM generate_series(1, 20000) AS t(value)");
     total += 20_000;
     std::thread::sleep(Duration::from_millis(300));
     let behind = sql.rows("SELECT lag >= 20000 FROM sys.views WHERE view = 'small'");

@@ -172,7 +172,7 @@ fn nobody_is_disturbed_by_a_bad_statement() {
         (deep.as_str(), "42601"),
         ("INSERT INTO s VALUES (99999999999999999999)", "22"),
         (
-            "SELECT array_agg(a.value) FROM generate_series(1, 3000000) a, generate_series(1, 1000) b",
+            "SELECT array_agg(a.value) FROM generate_series(1, 3000000) a(value), generate_series(1, 1000) b(value)",
             "53200",
         ),
         ("CREATE MATERIALIZED VIEW v AS SELECT count(*) FROM gone", "42P01"),
