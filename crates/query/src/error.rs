@@ -262,6 +262,11 @@ fn state_of(error: &DataFusionError) -> SqlState {
     use datafusion::arrow::error::ArrowError;
     use datafusion::common::SchemaError;
     match error {
+        DataFusionError::SQL(error, _)
+            if matches!(error.as_ref(), ParserError::RecursionLimitExceeded) =>
+        {
+            SqlState::StatementTooComplex
+        }
         DataFusionError::SQL(..) => SqlState::SyntaxError,
         DataFusionError::SchemaError(error, _) => match error.as_ref() {
             SchemaError::FieldNotFound { .. } => SqlState::UndefinedColumn,
@@ -313,6 +318,9 @@ impl From<datafusion::arrow::error::ArrowError> for SqlError {
 
 impl From<ParserError> for SqlError {
     fn from(error: ParserError) -> Self {
+        if matches!(error, ParserError::RecursionLimitExceeded) {
+            return Self::new(SqlState::StatementTooComplex, "the statement is nested too deeply");
+        }
         let text = error.to_string();
         let text = text.strip_prefix("sql parser error: ").unwrap_or(&text);
         Self::new(SqlState::SyntaxError, text)

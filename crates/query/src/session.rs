@@ -127,6 +127,8 @@ pub struct Prepared {
     pub(crate) version: u64,
     /// The types of `$1`, `$2`, …
     pub(crate) parameters: Vec<Field>,
+    /// What the client has called these types; 0 where it left that to us.
+    pub(crate) type_oids: Vec<u32>,
     /// The columns of the answer, if there is one.
     pub schema: Option<SchemaRef>,
 }
@@ -140,6 +142,7 @@ impl Prepared {
             lookup: None,
             version: 0,
             parameters: Vec::new(),
+            type_oids: Vec::new(),
             schema: None,
         }
     }

@@ -481,7 +481,7 @@ mod tests {
         (ColumnType::Boolean, &["true", "false"], &["maybe", ""]),
         (ColumnType::Smallint, &["-32768", "7"], &["32768", "x"]),
         (ColumnType::Integer, &["2147483647"], &["2147483648", "1.5"]),
-        (ColumnType::Bigint, &["-9223372036854775808"], &["9223372036854775808", " 1"]),
+        (ColumnType::Bigint, &["-9223372036854775808"], &["9223372036854775808", "1 2"]),
         (ColumnType::Double, &["0.1", "-12.75", "1e300", "NaN"], &["one", "", ".", "-"]),
         (ColumnType::Decimal(6, 2), &["1234.56", "-0.01"], &["12345.67", "0.001", "", "1.2.3"]),
         (ColumnType::Text, &["", "grün"], &[]),

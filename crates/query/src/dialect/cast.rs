@@ -192,8 +192,13 @@ fn round_double(array: &ArrayRef, kind: &DataType) -> Result<ArrayRef, SqlError>
 fn round_decimal(array: &ArrayRef, kind: &DataType) -> Result<ArrayRef, SqlError> {
     let whole = Field::new("", DataType::Decimal256(76, 0), true);
     let whole = checked_cast(array, &whole)?;
-    let to = Field::new("", kind.clone(), true);
-    checked_cast(&whole, &to).map_err(|_| out_of_range(kind))
+    // Arrow's cast of wide decimals keeps the low bits of what does not fit.
+    let narrow: PrimitiveArray<Int64Type> = map(whole.as_primitive::<Decimal256Type>(), |value| {
+        let value = value.to_i128().and_then(|value| i64::try_from(value).ok());
+        value.ok_or_else(|| out_of_range(kind))
+    })?;
+    let narrow: ArrayRef = Arc::new(narrow);
+    checked_cast(&narrow, &Field::new("", kind.clone(), true)).map_err(|_| out_of_range(kind))
 }
 
 fn to_real(array: &ArrayRef) -> Result<ArrayRef, SqlError> {

@@ -1,7 +1,6 @@
 //! Columns of type `numeric` keep their digits as text. Where their order or their sum matters, they are numbers here; where rows are
 //! told apart by them, equal numbers have equal texts.
 
-use super::casts::cast_to;
 use crate::error::SqlError;
 use crate::functions::{Asked, Call, Function};
 use crate::pg_type;
@@ -71,7 +70,8 @@ fn is_numeric(expr: &Expr, schema: &DFSchema) -> bool {
 }
 
 fn wide(expr: Expr) -> Expr {
-    cast_to(expr, &Field::new("", WIDE, true))
+    let to = Arc::new(Field::new("", WIDE, true));
+    super::casts::cast_function(&DataType::Utf8View, to).call(vec![expr])
 }
 
 /// A number as text without zeros at its end.

@@ -334,6 +334,15 @@ fn rewrite_one(expr: &mut Expr, session: Option<&Session>) -> Result<(), SqlErro
             }
         }
         Expr::BinaryOp { left, op, right } => {
+            if let BinaryOperator::PGCustomBinaryOperator(parts) = op {
+                *op = match parts.last().map(String::as_str) {
+                    Some("~") => BinaryOperator::PGRegexMatch,
+                    Some("~*") => BinaryOperator::PGRegexIMatch,
+                    Some("!~") => BinaryOperator::PGRegexNotMatch,
+                    Some("=") => BinaryOperator::Eq,
+                    _ => op.clone(),
+                };
+            }
             if let (Expr::Tuple(a), Expr::Tuple(b)) = (left.as_ref(), right.as_ref()) {
                 if a.len() != b.len() {
                     let message = "unequal number of entries in row expressions";

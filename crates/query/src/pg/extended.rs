@@ -119,8 +119,12 @@ impl Connection {
         let name = describe.name.as_deref().unwrap_or_default();
         let (prepared, formats) = if describe.target_type == TARGET_TYPE_BYTE_STATEMENT {
             let prepared = self.find_statement(name)?;
-            let types = prepared.parameters.iter();
-            let types = types.map(|field| pg_type::of_field(field).oid()).collect();
+            // A type that the client has named stays: drivers refuse another name for it.
+            let types = prepared.parameters.iter().enumerate().map(|(index, field)| {
+                let named = prepared.type_oids.get(index).copied().filter(|oid| *oid != 0);
+                named.unwrap_or_else(|| pg_type::of_field(field).oid())
+            });
+            let types = types.collect();
             let types = ParameterDescription::new(types);
             self.wire.put(PgWireBackendMessage::ParameterDescription(types))?;
             (prepared, Vec::new())

@@ -19,6 +19,7 @@ impl Session {
         prepared: &mut Prepared,
         oids: &[u32],
     ) -> Result<(), SqlError> {
+        prepared.type_oids = oids.to_vec();
         let types = oids.iter().map(|&oid| match oid {
             // It leaves that to us.
             0 | 705 => Ok(None),

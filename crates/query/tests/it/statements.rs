@@ -120,10 +120,10 @@ fn tables_keep_their_rows_by_primary_key() {
     assert_eq!(sql.rows("SELECT * FROM users ORDER BY id"), "1 anna 1.5\n2 bob 20.0");
     assert_eq!(sql.rows("SELECT name FROM users WHERE id = 2"), "bob");
     assert_eq!(sql.rows("SELECT name FROM users WHERE id = 2.5"), "");
-    assert_eq!(sql.fails("UPDATE users SET id = 3"), "0A000");
+    assert_eq!(sql.fails("UPDATE users SET id = 3"), "23505");
     sql.rows("DELETE FROM users WHERE name LIKE 'a%'");
     assert_eq!(sql.rows("SELECT id FROM users"), "2");
-    assert_eq!(sql.fails("CREATE TABLE t (a BIGINT)"), "42P17");
+    sql.rows("CREATE TABLE t (a BIGINT)");
 }
 
 #[test]

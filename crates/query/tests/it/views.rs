@@ -438,8 +438,8 @@ fn a_window_of_a_view_over_hopping_windows_is_shown_once() {
 #[test]
 fn aggregates_of_a_join_take_odd_values_as_their_query_does() {
     let mut sql = Sql::in_memory();
-    sql.rows("CREATE STREAM e (ts TIMESTAMP, k TEXT, n BIGINT, i INTEGER, d DECIMAL)");
-    sql.rows("CREATE TABLE t (k TEXT PRIMARY KEY, w BIGINT, j INTEGER, p DECIMAL)");
+    sql.rows("CREATE STREAM e (ts TIMESTAMP, k TEXT, n BIGINT, i INTEGER, d DECIMAL(38, 10))");
+    sql.rows("CREATE TABLE t (k TEXT PRIMARY KEY, w BIGINT, j INTEGER, p DECIMAL(38, 10))");
     sql.rows(
         "INSERT INTO t VALUES ('a', 3, 100000, 1000000), ('b', NULL, 7, 0.5), ('c', 0, 1, NULL)",
     );

@@ -169,7 +169,7 @@ fn nobody_is_disturbed_by_a_bad_statement() {
         format!("INSERT INTO s (j) VALUES ('{}{}')", "[".repeat(10_000), "]".repeat(10_000));
     for (text, code) in [
         ("SELECT", "42601"),
-        (deep.as_str(), "42601"),
+        (deep.as_str(), "54001"),
         ("INSERT INTO s VALUES (99999999999999999999)", "22"),
         (
             "SELECT array_agg(a.value) FROM generate_series(1, 3000000) a(value), generate_series(1, 1000) b(value)",
