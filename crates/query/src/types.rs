@@ -194,7 +194,15 @@ impl ColumnType {
     /// Types that the parser does not know by name.
     fn of_custom(sql: &SqlType, name: &str, modifiers: &[String]) -> Result<Self, SqlError> {
         let length = modifiers.first().and_then(|length| length.parse().ok());
-        Ok(match name.to_ascii_lowercase().as_str() {
+        let name = name.to_ascii_lowercase();
+        Ok(match name.strip_prefix("pg_catalog.").unwrap_or(&name) {
+            "text" | "varchar" => Self::Text,
+            "bool" => Self::Boolean,
+            "int2" => Self::Smallint,
+            "int4" => Self::Integer,
+            "int8" => Self::Bigint,
+            "float4" => Self::Real,
+            "float8" => Self::Double,
             "bpchar" => length.map_or(Self::Text, Self::Char),
             "name" | "citext" => Self::Text,
             "serial" | "serial4" => Self::Integer,

@@ -7,7 +7,7 @@ use crate::pg_type;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringViewBuilder};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::{Column, DFSchema, Result};
 use datafusion::functions_aggregate::{average::avg_udaf, sum::sum_udaf};
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::function::AccumulatorArgs;
@@ -17,6 +17,9 @@ use datafusion::logical_expr::{
     LogicalPlan, LogicalPlanBuilder, Signature, Volatility, Window, WindowFunctionDefinition,
 };
 use std::sync::Arc;
+
+/// What a column of numbers below an aggregate is called.
+const NUMBER: &str = "thalweg_number_";
 
 /// What numbers of any digits are computed in.
 const WIDE: DataType = DataType::Decimal256(76, 30);
@@ -146,7 +149,7 @@ fn own(func: &Arc<AggregateUDF>) -> Arc<AggregateUDF> {
 }
 
 /// An aggregate over numbers, and whether its result is one that was a text.
-fn over_numbers(expr: Expr, schema: &DFSchema) -> Result<(Expr, bool)> {
+fn over_numbers(expr: Expr, schema: &DFSchema, numbers: &mut Vec<Expr>) -> Result<(Expr, bool)> {
     let Expr::AggregateFunction(AggregateFunction { func, mut params }) = expr else {
         return Ok((expr, false));
     };
@@ -155,7 +158,14 @@ fn over_numbers(expr: Expr, schema: &DFSchema) -> Result<(Expr, bool)> {
     for arg in params.args.iter_mut().filter(|arg| is_numeric(arg, schema)) {
         match func.name() {
             "sum" | "avg" | "min" | "max" => {
-                *arg = wide(arg.clone());
+                // Computed below the aggregate, once for all functions over it.
+                let number = wide(arg.clone());
+                let place = numbers.iter().position(|other| *other == number);
+                let place = place.unwrap_or_else(|| {
+                    numbers.push(number);
+                    numbers.len() - 1
+                });
+                *arg = Expr::Column(Column::from_name(format!("{NUMBER}{place}")));
                 was_text = true;
             }
             _ if params.distinct => *arg = shortest().call(vec![arg.clone()]),
@@ -189,15 +199,16 @@ fn aggregated(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
         })
         .collect();
     let mut functions = Vec::with_capacity(aggregate.aggr_expr.len());
+    let mut numbers = Vec::new();
     for expr in aggregate.aggr_expr {
         let before = expr.clone();
         let (relation, name) = expr.qualified_name();
         let (expr, text) = match expr {
             Expr::Alias(alias) => {
-                let (inner, text) = over_numbers(*alias.expr, &schema)?;
+                let (inner, text) = over_numbers(*alias.expr, &schema, &mut numbers)?;
                 (inner.alias_qualified(alias.relation, alias.name), text)
             }
-            other => over_numbers(other, &schema)?,
+            other => over_numbers(other, &schema, &mut numbers)?,
         };
         changed |= expr != before;
         let renamed = expr.qualified_name() != (relation.clone(), name.clone());
@@ -209,7 +220,16 @@ fn aggregated(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
             Aggregate::try_new_with_schema(aggregate.input, groups, functions, aggregate.schema)?;
         return Ok(Transformed::no(LogicalPlan::Aggregate(plan)));
     }
-    let plan = Aggregate::try_new(aggregate.input, groups, functions)?;
+    let mut input = aggregate.input;
+    if !numbers.is_empty() {
+        let columns = schema.columns().into_iter().map(Expr::Column);
+        let numbers = numbers.into_iter().enumerate();
+        let numbers = numbers.map(|(place, number)| number.alias(format!("{NUMBER}{place}")));
+        let columns: Vec<Expr> = columns.chain(numbers).collect();
+        let plan = LogicalPlanBuilder::from(input.as_ref().clone()).project(columns)?;
+        input = Arc::new(plan.build()?);
+    }
+    let plan = Aggregate::try_new(input, groups, functions)?;
     let plan = LogicalPlan::Aggregate(plan);
     if !was_text.contains(&true) {
         return Ok(Transformed::yes(plan));

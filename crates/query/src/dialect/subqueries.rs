@@ -162,7 +162,10 @@ fn outside_conditions(plan: &LogicalPlan) -> Result<Option<(Expr, LogicalPlan)>>
     }
     if !matches!(
         plan,
-        LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Sort(_)
+        LogicalPlan::Projection(_)
+            | LogicalPlan::SubqueryAlias(_)
+            | LogicalPlan::Sort(_)
+            | LogicalPlan::Limit(_)
     ) {
         return Ok(None);
     }
