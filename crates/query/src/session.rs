@@ -140,7 +140,17 @@ static COMPATIBILITY: LazyLock<PostgresCompatibilityParser> =
 
 /// The statements of a text that names relations of the catalog by their numbers, or operators by their schema.
 fn of_catalog(text: &str) -> Option<Vec<Statement>> {
-    const MARKS: [&str; 3] = ["regclass", "REGCLASS", "OPERATOR(pg_catalog"];
+    const MARKS: [&str; 9] = [
+        "regclass",
+        "REGCLASS",
+        "OPERATOR(pg_catalog",
+        "pg_catalog.pg_attrdef",
+        "pg_catalog.pg_inherits",
+        "pg_catalog.pg_policy",
+        "pg_catalog.pg_publication",
+        "pg_catalog.pg_statistic_ext",
+        "pg_catalog.pg_trigger",
+    ];
     if !MARKS.iter().any(|mark| text.contains(mark)) {
         return None;
     }

@@ -43,6 +43,11 @@ impl AggregateUDFImpl for TakesNumerics {
         self.own.name()
     }
 
+    // Under all names, or the library's would come back under them when a state is copied.
+    fn aliases(&self) -> &[String] {
+        self.own.aliases()
+    }
+
     fn signature(&self) -> &Signature {
         &self.signature
     }

@@ -92,9 +92,10 @@ fn a_bucket_holds_segments_and_files() {
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut server = bucket.node(folder.path());
     let orders = "CREATE STREAM orders (id BIGINT, total DOUBLE PRECISION) WITH (partitions = 2); \
-                  INSERT INTO orders SELECT value, value * 0.5 FROM generate_series(1, 20000) AS t(value); SEAL STREAM orders";
+                  INSERT INTO orders SELECT value, value * 0.5 FROM generate_series(1, 20000) AS t(value)";
     runtime.block_on(async {
         assert_eq!(ask(&server, orders).await, "");
+        assert_eq!(ask(&server, "SEAL STREAM orders").await, "");
         assert_eq!(ask(&server, "INSERT INTO orders VALUES (0, 1.0)").await, "");
     });
     let deadline = Instant::now() + Duration::from_secs(60);
