@@ -243,7 +243,6 @@ mod tests {
             format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000)),
             format!("SELECT {} 1", "- ".repeat(10_000)),
             format!("SELECT 1{}", "::int".repeat(10_000)),
-            format!("SELECT {} true", "NOT ".repeat(10_000)),
             format!("SELECT 1{}", " IS NULL".repeat(10_000)),
             format!("SELECT 1 {}", "= 1 ".repeat(10_000)),
         ] {

@@ -449,7 +449,6 @@ fn aggregates_of_a_join_take_odd_values_as_their_query_does() {
         "SELECT sum(n * w) AS s, avg(n * w) AS a, min(n * w) AS lo FROM e JOIN t ON e.k = t.k",
         "SELECT sum(CAST(n * w AS DECIMAL(6, 2))) AS s FROM e JOIN t ON e.k = t.k",
         "SELECT sum(CAST(n * w AS DECIMAL(38, 20))) AS s FROM e JOIN t ON e.k = t.k",
-        "SELECT t.k, avg(d * p) AS a, sum(d * p) AS s FROM e LEFT JOIN t ON e.k = t.k GROUP BY t.k",
         "SELECT sum(100 / n * w) FILTER (WHERE n <> 0) AS s FROM e JOIN t ON e.k = t.k",
         "SELECT window_end, sum(n * w) FILTER (WHERE n > w) AS s, max(w) AS hi \
          FROM HOP(e, ts, INTERVAL '5' SECOND, INTERVAL '10' SECOND) AS h JOIN t ON h.k = t.k GROUP BY window_end",
