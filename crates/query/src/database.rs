@@ -14,9 +14,11 @@ use crate::stores::Stores;
 use crate::view::Views;
 use crate::watch::MemoryWatch;
 use crate::window::{LowerWindows, WindowPlanner};
+use datafusion::arrow::csv::reader::Format as CsvFormat;
 use datafusion::catalog::{
     CatalogProvider, MemoryCatalogProvider, MemoryCatalogProviderList, TableProvider,
 };
+use datafusion::common::ToDFSchema;
 use datafusion::common::{DataFusionError, Result as DfResult};
 use datafusion::datasource::ViewTable;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
@@ -24,7 +26,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SessionState, SessionStateDefaults};
 use datafusion::logical_expr::planner::ExprPlanner;
-use datafusion::logical_expr::{DdlStatement, LogicalPlan};
+use datafusion::logical_expr::{CreateExternalTable, DdlStatement, LogicalPlan};
 use datafusion::optimizer::{Analyzer, AnalyzerRule};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use parking_lot::Mutex;
@@ -297,8 +299,8 @@ fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlError> {
     Ok(context.enable_url_table())
 }
 
-/// DataFusion's rules between ours: what windows become is still to be given its types; casts and arithmetic are replaced when
-/// these are settled.
+/// DataFusion's rules between ours: what windows become is still to be given its types; casts and arithmetic are
+/// replaced when these are settled.
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(LowerWindows)];
     rules.extend(Analyzer::new().rules);
@@ -335,30 +337,43 @@ impl Inner {
                 .hint("CSV, JSON, PARQUET and ARROW can")
         })?;
         if format == "CSV" {
-            self.look_at_csv(&mut command.options, &command.locations).await?;
+            self.look_at_csv(&mut command).await?;
         }
         factory.create(state, &command).await
     }
 
     /// Files whose records go over several lines must be read in one piece.
-    async fn look_at_csv(
-        &self,
-        options: &mut HashMap<String, String>,
-        locations: &[String],
-    ) -> DfResult<()> {
-        let option = |name: &str| options.get(&format!("format.{name}")).cloned();
+    async fn look_at_csv(&self, command: &mut CreateExternalTable) -> DfResult<()> {
+        let option = |name: &str| command.options.get(&format!("format.{name}")).cloned();
+        let byte = |name: &str, usual: u8| {
+            option(name).and_then(|text| text.bytes().next()).unwrap_or(usual)
+        };
         let has_header = option("has_header").is_none_or(|value| value == "true");
-        let quote = option("quote").and_then(|quote| quote.bytes().next()).unwrap_or(b'"');
+        let (quote, delimiter) = (byte("quote", b'"'), byte("delimiter", b','));
         if option("newlines_in_values").is_some() || option("compression").is_some() {
             return Ok(());
         }
-        let (survey, locations) = (self.csv_survey.clone(), locations.to_vec());
-        let look = move || survey.has_quoted_breaks(&locations, has_header, quote);
-        let quoted = tokio::task::spawn_blocking(look)
+        let (survey, locations) = (self.csv_survey.clone(), command.locations.clone());
+        let declared = !command.schema.fields().is_empty();
+        let look = move || -> Result<_, SqlError> {
+            if !survey.has_quoted_breaks(&locations, has_header, quote)? {
+                return Ok(None);
+            }
+            let format = CsvFormat::default()
+                .with_header(has_header)
+                .with_quote(quote)
+                .with_delimiter(delimiter);
+            let schema = if declared { None } else { Survey::schema(&locations, &format)? };
+            Ok(Some(schema))
+        };
+        let looked = tokio::task::spawn_blocking(look)
             .await
             .map_err(|error| DataFusionError::External(Box::new(error)))??;
-        if quoted {
-            options.insert("format.newlines_in_values".to_owned(), "true".to_owned());
+        if let Some(schema) = looked {
+            command.options.insert("format.newlines_in_values".to_owned(), "true".to_owned());
+            if let Some(schema) = schema {
+                command.schema = Arc::new(schema.to_dfschema()?);
+            }
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! Values from text, as Postgres reads them: casts, parameters, COPY, and defaults all come here. Each reader says whether a
-//! text is none of its type (22P02) or one that does not fit (22003).
+//! Values from text, as Postgres reads them: casts, parameters, COPY, and defaults all come here. Each reader says
+//! whether a text is none of its type (22P02) or one that does not fit (22003).
 
 mod numeric;
 
@@ -17,7 +17,7 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::datatypes::*;
 use datafusion::common::ScalarValue;
-use numeric::plain_numeric;
+use numeric::{declared_digits, numeric_overflow, numeric_to, plain_numeric};
 use std::sync::Arc;
 
 fn invalid(kind: &str, text: &str) -> SqlError {
@@ -155,8 +155,8 @@ pub(crate) fn uuid(text: &str) -> Option<String> {
     ))
 }
 
-/// A text as long as its declaration allows: of `varchar(n)` what is too long is cut where `cut`, and refused otherwise, but
-/// for blanks; `char(n)` has no blanks at its end.
+/// A text as long as its declaration allows: of `varchar(n)` what is too long is cut where `cut`, and refused
+/// otherwise, but for blanks; `char(n)` has no blanks at its end.
 pub(crate) fn sized(text: &str, declared: &str, cut: bool) -> Result<String, SqlError> {
     let (name, length) = match declared.split_once('(') {
         Some((name, rest)) => (name, rest.trim_end_matches(')').parse::<usize>().ok()),
@@ -314,7 +314,12 @@ fn checked_text(text: &str, field: &Field) -> Result<String, SqlError> {
             }
             let (negative, digits, scale) =
                 decimal_digits(text).ok_or_else(|| invalid("numeric", text))?;
-            plain_numeric(negative, &digits, scale).ok_or_else(|| out_of_range("numeric", text))
+            match declared_digits(declared) {
+                Some(declared) => numeric_to(negative, &digits, scale, declared)
+                    .ok_or_else(|| numeric_overflow(text, declared)),
+                None => plain_numeric(negative, &digits, scale)
+                    .ok_or_else(|| out_of_range("numeric", text)),
+            }
         }
         _ => sized(text, declared, true),
     }

@@ -143,8 +143,13 @@ fn of_declared(declared: &str) -> Option<Typed> {
     };
     let (name, modifier) = match declared.split_once('(') {
         Some((name, rest)) => {
-            let number: i32 = rest.trim_end_matches(')').parse().ok()?;
-            (name, if name.starts_with("time") { number } else { number + 4 })
+            let (number, after) = match rest.trim_end_matches(')').split_once(',') {
+                Some((precision, scale)) => {
+                    (precision.parse::<i32>().ok()? << 16, scale.parse::<i32>().ok()?)
+                }
+                None => (rest.trim_end_matches(')').parse().ok()?, 0),
+            };
+            (name, if name.starts_with("time") { number } else { (number | after) + 4 })
         }
         None => (declared, -1),
     };

@@ -319,7 +319,7 @@ impl Session {
     /// What time it is for a statement, and where.
     pub(crate) fn moment(&self) -> Moment {
         let zone = crate::moment::zone(self.zone()).unwrap_or_else(crate::moment::utc);
-        let now_us = (self.inner.engine.now_ms() as i64).saturating_mul(1_000);
+        let now_us = Some((self.inner.engine.now_ms() as i64).saturating_mul(1_000));
         Moment { now_us, zone, formats: self.formats() }
     }
 

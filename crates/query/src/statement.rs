@@ -482,6 +482,8 @@ mod tests {
         for text in [
             "CREATE STREAM s (a BIGINT, a TEXT)",
             "CREATE STREAM s (a FANCY)",
+            "CREATE STREAM s (a DECIMAL(1001, 2))",
+            "CREATE STREAM s (a DECIMAL(5, 6))",
             "CREATE STREAM s WITH (colour = 'red')",
             "CREATE STREAM s (ts TIMESTAMP, WATERMARK FOR ts AS other - INTERVAL '1' SECOND)",
             "CREATE MATERIALIZED VIEW v WITH (batch_rows = 0) AS SELECT 1",

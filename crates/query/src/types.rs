@@ -44,6 +44,8 @@ pub(crate) enum ColumnType {
     Char(u32),
     /// A number with as many digits as it is written with, as text.
     Numeric,
+    /// The same with its declared digits, more than 128 bits hold: how many at most, and how many after the point.
+    NumericTo(u16, u16),
     /// UTF-8 that is valid JSON, as `jsonb` prints it.
     Jsonb,
     /// A UUID in its usual form.
@@ -135,15 +137,14 @@ impl ColumnType {
                     Precision(precision) => (precision, 0),
                     PrecisionAndScale(precision, scale) => (precision, scale),
                 };
-                // More digits than 128 bits hold: kept as they are written.
                 if (39..=1_000).contains(&precision) && (0..=precision as i64).contains(&scale) {
-                    return Ok(Self::Numeric);
+                    return Ok(Self::NumericTo(precision as u16, scale as u16));
                 }
                 if !(1..=38).contains(&precision) || scale < 0 || scale as u64 > precision {
                     return Err(SqlError::new(
                         SqlState::InvalidParameter,
                         format!(
-                            "{sql}: a decimal has 1 to 38 digits, at most all of them after the point"
+                            "{sql}: a decimal has 1 to 1000 digits, at most all of them after the point"
                         ),
                     ));
                 }
@@ -233,6 +234,7 @@ impl ColumnType {
             Self::Jsonb => "jsonb".to_owned(),
             Self::Uuid => "uuid".to_owned(),
             Self::Numeric => "numeric".to_owned(),
+            Self::NumericTo(precision, scale) => format!("numeric({precision},{scale})"),
             Self::TimestampTo(digits) => format!("timestamp({digits})"),
             Self::TimestamptzTo(digits) => format!("timestamptz({digits})"),
             _ => return None,
@@ -266,6 +268,7 @@ impl ColumnType {
             Self::Varchar(length) => format!("VARCHAR({length})"),
             Self::Char(length) => format!("CHAR({length})"),
             Self::Numeric => "NUMERIC".into(),
+            Self::NumericTo(precision, scale) => format!("NUMERIC({precision}, {scale})"),
             Self::Jsonb => "JSONB".into(),
             Self::Uuid => "UUID".into(),
             Self::Time => "TIME".into(),
@@ -291,6 +294,7 @@ impl ColumnType {
             | Self::Jsonb
             | Self::Uuid
             | Self::Numeric
+            | Self::NumericTo(..)
             | Self::Varchar(_)
             | Self::Char(_) => DataType::Utf8View,
             Self::Time => DataType::Time64(TimeUnit::Microsecond),

@@ -1,9 +1,9 @@
 //! Values on their way between a record's text, a stored row's bytes, and Arrow columns.
 //!
-//! In a record a value is text as SQL would print it. In a stored row it is: 16, 32 and 64 bit numbers, dates (days) and
-//! timestamps and times of day (microseconds) little-endian; a decimal its unscaled 128 bits, little-endian; an interval
-//! its months and days (32 bits each) and nanoseconds (64 bits), little-endian; a boolean one byte; texts, arrays (as
-//! Postgres writes them) and bytes a varint length (LEB128) and that many bytes.
+//! In a record a value is text as SQL would print it. In a stored row it is: 16, 32 and 64 bit numbers, dates (days)
+//! and timestamps and times of day (microseconds) little-endian; a decimal its unscaled 128 bits, little-endian; an
+//! interval its months and days (32 bits each) and nanoseconds (64 bits), little-endian; a boolean one byte; texts,
+//! arrays (as Postgres writes them) and bytes a varint length (LEB128) and that many bytes.
 
 use crate::encode::{self, Style};
 use crate::moment::Moment;
@@ -57,6 +57,7 @@ impl ColumnBuilder {
             | ColumnType::Jsonb
             | ColumnType::Uuid
             | ColumnType::Numeric
+            | ColumnType::NumericTo(..)
             | ColumnType::Varchar(_)
             | ColumnType::Char(_) => {
                 // Long texts go into blocks; one row needs no large one.
@@ -259,6 +260,7 @@ pub(crate) fn skip_stored(kind: ColumnType, rest: &mut &[u8]) -> Option<()> {
         | ColumnType::Jsonb
         | ColumnType::Uuid
         | ColumnType::Numeric
+        | ColumnType::NumericTo(..)
         | ColumnType::Varchar(_)
         | ColumnType::Char(_)
         | ColumnType::Array(_)
@@ -490,6 +492,23 @@ mod tests {
         (ColumnType::Date, &["2026-01-15"], &["yesterday"]),
         (ColumnType::Timestamp, &["2026-01-15T10:00:00.500"], &["soon"]),
     ];
+
+    #[test]
+    fn values_are_trimmed_and_rounded_as_postgres_does() {
+        for (kind, text, wanted) in [
+            (ColumnType::Bigint, " 1", "1"),
+            (ColumnType::Decimal(6, 2), "0.001", "0.00"),
+            (ColumnType::Decimal(6, 2), "-1.005", "-1.01"),
+            (ColumnType::NumericTo(50, 2), "1.239", "1.24"),
+        ] {
+            assert!(fits(kind, text.as_bytes()), "{kind:?} {text}");
+            let mut builder = ColumnBuilder::new(kind, 1);
+            assert!(builder.append_text(text.as_bytes()), "{kind:?} {text}");
+            let mut shown = Vec::new();
+            put_text(&mut shown, &builder.finish(), 0).expect("text");
+            assert_eq!(String::from_utf8_lossy(&shown), wanted);
+        }
+    }
 
     #[test]
     fn text_and_stored_bytes_give_the_same_column() {

@@ -1,5 +1,5 @@
-//! The last line against statements that take too much memory: whatever operators account for, the process itself is looked at
-//! every 20 ms, and before it has no more memory, statements that run are cancelled, the newest first.
+//! The last line against statements that take too much memory: whatever operators account for, the process itself is
+//! looked at every 20 ms, and before it has no more memory, statements that run are cancelled, the newest first.
 
 use crate::error::{SqlError, SqlState};
 use crate::pg::Cancel;

@@ -1,9 +1,10 @@
 //! `/data/{key}`: strings, as JSON or as they are.
 //!
 //! In: a JSON object `{"value": …}` (a string is stored as its bytes, anything else as its JSON text), or with any
-//! other content type the body as it is. Numbers keep their digits. Out: `{"data": …, "version": …}`, or the bytes where the client accepts
-//! `application/octet-stream` before JSON. A value that reads as JSON is given as JSON, other text as a string,
-//! anything else in Base64 with `"encoding": "base64"`. The version is the entry's LSN and its ETag.
+//! other content type the body as it is. Numbers keep their digits. Out: `{"data": …, "version": …}`, or the bytes
+//! where the client accepts `application/octet-stream` before JSON. A value that reads as JSON is given as JSON,
+//! other text as a string, anything else in Base64 with `"encoding": "base64"`. The version is the entry's LSN and
+//! its ETag.
 
 use super::{Door, Problem};
 use axum::Json;

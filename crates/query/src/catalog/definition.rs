@@ -174,7 +174,8 @@ pub(crate) struct TableDefinition {
     pub(crate) columns: Vec<Column>,
     /// The columns of the primary key, as positions; none: rows have a key that nobody sees.
     pub(crate) primary_key: Vec<usize>,
-    /// The name under which its rows stand, where that is not its own: it was renamed, emptied, or made in a transaction.
+    /// The name under which its rows stand, where that is not its own: it was renamed, emptied, or made in a
+    /// transaction.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) storage: Option<String>,
     /// What each row must fulfil.

@@ -167,8 +167,8 @@ impl Catalog {
         Ok(())
     }
 
-    /// Makes several changes at once, together with what `run` adds to them: all of it, or nothing where somebody else was
-    /// faster.
+    /// Makes several changes at once, together with what `run` adds to them: all of it, or nothing where somebody
+    /// else was faster.
     pub(crate) fn change(
         &self,
         changes: &[Change],

@@ -1,7 +1,9 @@
-//! What must be known of CSV files before they are read in pieces: whether a line break stands between quotes, and whether all
-//! of a table's files have their columns in one order.
+//! What must be known of CSV files before they are read in pieces: whether a line break stands between quotes, and
+//! whether all of a table's files have their columns in one order.
 
 use crate::error::{SqlError, SqlState};
+use datafusion::arrow::csv::reader::Format;
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fs::File;
@@ -12,6 +14,8 @@ use std::time::SystemTime;
 /// Files that are remembered; beyond, all are looked at anew.
 const FILES_MAX: usize = 10_000;
 const READ_BYTES: usize = 1 << 20;
+/// Records that say what types the columns of a file have.
+const INFERRED_ROWS: usize = 1_000;
 /// The longest header that is compared.
 const HEADER_MAX_BYTES: u64 = 1 << 20;
 
@@ -106,8 +110,33 @@ impl Survey {
         Ok(seen)
     }
 
-    /// Looks at a table's files: whether a record of theirs goes over several lines. Refused where the same columns stand in
-    /// another order, for they are read by their place.
+    /// The columns of files whose records go over several lines: DataFusion looks at a file in pieces that end at a line
+    /// break, wherever that stands, so it is done here.
+    pub(crate) fn schema(
+        locations: &[String],
+        format: &Format,
+    ) -> Result<Option<Schema>, SqlError> {
+        let mut merged: Option<Schema> = None;
+        for path in locations.iter().flat_map(|location| files_of(location)) {
+            let file = File::open(&path).map_err(|error| unreadable(&path, &error.to_string()))?;
+            let (schema, _) = format
+                .infer_schema(file, Some(INFERRED_ROWS))
+                .map_err(|error| unreadable(&path, &error.to_string()))?;
+            merged = Some(match merged {
+                Some(merged) if merged.fields().len() == schema.fields().len() => {
+                    of_both(&merged, &schema)
+                }
+                Some(_) => {
+                    return Err(unreadable(&path, "it has more or fewer columns than others"));
+                }
+                None => schema,
+            });
+        }
+        Ok(merged)
+    }
+
+    /// Looks at a table's files: whether a record of theirs goes over several lines. Refused where the same columns
+    /// stand in another order, for they are read by their place.
     pub(crate) fn has_quoted_breaks(
         &self,
         locations: &[String],
@@ -142,6 +171,26 @@ impl Survey {
     }
 }
 
+fn unreadable(path: &Path, why: &str) -> SqlError {
+    SqlError::new(SqlState::InvalidText, format!("{} cannot be read as CSV: {why}", path.display()))
+}
+
+/// Columns that hold what either of two files has.
+fn of_both(one: &Schema, other: &Schema) -> Schema {
+    let fields = one.fields().iter().zip(other.fields()).map(|(one, other)| {
+        let kind = match (one.data_type(), other.data_type()) {
+            (a, b) if a == b => a.clone(),
+            (DataType::Null, kind) | (kind, DataType::Null) => kind.clone(),
+            (DataType::Int64, DataType::Float64) | (DataType::Float64, DataType::Int64) => {
+                DataType::Float64
+            }
+            _ => DataType::Utf8,
+        };
+        Field::new(one.name(), kind, true)
+    });
+    Schema::new(fields.collect::<Vec<_>>())
+}
+
 fn sorted(header: &str) -> Vec<String> {
     let mut names: Vec<String> =
         header.split([',', ';', '\t', '|']).map(|name| name.trim_matches('"').to_owned()).collect();
@@ -164,6 +213,21 @@ mod tests {
         ] {
             assert_eq!(has_quoted_breaks(text.as_bytes(), b'"').expect("read"), wanted, "{text:?}");
         }
+    }
+
+    #[test]
+    fn columns_of_records_over_several_lines() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let record = |id: usize| format!("{id},\"one\n{id},two\"\n");
+        let text: String = (0..20_000).map(record).collect();
+        std::fs::write(folder.path().join("a.csv"), format!("id,t\n{text}")).expect("written");
+        std::fs::write(folder.path().join("b.csv"), "id,t\n1.5,x\n").expect("written");
+        let locations = [folder.path().display().to_string()];
+        assert!(Survey::default().has_quoted_breaks(&locations, true, b'"').expect("read"));
+        let format = Format::default().with_header(true);
+        let schema = Survey::schema(&locations, &format).expect("read").expect("files");
+        let kinds: Vec<&DataType> = schema.fields().iter().map(|field| field.data_type()).collect();
+        assert_eq!(kinds, [&DataType::Float64, &DataType::Utf8]);
     }
 
     #[test]

@@ -61,8 +61,8 @@ fn side<T: ArrowPrimitiveType>(datum: &dyn Datum) -> Option<Side<'_, T>> {
     }
 }
 
-/// Applies `each`, which gives a result and whether it overflowed, to all rows, and looks at the second only once. A row
-/// without a value may overflow: then it is looked at again, row by row.
+/// Applies `each`, which gives a result and whether it overflowed, to all rows, and looks at the second only once. A
+/// row without a value may overflow: then it is looked at again, row by row.
 fn in_one_pass<T: ArrowPrimitiveType>(
     left: &dyn Datum,
     right: &dyn Datum,

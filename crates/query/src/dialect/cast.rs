@@ -1,5 +1,5 @@
-//! Casts as Postgres does them: text by its readers and writers, halves rounded as it rounds them, and what does not fit
-//! refused.
+//! Casts as Postgres does them: text by its readers and writers, halves rounded as it rounds them, and what does not
+//! fit refused.
 
 use crate::encode::{self, Style};
 use crate::error::{SqlError, SqlState};

@@ -62,7 +62,7 @@ impl ScalarUDFImpl for CastFunction {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let zone = args.config_options.execution.time_zone.as_deref().and_then(moment::zone);
         let zone = zone.unwrap_or_else(moment::utc);
-        let now_us = chrono::Utc::now().timestamp_micros();
+        let now_us = Some(chrono::Utc::now().timestamp_micros());
         let formats = args.config_options.extensions.get::<moment::Formats>();
         let moment = Moment { now_us, zone, formats: formats.copied().unwrap_or_default() };
         match args.args.into_iter().next() {

@@ -3,14 +3,13 @@
 use super::arithmetic::apply;
 use super::cast::{arrow, cast_array};
 use crate::error::{SqlError, SqlState};
-use crate::functions::{Asked, Call, Function};
-use datafusion::arrow::array::ArrayRef;
+use crate::functions::{Asked, Call, Function, concatenated};
+use datafusion::arrow::array::{ArrayRef, AsArray};
 use datafusion::arrow::compute::kernels::numeric;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Operator;
 use datafusion::logical_expr::type_coercion::binary::BinaryTypeCoercer;
-use std::sync::Arc;
 
 /// The function.
 pub(crate) fn chain() -> Function {
@@ -86,7 +85,7 @@ fn run(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
         let (left_kind, right_kind, _) = step(sum.data_type(), op, right.data_type())?;
         let (left, right) = (cast(&sum, &left_kind)?, cast(&right, &right_kind)?);
         sum = match op {
-            Operator::StringConcat => concatenated(&left, &right)?,
+            Operator::StringConcat => concatenated(left.as_string_view(), right.as_string_view())?,
             Operator::Plus if left.data_type().is_decimal() => {
                 numeric::add(&left, &right).map_err(arrow)?
             }
@@ -100,21 +99,4 @@ fn run(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
         };
     }
     cast(&sum, call.returns.data_type())
-}
-
-fn concatenated(left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRef, SqlError> {
-    use datafusion::arrow::array::{Array, AsArray, StringViewBuilder};
-    let (left, right) = (left.as_string_view(), right.as_string_view());
-    let mut budget = crate::functions::Budget::default();
-    let mut out = StringViewBuilder::with_capacity(left.len());
-    for pair in left.iter().zip(right.iter()) {
-        match pair {
-            (Some(left), Some(right)) => {
-                budget.take(left.len() + right.len())?;
-                out.append_value(format!("{left}{right}"));
-            }
-            _ => out.append_null(),
-        }
-    }
-    Ok(Arc::new(out.finish()))
 }

@@ -1,6 +1,6 @@
 //! Where DataFusion's SQL is not Postgres', this stands before it: statements are rewritten before they are planned
-//! (`rewrite.rs`, `names.rs`), operators and types are planned here (`operators.rs`, `sql_types.rs`), and plans get Postgres'
-//! casts and checked arithmetic (`casts.rs`, `arithmetic.rs`).
+//! (`rewrite.rs`, `names.rs`), operators and types are planned here (`operators.rs`, `sql_types.rs`), and plans get
+//! Postgres' casts and checked arithmetic (`casts.rs`, `arithmetic.rs`).
 
 mod arithmetic;
 mod cast;
@@ -27,7 +27,7 @@ pub(crate) use narrow::narrow_literals;
 pub(crate) use numerics::numeric_aggregates;
 pub(crate) use operators::Operators;
 pub(crate) use parameters::{count_parameters, type_parameters, types_of_casts, types_of_plan};
-pub(crate) use rewrite::{mentions, reads, relations, rewrite, rewrite_query, width_of};
+pub(crate) use rewrite::{call, mentions, reads, relations, rewrite, rewrite_query, width_of};
 pub(crate) use sql_types::{Types, assignable, assignable_sql, column_type, field_of_oid};
 
 use crate::error::{SqlError, SqlState};

@@ -1,5 +1,5 @@
-//! What columns without an alias are called: as Postgres calls them (`count`, `?column?`). DataFusion wants the columns of a
-//! query apart, so the second of a name gets an ending that is taken away where the client sees it.
+//! What columns without an alias are called: as Postgres calls them (`count`, `?column?`). DataFusion wants the
+//! columns of a query apart, so the second of a name gets an ending that is taken away where the client sees it.
 
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{

@@ -1,5 +1,5 @@
-//! Columns of type `numeric` keep their digits as text. Where their order or their sum matters, they are numbers here; where rows are
-//! told apart by them, equal numbers have equal texts.
+//! Columns of type `numeric` keep their digits as text. Where their order or their sum matters, they are numbers
+//! here; where rows are told apart by them, equal numbers have equal texts.
 
 use crate::error::SqlError;
 use crate::functions::{Asked, Call, Function};

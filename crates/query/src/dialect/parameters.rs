@@ -172,8 +172,8 @@ fn beside(expr: &Expr, schema: &DFSchema, put: &mut dyn FnMut(&str, &DataType)) 
     }
 }
 
-/// Gives parameters their types: each stands under a cast. Numbers whose digits are known only with their values are put in
-/// as they are written.
+/// Gives parameters their types: each stands under a cast. Numbers whose digits are known only with their values are
+/// put in as they are written.
 pub(crate) fn type_parameters(
     statement: &mut DfStatement,
     types: &[Option<Field>],

@@ -223,7 +223,8 @@ fn function_name(function: &Function) -> String {
     last.map(folded).unwrap_or_default()
 }
 
-pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
+/// A call of a function.
+pub(crate) fn call(name: &str, args: Vec<Expr>) -> Expr {
     let args =
         args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
     Expr::Function(Function {

@@ -60,6 +60,9 @@ impl TypePlanner for Types {
         match ColumnType::of_sql(sql) {
             // Digits that are not declared are as many as a computation may need.
             Ok(ColumnType::Numeric) => Ok(Some(Arc::new(Field::new("", unsized_numeric(), true)))),
+            Ok(ColumnType::NumericTo(precision, scale)) => {
+                Ok(Some(Arc::new(Field::new("", computed(precision, scale)?, true))))
+            }
             Ok(kind) => Ok(Some(Arc::new(kind.field("", true)))),
             Err(error) if error.state == SqlState::UndefinedObject => match sql {
                 // Types that Postgres does not have stay DataFusion's.
@@ -68,6 +71,16 @@ impl TypePlanner for Types {
             },
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// What a numeric of many digits is computed with.
+fn computed(precision: u16, scale: u16) -> std::result::Result<DataType, SqlError> {
+    match (u8::try_from(precision.min(76)), i8::try_from(scale)) {
+        (Ok(precision), Ok(scale)) if scale <= 76 => Ok(DataType::Decimal256(precision, scale)),
+        _ => Err(SqlError::unsupported(format!(
+            "numeric({precision},{scale}): computations have 76 digits"
+        ))),
     }
 }
 
@@ -89,7 +102,7 @@ pub(crate) fn assignable_sql(column: &Column) -> SqlType {
     let text = match column.kind {
         ColumnType::Varchar(_) | ColumnType::Char(_) => "TEXT".to_owned(),
         // Kept with the digits that it is written with.
-        ColumnType::Numeric => {
+        ColumnType::Numeric | ColumnType::NumericTo(..) => {
             let name = ObjectName::from(vec![Ident::new(NUMERIC_AS_WRITTEN)]);
             return SqlType::Custom(name, Vec::new());
         }
@@ -148,6 +161,7 @@ pub(crate) fn column_type(typed: Typed) -> std::result::Result<ColumnType, SqlEr
             let (precision, scale) = (modifier >> 16, modifier & 0x7FF);
             match precision {
                 1..=38 => ColumnType::Decimal(precision as u8, scale as i8),
+                39..=1_000 => ColumnType::NumericTo(precision as u16, scale as u16),
                 _ => ColumnType::Numeric,
             }
         }

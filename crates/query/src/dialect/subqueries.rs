@@ -1,5 +1,5 @@
-//! Subqueries that DataFusion plans only in part: values that may turn out to be several, and NOT IN that looks at the row
-//! outside.
+//! Subqueries that DataFusion plans only in part: values that may turn out to be several, and NOT IN that looks at
+//! the row outside.
 
 use crate::error::{SqlError, SqlState};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, UInt32Array, new_empty_array};

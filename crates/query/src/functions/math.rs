@@ -294,7 +294,12 @@ fn scale_of(kind: &DataType) -> i8 {
     }
 }
 
-fn modulo(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+/// Two decimals of one scale, row by row, none of them divided by zero; the results have a scale of their own.
+fn divided(
+    call: &Call<'_>,
+    each: impl Fn(i256, i256) -> i256,
+    scale_of_result: impl Fn(i8) -> i8,
+) -> Result<ArrayRef, SqlError> {
     let (a, b) = (wide(call, 0)?, wide(call, 1)?);
     let scale = a.1.max(b.1);
     let pair = |row: usize| -> Result<Option<i256>, SqlError> {
@@ -305,29 +310,19 @@ fn modulo(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
         if divisor == i256::ZERO {
             return Err(SqlError::new(SqlState::DivisionByZero, "division by zero"));
         }
-        Ok(Some(rescaled(a.0.value(row), a.1, scale)? % divisor))
+        Ok(Some(each(rescaled(a.0.value(row), a.1, scale)?, divisor)))
     };
     let out = (0..call.rows).map(pair).collect::<Result<Decimal256Array, SqlError>>()?;
-    let out: ArrayRef = Arc::new(out.with_precision_and_scale(76, scale)?);
+    let out: ArrayRef = Arc::new(out.with_precision_and_scale(76, scale_of_result(scale))?);
     narrowed(&out, call.returns)
 }
 
+fn modulo(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    divided(call, |a, b| a % b, |scale| scale)
+}
+
 fn div(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
-    let (a, b) = (wide(call, 0)?, wide(call, 1)?);
-    let scale = a.1.max(b.1);
-    let pair = |row: usize| -> Result<Option<i256>, SqlError> {
-        if a.0.is_null(row) || b.0.is_null(row) {
-            return Ok(None);
-        }
-        let divisor = rescaled(b.0.value(row), b.1, scale)?;
-        if divisor == i256::ZERO {
-            return Err(SqlError::new(SqlState::DivisionByZero, "division by zero"));
-        }
-        Ok(Some(rescaled(a.0.value(row), a.1, scale)? / divisor))
-    };
-    let out = (0..call.rows).map(pair).collect::<Result<Decimal256Array, SqlError>>()?;
-    let out: ArrayRef = Arc::new(out.with_precision_and_scale(76, 0)?);
-    narrowed(&out, call.returns)
+    divided(call, |a, b| a / b, |_| 0)
 }
 
 fn factorial(call: &Call<'_>) -> Result<ArrayRef, SqlError> {

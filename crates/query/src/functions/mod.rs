@@ -1,5 +1,5 @@
-//! Functions as Postgres has them. Each is a name, what it returns for its arguments' types, and what it does with columns; one
-//! struct makes all of them known to DataFusion.
+//! Functions as Postgres has them. Each is a name, what it returns for its arguments' types, and what it does with
+//! columns; one struct makes all of them known to DataFusion.
 
 mod arrays;
 mod json;
@@ -15,12 +15,14 @@ mod to_char;
 
 pub(crate) use limits::Budget;
 pub(crate) use series::is_set_returning;
+pub(crate) use text::concatenated;
 
 use crate::dialect::cast_array;
 use crate::error::{SqlError, SqlState};
 use crate::moment::{Formats, Moment};
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringViewArray,
+    new_null_array,
 };
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type};
 use datafusion::common::config::ConfigOptions;
@@ -107,11 +109,17 @@ impl Call<'_> {
     pub(crate) fn moment(&self) -> Moment {
         let zone = self.options.execution.time_zone.as_deref().and_then(crate::moment::zone);
         let formats = self.options.extensions.get::<Formats>().copied().unwrap_or_default();
-        Moment { now_us: 0, zone: zone.unwrap_or_else(crate::moment::utc), formats }
+        let now_us = Some(chrono::Utc::now().timestamp_micros());
+        Moment { now_us, zone: zone.unwrap_or_else(crate::moment::utc), formats }
     }
 
     pub(crate) fn arg(&self, index: usize) -> Result<&ArrayRef, SqlError> {
         self.args.get(index).ok_or_else(|| no_function("this function", self.fields))
+    }
+
+    /// Whether an argument is null in a row.
+    pub(crate) fn has_null(&self, row: usize) -> bool {
+        self.args.iter().any(|arg| arg.is_null(row))
     }
 
     pub(crate) fn has(&self, index: usize) -> bool {
@@ -249,8 +257,13 @@ impl ScalarUDFImpl for Function {
         let rows = if constant { 1 } else { args.number_rows };
         let is_volatile = self.signature.volatility == Volatility::Volatile;
         let rows = if is_volatile { args.number_rows } else { rows };
-        let arrays =
-            args.args.iter().map(|arg| arg.to_array(rows)).collect::<DfResult<Vec<_>>>()?;
+        // A column of nulls without a type has no marks for them: as texts it has.
+        let marked = |array: ArrayRef| match array.data_type().is_null() {
+            true => new_null_array(&DataType::Utf8View, array.len()),
+            false => array,
+        };
+        let arrays = args.args.iter().map(|arg| Ok(marked(arg.to_array(rows)?)));
+        let arrays = arrays.collect::<DfResult<Vec<_>>>()?;
         let call = Call {
             args: &arrays,
             fields: &args.arg_fields,

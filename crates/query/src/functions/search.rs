@@ -4,7 +4,7 @@
 use super::regular::Compiled;
 use super::{Budget, Call, Function, returns_integer, returns_text};
 use crate::error::{SqlError, SqlState};
-use datafusion::arrow::array::{Array, ArrayRef, Int32Array, StringViewArray, StringViewBuilder};
+use datafusion::arrow::array::{ArrayRef, Int32Array, StringViewArray, StringViewBuilder};
 use regex::{Captures, Regex};
 use std::sync::Arc;
 
@@ -88,7 +88,7 @@ fn searches<T>(
     let mut compiled = Compiled::default();
     let mut out = Vec::with_capacity(call.rows);
     for row in 0..call.rows {
-        if call.args.iter().any(|arg| arg.is_null(row)) {
+        if call.has_null(row) {
             out.push(None);
             continue;
         }
@@ -210,7 +210,7 @@ fn substring_similar(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
     let mut compiled = Compiled::default();
     let mut out = Vec::with_capacity(call.rows);
     for row in 0..call.rows {
-        if call.args.iter().any(|arg| arg.is_null(row)) {
+        if call.has_null(row) {
             out.push(None);
             continue;
         }

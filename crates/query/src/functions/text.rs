@@ -2,7 +2,9 @@
 
 use super::{Budget, Call, Function, returns_boolean, returns_integer, returns_text};
 use crate::error::{SqlError, SqlState};
-use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, Int32Array, StringViewBuilder};
+use datafusion::arrow::array::{
+    Array, ArrayRef, BooleanArray, Int32Array, StringViewArray, StringViewBuilder,
+};
 use std::sync::Arc;
 
 pub(super) fn functions() -> Vec<Function> {
@@ -419,7 +421,14 @@ fn concat_ws(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
 }
 
 fn text_concat(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
-    let (left, right) = (call.texts(0)?, call.texts(1)?);
+    concatenated(&call.texts(0)?, &call.texts(1)?)
+}
+
+/// `left || right`.
+pub(crate) fn concatenated(
+    left: &StringViewArray,
+    right: &StringViewArray,
+) -> Result<ArrayRef, SqlError> {
     let mut budget = Budget::default();
     let mut out = StringViewBuilder::with_capacity(left.len());
     for pair in left.iter().zip(right.iter()) {

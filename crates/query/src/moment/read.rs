@@ -8,15 +8,15 @@ use datafusion::arrow::array::timezone::Tz;
 /// What a reader needs beside the text: what time it is, and where.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
-    /// Microseconds since 1970, UTC.
-    pub(crate) now_us: i64,
+    /// Microseconds since 1970, UTC; nothing where a text must always say the same: what is stored is no `yesterday`.
+    pub(crate) now_us: Option<i64>,
     pub(crate) zone: Tz,
     pub(crate) formats: Formats,
 }
 
 impl Default for Moment {
     fn default() -> Self {
-        Self { now_us: 0, zone: super::utc(), formats: Formats::default() }
+        Self { now_us: None, zone: super::utc(), formats: Formats::default() }
     }
 }
 
@@ -201,16 +201,16 @@ impl Said {
     }
 
     fn take_word(&mut self, word: &str, moment: &Moment) -> Result<(), Wrong> {
-        let local_us = encode::local_us(moment.now_us, &moment.zone);
-        let today = local_us.div_euclid(DAY_US);
+        let now_us = || moment.now_us.ok_or(Wrong::Syntax);
+        let today = || Ok(encode::local_us(now_us()?, &moment.zone).div_euclid(DAY_US));
         match word {
-            "now" => set(&mut self.moment_us, moment.now_us),
+            "now" => set(&mut self.moment_us, now_us()?),
             "epoch" => set(&mut self.moment_us, 0),
             "infinity" => set(&mut self.moment_us, i64::MAX),
             "-infinity" => set(&mut self.moment_us, i64::MIN),
-            "today" => set(&mut self.days, today),
-            "tomorrow" => set(&mut self.days, today + 1),
-            "yesterday" => set(&mut self.days, today - 1),
+            "today" => set(&mut self.days, today()?),
+            "tomorrow" => set(&mut self.days, today()? + 1),
+            "yesterday" => set(&mut self.days, today()? - 1),
             "allballs" => set(&mut self.clock_us, 0),
             "am" => set(&mut self.half, false),
             "pm" => set(&mut self.half, true),

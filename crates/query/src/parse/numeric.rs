@@ -28,7 +28,7 @@ pub(super) fn rounded(digits: &str, scale: i64, wanted: i64) -> Option<String> {
     let mut kept = digits.trim_start_matches('0').to_owned();
     if drop <= 0 {
         // More digits than any type has: no need to write them out.
-        if !kept.is_empty() && kept.len() as i64 - drop > 100 {
+        if !kept.is_empty() && kept.len() as i64 - drop > 1_100 {
             return None;
         }
         kept.extend(std::iter::repeat_n('0', if kept.is_empty() { 0 } else { -drop as usize }));
@@ -71,15 +71,7 @@ pub(crate) fn decimal_scalar(text: &str, kind: &DataType) -> Result<ScalarValue,
             )),
             _ => invalid("numeric", text),
         })?;
-    let overflow = || {
-        SqlError::new(
-            SqlState::NumericOutOfRange,
-            format!(
-                "numeric field overflow: {} does not fit numeric({precision},{scale})",
-                text.trim()
-            ),
-        )
-    };
+    let overflow = || numeric_overflow(text, (i64::from(precision), i64::from(scale)));
     let digits = rounded(&digits, given, scale.into()).ok_or_else(overflow)?;
     let digits = digits.trim_start_matches('0');
     if digits.len() > usize::from(precision) {
@@ -99,6 +91,38 @@ pub(crate) fn decimal_scalar(text: &str, kind: &DataType) -> Result<ScalarValue,
             ScalarValue::Decimal128(Some(signed.parse().map_err(|_| overflow())?), precision, scale)
         }
     })
+}
+
+pub(super) fn numeric_overflow(text: &str, (precision, scale): (i64, i64)) -> SqlError {
+    SqlError::new(
+        SqlState::NumericOutOfRange,
+        format!(
+            "numeric field overflow: {} does not fit numeric({precision},{scale})",
+            text.trim()
+        ),
+    )
+}
+
+/// How many digits `numeric(50,2)` has, and how many of them after the point.
+pub(super) fn declared_digits(declared: &str) -> Option<(i64, i64)> {
+    let (_, digits) = declared.strip_suffix(')')?.split_once('(')?;
+    let (precision, scale) = digits.split_once(',')?;
+    Some((precision.parse().ok()?, scale.parse().ok()?))
+}
+
+/// A number with the digits that are declared; `None` where it has more before its point.
+pub(super) fn numeric_to(
+    negative: bool,
+    digits: &str,
+    given: i64,
+    (precision, scale): (i64, i64),
+) -> Option<String> {
+    let digits = rounded(digits, given, scale)?;
+    let significant = digits.trim_start_matches('0').len() as i64;
+    if significant > precision {
+        return None;
+    }
+    plain_numeric(negative, &digits, scale)
 }
 
 /// A number's digits with its point where it belongs.

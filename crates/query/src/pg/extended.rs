@@ -156,7 +156,8 @@ impl Connection {
         self.cancel.begin();
         let deadline = Deadline::of(&self.session);
         if matches!(portal.state, State::New) {
-            // Alone before its Sync it is a transaction of its own, which can be tried again; otherwise it is part of one.
+            // Alone before its Sync it is a transaction of its own, which can be tried again; otherwise it is part of
+            // one.
             let alone =
                 self.wire.sync_follows() && !self.session.is_implicit() && execute.max_rows <= 0;
             if !alone {

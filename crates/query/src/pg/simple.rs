@@ -105,7 +105,8 @@ impl Connection {
         self.complete(rows.tag.of(count))
     }
 
-    /// Sends rows if there are many. A client that does not read them is waited for, but its statement can be cancelled.
+    /// Sends rows if there are many. A client that does not read them is waited for, but its statement can be
+    /// cancelled.
     pub(super) async fn flush_rows(&mut self) -> Result<(), Failed> {
         let cancel = self.cancel.clone();
         tokio::select! {

@@ -1,5 +1,5 @@
-//! The socket of one connection: whole messages in, answers out. Answers leave together, when the client has nothing more to
-//! say or when there are many of them, so that one row costs one system call and not four.
+//! The socket of one connection: whole messages in, answers out. Answers leave together, when the client has nothing
+//! more to say or when there are many of them, so that one row costs one system call and not four.
 
 use crate::error::{SqlError, SqlState};
 use bytes::BytesMut;
@@ -51,7 +51,8 @@ impl Wire {
         Self { socket, incoming, outgoing: BytesMut::new(), context }
     }
 
-    /// The next message; nothing where the client has closed the connection. What is held is sent before it is waited for.
+    /// The next message; nothing where the client has closed the connection. What is held is sent before it is waited
+    /// for.
     pub(super) async fn next(&mut self) -> Result<Option<PgWireFrontendMessage>, Ended> {
         loop {
             if let Some(message) = self.decode()? {

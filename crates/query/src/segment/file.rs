@@ -79,6 +79,7 @@ fn encoding_of(kind: ColumnType) -> Option<Encoding> {
         | ColumnType::Varchar(_)
         | ColumnType::Char(_)
         | ColumnType::Numeric
+        | ColumnType::NumericTo(..)
         | ColumnType::Jsonb
         | ColumnType::Uuid
         | ColumnType::Interval

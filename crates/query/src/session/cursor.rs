@@ -1,5 +1,5 @@
-//! Cursors: DECLARE, FETCH, MOVE, CLOSE. Rows are taken from the query when they are asked for; those that were taken are
-//! kept, up to a limit, so that a cursor can go back.
+//! Cursors: DECLARE, FETCH, MOVE, CLOSE. Rows are taken from the query when they are asked for; those that were taken
+//! are kept, up to a limit, so that a cursor can go back.
 
 use super::control::folded;
 use super::{Outcome, Prepared, Rows, RowsTag, Session};

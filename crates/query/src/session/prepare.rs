@@ -93,8 +93,8 @@ impl Session {
         prepared.schema.clone()
     }
 
-    /// The types of a query's parameters: what the client says, what the query casts them to, what they are compared with;
-    /// text where nothing tells.
+    /// The types of a query's parameters: what the client says, what the query casts them to, what they are compared
+    /// with; text where nothing tells.
     pub(super) async fn infer(
         &self,
         statement: &DfStatement,

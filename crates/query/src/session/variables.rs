@@ -11,8 +11,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 use std::collections::HashMap;
 
-/// Variables that clients of Postgres set, and what they are from the beginning; what they ask for is what they get anyway, or
-/// is only remembered.
+/// Variables that clients of Postgres set, and what they are from the beginning; what they ask for is what they get
+/// anyway, or is only remembered.
 const VARIABLES: &[(&str, &str)] = &[
     ("application_name", ""),
     ("array_nulls", "on"),

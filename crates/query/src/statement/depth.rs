@@ -1,12 +1,14 @@
-//! Statements that are deep: a chain of twenty thousand ORs, which an ORM writes, is a tree of twenty thousand levels. It is
-//! parsed on a stack that is large enough for it, and made flat before anything else walks it; what is truly deep is refused.
+//! Statements that are deep: a chain of twenty thousand ORs, which an ORM writes, is a tree of twenty thousand
+//! levels. It is parsed on a stack that is large enough for it, and made flat before anything else walks it; what is
+//! truly deep is refused.
 
+use crate::dialect::call;
 use crate::error::{SqlError, SqlState};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, Statement as SqlStatement, Value, VisitMut, VisitorMut,
+    BinaryOperator, Expr, Statement as SqlStatement, Value, VisitMut, VisitorMut,
 };
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use std::ops::ControlFlow;
 
@@ -54,6 +56,21 @@ fn levels(tokens: &[TokenWithSpan]) -> usize {
     most
 }
 
+/// How many NOTs stand one after the other: the parser goes down a level for each, and when it is too deep it says that
+/// the statement should have ended.
+fn negations(tokens: &[TokenWithSpan]) -> usize {
+    let (mut run, mut most) = (0usize, 0usize);
+    for token in tokens {
+        match &token.token {
+            Token::Whitespace(_) => continue,
+            Token::Word(word) if word.keyword == Keyword::NOT => run += 1,
+            _ => run = 0,
+        }
+        most = most.max(run);
+    }
+    most
+}
+
 /// Does work on a statement on a stack that has room for it.
 pub(super) fn with_stack<T>(
     tokens: &[TokenWithSpan],
@@ -63,7 +80,7 @@ pub(super) fn with_stack<T>(
     if levels <= USUAL_LEVELS {
         return work();
     }
-    if levels > LEVELS_MAX {
+    if levels > LEVELS_MAX || negations(tokens) >= super::NESTING_MAX / 2 {
         return Err(too_deep());
     }
     // Memory that is not touched costs nothing.
@@ -184,47 +201,17 @@ fn balanced(op: &BinaryOperator, operands: Vec<(Option<BinaryOperator>, Expr)>) 
 
 /// A chain of arithmetic as a function of its operators and operands, which it takes from the left.
 fn function(operands: Vec<(Option<BinaryOperator>, Expr)>) -> Expr {
-    let mut operators = String::new();
-    let mut args = Vec::with_capacity(operands.len() + 1);
-    for (op, operand) in operands {
-        operators.push(match op {
-            None => continue_with(&mut args, operand),
-            Some(op) => {
-                let letter = match op {
-                    BinaryOperator::Plus => '+',
-                    BinaryOperator::Minus => '-',
-                    BinaryOperator::Multiply => '*',
-                    _ => '|',
-                };
-                continue_with(&mut args, operand);
-                letter
-            }
-        });
-    }
+    let letter = |op: &BinaryOperator| match op {
+        BinaryOperator::Plus => '+',
+        BinaryOperator::Minus => '-',
+        BinaryOperator::Multiply => '*',
+        _ => '|',
+    };
     // The first operand has no operator before it.
-    let operators: String = operators.chars().filter(|letter| *letter != '\0').collect();
+    let operators: String = operands.iter().filter_map(|(op, _)| op.as_ref()).map(letter).collect();
     let operators = Expr::Value(Value::SingleQuotedString(operators).into());
-    let args = std::iter::once(operators).chain(args);
-    let args = args.map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new(CHAIN)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args,
-            clauses: Vec::new(),
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
-}
-
-fn continue_with(args: &mut Vec<Expr>, operand: Expr) -> char {
-    args.push(operand);
-    '\0'
+    let args = std::iter::once(operators).chain(operands.into_iter().map(|(_, operand)| operand));
+    call(CHAIN, args.collect())
 }
 
 #[cfg(test)]
@@ -243,6 +230,7 @@ mod tests {
             format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000)),
             format!("SELECT {} 1", "- ".repeat(10_000)),
             format!("SELECT 1{}", "::int".repeat(10_000)),
+            format!("SELECT {} true", "NOT ".repeat(10_000)),
             format!("SELECT 1{}", " IS NULL".repeat(10_000)),
             format!("SELECT 1 {}", "= 1 ".repeat(10_000)),
         ] {

@@ -71,7 +71,9 @@ pub(crate) fn put_key(
             let value = if value.is_nan() { f32::NAN } else { value + 0.0 };
             out.extend(value.to_le_bytes());
         }
-        DataType::Utf8View if column.kind == ColumnType::Numeric => {
+        DataType::Utf8View
+            if matches!(column.kind, ColumnType::Numeric | ColumnType::NumericTo(..)) =>
+        {
             let text = array.as_string_view().value(row);
             let plain = match text.contains('.') {
                 true => text.trim_end_matches('0').trim_end_matches('.'),

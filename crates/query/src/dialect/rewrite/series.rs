@@ -19,8 +19,8 @@ pub(super) fn is_constant(expr: &Expr) -> bool {
     constant
 }
 
-/// `SELECT generate_series(1, 10)` takes its rows from `FROM generate_series(1, 10)`, so that they are made as they are asked
-/// for; functions that give rows of a row's columns become lists that are unnested.
+/// `SELECT generate_series(1, 10)` takes its rows from `FROM generate_series(1, 10)`, so that they are made as they
+/// are asked for; functions that give rows of a row's columns become lists that are unnested.
 pub(super) fn sets_in_select(select: &mut Select) {
     let mut sets = 0;
     for item in &mut select.projection {

@@ -10,8 +10,7 @@ pub(crate) fn put_json(
     field: &Field,
     jsonb: bool,
 ) -> Result<(), SqlError> {
-    // A column of nulls has no marks that say so.
-    if array.data_type().is_null() || array.is_null(row) {
+    if array.is_null(row) {
         out.push_str("null");
         return Ok(());
     }
