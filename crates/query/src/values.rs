@@ -434,6 +434,10 @@ pub(crate) fn fits(kind: ColumnType, text: &[u8]) -> bool {
     quick || ColumnBuilder::new(kind, 1).append_text(text)
 }
 
+/// The years 1 to 9999, in microseconds since 1970.
+const ISO_YEARS_US: std::ops::RangeInclusive<i64> =
+    -62_135_596_800_000_000..=253_402_300_799_999_999;
+
 /// Writes a value as text, as a record holds it.
 pub(crate) fn put_text(out: &mut Vec<u8>, array: &dyn Array, row: usize) -> Option<()> {
     // Writing into memory does not fail.
@@ -459,14 +463,15 @@ pub(crate) fn put_text(out: &mut Vec<u8>, array: &dyn Array, row: usize) -> Opti
         DataType::BinaryView => {
             out.extend_from_slice(with_column!(array, BinaryViewArray)?.value(row));
         }
-        DataType::Timestamp(_, None) => {
-            // With a `T`, as records have had it from the beginning.
-            let start = out.len();
-            encode::put_text(out, array, row, &Style::wire("UTC")).ok()?;
-            let blank = out.iter().skip(start).position(|&byte| byte == b' ');
-            if let Some(place) = blank.and_then(|at| out.get_mut(start + at)) {
-                *place = b'T';
-            }
+        // ISO 8601, where it has a form for the year: partitions are chosen by these texts.
+        DataType::Timestamp(TimeUnit::Microsecond, _)
+            if ISO_YEARS_US
+                .contains(&with_column!(array, TimestampMicrosecondArray)?.value(row)) =>
+        {
+            let options = datafusion::arrow::util::display::FormatOptions::default();
+            let formatter =
+                datafusion::arrow::util::display::ArrayFormatter::try_new(array, &options).ok()?;
+            write!(out, "{}", formatter.value(row)).ok()?;
         }
         _ => {
             encode::put_text(out, array, row, &Style::wire("UTC")).ok()?;
