@@ -2,7 +2,7 @@
 
 use rustix::process::setpriority_process;
 
-/// How much lower computing threads stand: about a third of the processor's time where both kinds want it.
+/// How much lower computing threads stand: a quarter of a processor where both kinds want it.
 const STEPS: i32 = 5;
 
 /// Lets the calling thread stand back behind those that answer keys.

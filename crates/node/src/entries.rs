@@ -1,7 +1,7 @@
 //! Typed access to string entries with their versions, for the HTTP door and embedded use.
 
 use crate::engine::Engine;
-use crate::execute::{Executed, OUT_OF_MEMORY};
+use crate::execute::{Executed, OUT_OF_MEMORY, charged_bytes};
 use crate::memory::Wanted;
 use thalweg_machine::{
     CommandError, Condition, Execution, Lsn, ReplyBuilder, States, StringEntry, WriteOutcome,
@@ -34,7 +34,8 @@ impl Engine {
         }
         let mut refusal = ReplyBuilder::default();
         let number = self.inner.partitions.of(key);
-        match self.inner.out_of_room_in(&[number], value.len() as u64, &mut refusal) {
+        match self.inner.out_of_room_in(&[number], charged_bytes(value.len() as u64), &mut refusal)
+        {
             Some(Executed::Needs(wanted)) => return Entered::Needs(wanted),
             Some(_) => return Entered::Done(Err(OUT_OF_MEMORY), 0),
             None => {}

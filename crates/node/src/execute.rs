@@ -151,6 +151,11 @@ const CHARGED_BYTES: u64 = 1 << 20;
 /// A large write is in memory so many times on its way: as the entry, its effect, and in the log's batch.
 const COPIES: u64 = 4;
 
+/// What a write of so many bytes takes before it is made.
+pub(crate) fn charged_bytes(bytes: u64) -> u64 {
+    if bytes < CHARGED_BYTES { 0 } else { bytes.saturating_mul(COPIES) }
+}
+
 /// How many bytes a large write may add: what it brings, and how far it reaches into a string.
 pub(crate) fn written_bytes(command: &Command, args: &[&[u8]]) -> u64 {
     let brought: u64 = args.iter().map(|arg| arg.len() as u64).sum();
@@ -160,8 +165,7 @@ pub(crate) fn written_bytes(command: &Command, args: &[&[u8]]) -> u64 {
         "SETBIT" => offset() / 8,
         _ => 0,
     };
-    let bytes = brought.saturating_add(reached);
-    if bytes < CHARGED_BYTES { 0 } else { bytes.saturating_mul(COPIES) }
+    charged_bytes(brought.saturating_add(reached))
 }
 
 /// The partitions that a command's keys are in, ascending, each once.

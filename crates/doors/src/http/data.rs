@@ -188,11 +188,12 @@ pub(super) fn value_of(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Prob
         ))
     };
     let not_json = |error| wrong(&format!("the body is not JSON: {error}"));
-    if body.trim_ascii_start().first() == Some(&b'[') {
+    let whole: &RawValue = serde_json::from_slice(body).map_err(not_json)?;
+    if !whole.get().starts_with('{') {
         return Err(wrong("the body is not an object"));
     }
     let mut fields: HashMap<String, Box<RawValue>> =
-        serde_json::from_slice(body).map_err(not_json)?;
+        serde_json::from_str(whole.get()).map_err(not_json)?;
     let value = fields.remove("value").ok_or_else(|| wrong("the body has no field 'value'"))?;
     if value.get().starts_with('"') {
         return Ok(serde_json::from_str::<String>(value.get()).map_err(not_json)?.into_bytes());

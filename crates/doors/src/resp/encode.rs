@@ -40,7 +40,10 @@ impl<'a> RespWriter<'a> {
         (self.overflow, self.room) = (0, usize::MAX);
         self.error(&CommandError::coded_text(
             "OOM",
-            format!("the reply of {bytes} bytes does not fit into the memory for replies"),
+            format!(
+                "the reply of {bytes} bytes does not fit into the memory for replies; \
+                 what was to be changed is changed"
+            ),
         ));
         Vec::new()
     }

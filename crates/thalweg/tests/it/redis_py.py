@@ -44,6 +44,41 @@ for protocol in (2, 3):
             pass
     assert r.get("a") == "3"
 
+    # Commands about the connection stand among the others of a transaction, in order.
+    pipe = r.pipeline()
+    pipe.set("t", "1").ping().incr("t").echo("x").client_id().get("t")
+    done = pipe.execute()
+    assert done[:4] == [True, True, 2, "x"] and done[4] > 0 and done[5] == "2", done
+
+    # As long decimals have it, not as doubles.
+    r.delete("d")
+    assert r.incrbyfloat("d", "0.1") == 0.1 and r.execute_command("INCRBYFLOAT", "d", "0.2") in ("0.3", 0.3)
+    assert r.get("d") == "0.3"
+    pairs = r.hrandfield("h", 2, withvalues=True)
+    wanted = [["f", "2"], ["g", "2"]]
+    assert sorted(pairs) == (wanted if protocol == 3 else sorted(sum(wanted, []))), pairs
+
+    # Of two readers of a group, the one that waits longer has the record.
+    r.xgroup_create("turns", "g", "$", mkstream=True)
+    got = {}
+
+    def wait(name, block):
+        reader = redis.Redis(port=PORT, protocol=protocol, decode_responses=True)
+        got[name] = bool(reader.xreadgroup("g", name, {"turns": ">"}, count=1, block=block))
+
+    readers = []
+    for name in ("first", "second"):
+        waiting = r.info("clients")["blocked_clients"]
+        readers.append(threading.Thread(target=wait, args=(name, 3000)))
+        readers[-1].start()
+        while r.info("clients")["blocked_clients"] == waiting:
+            time.sleep(0.01)
+    r.xadd("turns", {"f": "1"})
+    for reader in readers:
+        reader.join()
+    assert got == {"first": True, "second": False}, got
+    r.delete("turns", "t", "d")
+
     first = r.xadd("s", {"f": "1"})
     second = r.xadd("s", {"f": "2"})
     assert r.xlen("s") == 2 and r.xrange("s")[0] == (first, {"f": "1"})
