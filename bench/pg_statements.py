@@ -2,9 +2,9 @@
 
 usage: pg_statements.py SQL_DIRECTORY POSTGRES_DSN THALWEG_DSN [file ...]
 
-SQL_DIRECTORY is `src/test/regress/sql` of PostgreSQL's sources. Both servers get every statement of a file in order, each file over a
-connection of its own. Counted are those that PostgreSQL answers without an error: the same rows, in the same order where the
-statement has an ORDER BY, are the same answer. Needs psycopg.
+SQL_DIRECTORY is `src/test/regress/sql` of PostgreSQL's sources. Both servers get every statement of a file in order,
+each file over a connection of its own. Counted are those that PostgreSQL answers without an error: the same rows, in
+the same order where the statement has an ORDER BY, are the same answer. Needs psycopg.
 """
 
 import re
@@ -12,9 +12,10 @@ import sys
 
 import psycopg
 
-FILES = """boolean char varchar text int2 int4 int8 float4 float8 numeric strings date time timestamp timestamptz interval horology
-numerology case expressions select select_distinct select_having select_implicit limit union join subselect with aggregates window
-groupingsets arrays json jsonb insert insert_conflict update delete returning prepare transactions portals""".split()
+FILES = """boolean char varchar text int2 int4 int8 float4 float8 numeric strings date time timestamp timestamptz
+interval horology numerology case expressions select select_distinct select_having select_implicit limit union join
+subselect with aggregates window groupingsets arrays json jsonb insert insert_conflict update delete returning prepare
+transactions portals""".split()
 
 TOKEN = re.compile(
     r"""(?P<comment>--[^\n]*|/\*.*?\*/)

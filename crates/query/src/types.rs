@@ -220,8 +220,8 @@ impl ColumnType {
     fn no_such(sql: &SqlType) -> SqlError {
         let message = format!("type \"{}\" does not exist", sql.to_string().to_lowercase());
         SqlError::new(SqlState::UndefinedObject, message).hint(
-            "BOOLEAN, SMALLINT, INTEGER, BIGINT, REAL, DOUBLE PRECISION, NUMERIC(p, s), TEXT, VARCHAR(n), CHAR(n), JSON, \
-             JSONB, UUID, BYTEA, DATE, TIME, TIMESTAMP, TIMESTAMPTZ, INTERVAL and arrays are there",
+            "BOOLEAN, SMALLINT, INTEGER, BIGINT, REAL, DOUBLE PRECISION, NUMERIC(p, s), TEXT, VARCHAR(n), CHAR(n), \
+             JSON, JSONB, UUID, BYTEA, DATE, TIME, TIMESTAMP, TIMESTAMPTZ, INTERVAL and arrays are there",
         )
     }
 
