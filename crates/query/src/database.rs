@@ -5,8 +5,9 @@ use crate::catalog::{
     Sys, gone,
 };
 use crate::csv::{ReadPlainCsv, Survey};
-use crate::dialect::{CheckedArithmetic, Operators, PostgresCasts, Types};
+use crate::dialect::{CheckedArithmetic, HideGrouped, Operators, PostgresCasts, Types};
 use crate::error::SqlError;
+use crate::ndjson::ExactJsonFactory;
 use crate::segment::Segments;
 use crate::session::Session;
 use crate::statement::{Statement, parse};
@@ -70,6 +71,8 @@ pub struct SqlSettings {
     pub threads: usize,
     /// How often a view writes its checkpoint.
     pub checkpoint_interval_ms: u64,
+    /// A stream's partition that is silent for this long while others bring records does not hold windows open.
+    pub idle_ms: u64,
 }
 
 impl Default for SqlSettings {
@@ -82,6 +85,7 @@ impl Default for SqlSettings {
             view_memory_max_bytes: 1 << 30,
             threads,
             checkpoint_interval_ms: 5_000,
+            idle_ms: 5_000,
         }
     }
 }
@@ -289,10 +293,11 @@ fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlError> {
     // Ours decide first.
     let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(operators)];
     planners.extend(SessionStateDefaults::default_expr_planners());
-    let state = SessionStateBuilder::new_from_existing(context.state())
+    let mut state = SessionStateBuilder::new_from_existing(context.state())
         .with_expr_planners(planners)
         .with_type_planner(Arc::new(Types))
         .build();
+    state.register_file_format(Arc::new(ExactJsonFactory::default()), true)?;
     let context = SessionContext::new_with_state(state);
     context.register_relation_planner(Arc::new(WindowPlanner))?;
     crate::window::register_functions(&context);
@@ -306,6 +311,7 @@ fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.extend(Analyzer::new().rules);
     rules.push(Arc::new(PostgresCasts));
     rules.push(Arc::new(CheckedArithmetic));
+    rules.push(Arc::new(HideGrouped));
     rules
 }
 

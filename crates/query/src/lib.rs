@@ -21,6 +21,7 @@ mod functions;
 mod json;
 mod kv;
 mod moment;
+mod ndjson;
 mod parse;
 mod pg;
 mod pg_type;

@@ -49,6 +49,9 @@ pub(crate) struct ServeArgs {
     /// How often a materialized view writes its checkpoint [default: 5s]
     #[arg(long, env = "THALWEG_VIEW_CHECKPOINT")]
     pub(crate) view_checkpoint: Option<String>,
+    /// A stream's partition that is silent for this long while others bring records does not hold windows open [default: 5s]
+    #[arg(long, env = "THALWEG_STREAM_IDLE")]
+    pub(crate) stream_idle: Option<String>,
     /// Which entries leave memory first: `s3-fifo`, `lru`, `lfu`, `fifo` [default: s3-fifo]
     #[arg(long, env = "THALWEG_EVICTION")]
     pub(crate) eviction: Option<String>,
@@ -145,6 +148,7 @@ impl ServeArgs {
             view_memory_max: self.view_memory_max.or(file.view_memory_max),
             segments: self.segments.or(file.segments),
             view_checkpoint: self.view_checkpoint.or(file.view_checkpoint),
+            stream_idle: self.stream_idle.or(file.stream_idle),
             eviction: self.eviction.or(file.eviction),
             threads: self.threads.or(file.threads),
             partitions: self.partitions.or(file.partitions),
@@ -238,6 +242,9 @@ impl ServeArgs {
         if let Some(interval) = &self.view_checkpoint {
             sql.checkpoint_interval_ms =
                 parse_duration_ms(interval).context("--view-checkpoint")?.max(10);
+        }
+        if let Some(idle) = &self.stream_idle {
+            sql.idle_ms = parse_duration_ms(idle).context("--stream-idle")?.max(10);
         }
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         // A loop for every processor makes them fight with the commit thread: more CPU for each request, no more of them.

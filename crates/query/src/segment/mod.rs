@@ -339,6 +339,7 @@ impl Segments {
         for partition in 0..stream.partitions {
             let key = stream.key(name, partition);
             self.engine.call(&[b"UNLINK", manifest_key(&key).as_bytes()])?;
+            crate::stream::forget_marks(&self.engine, &key)?;
             self.lists.write().remove(&key);
             let folder = folder_of(name, partition);
             self.sweep(&folder, &[]);

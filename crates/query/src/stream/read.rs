@@ -1,5 +1,6 @@
 //! Reading a partition in order, wherever its records are: sealed in segments, or entries still.
 
+use super::marks::{self, Mark, Marks};
 use super::{Decoder, Fields, Misfit};
 use crate::catalog::StreamDefinition;
 use crate::error::{SqlError, SqlState};
@@ -25,6 +26,7 @@ pub(crate) struct PartitionReader {
     open: Option<SegmentReader>,
     /// Rows of the last piece, where it was of a segment.
     rows: Option<SegmentRows>,
+    marks: Marks,
 }
 
 /// What was read at once.
@@ -54,6 +56,7 @@ impl PartitionReader {
             block: RecordBlock::default(),
             open: None,
             rows: None,
+            marks: Marks::default(),
         }
     }
 
@@ -125,6 +128,46 @@ impl PartitionReader {
         };
         self.rows = rows;
         Ok(piece)
+    }
+
+    /// The marks between an ID and the last record of the piece that was read above it: each with the first row of the
+    /// piece that it stands before, and its watermark.
+    pub(crate) fn marks(
+        &mut self,
+        after: StreamId,
+        piece: &Piece,
+    ) -> Result<Vec<(usize, i64)>, SqlError> {
+        let span = (after, piece.last);
+        let found = self.marks.between(&self.engine, &self.key, span)?;
+        let row_after = |id: StreamId| match &self.rows {
+            Some(rows) => (0..piece.batch.num_rows()).take_while(|&row| rows.id(row) <= id).count(),
+            None => {
+                let records = self.block.ids.partition_point(|&record| record <= id);
+                records - piece.misfits.partition_point(|misfit| misfit.id <= id)
+            }
+        };
+        Ok(found.iter().map(|mark| (row_after(mark.after), mark.watermark_us)).collect())
+    }
+
+    /// The watermark of the marks up to the last record, which is `last`.
+    pub(crate) fn marked_us(&self, last: StreamId) -> Result<Option<i64>, SqlError> {
+        marks::up_to(&self.engine, &self.key, last)
+    }
+
+    /// Writes a mark, unless a record came meanwhile.
+    pub(crate) fn append_mark(&mut self, mark: Mark) -> Result<bool, SqlError> {
+        let (engine, key) = (self.engine.clone(), self.key.clone());
+        marks::append(&engine, &key, mark, || self.first_id())
+    }
+
+    /// The ID of the partition's first record.
+    fn first_id(&self) -> Result<StreamId, SqlError> {
+        if let Some(segment) = self.segments.list(&self.key).first() {
+            return Ok(segment.first());
+        }
+        let mut block = RecordBlock::default();
+        super::read_block(&self.engine, &self.key, StreamId::MIN, 1, &mut block)?;
+        Ok(block.ids.first().copied().unwrap_or(StreamId::MIN))
     }
 
     /// Some of the last piece's records as they were appended, with their IDs, by their positions in its batch.

@@ -60,8 +60,7 @@ impl Inner {
     ) -> Result<Arc<View>, SqlError> {
         let compiled = Arc::new(compile(self, &query_of(&definition.query)?).await?);
         let folder = self.view_folder(definition.incarnation);
-        let view = match View::new(&self.engine, name, definition, compiled.clone(), folder.clone())
-        {
+        let view = match View::new(self, name, definition, compiled.clone(), folder.clone()) {
             Ok(view) => view,
             // The state follows from the stream: a checkpoint that is damaged costs time, not data.
             Err(error) => {
@@ -69,7 +68,7 @@ impl Inner {
                 if let Some(path) = &folder {
                     Folder::remove(path);
                 }
-                View::new(&self.engine, name, definition, compiled, folder)?
+                View::new(self, name, definition, compiled, folder)?
             }
         };
         let view = Arc::new(view);

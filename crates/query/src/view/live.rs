@@ -1,62 +1,17 @@
-//! What changes as a view runs: its state, how far it is in each partition, and which of them its watermark waits for.
+//! What changes as a view runs: its state, how far it is in each partition, and when each of them brought
+//! something.
 
+use super::idle::{Activities, Position};
 use super::state::State;
 use super::worker::Progress;
 use crate::error::SqlError;
-use std::time::{Duration, Instant};
 use thalweg_machine::Lsn;
-
-/// A partition that brings nothing for this long does not hold the watermark back.
-const IDLE: Duration = Duration::from_secs(5);
-
-/// Whether a partition holds the watermark back.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Clock {
-    /// There was nothing more to read.
-    caught_up: bool,
-    /// There was nothing more to read at some time since reading began.
-    has_caught_up: bool,
-    /// When it last brought anything, or reading began.
-    active: Instant,
-}
-
-impl Clock {
-    pub(super) fn new() -> Self {
-        Self { caught_up: false, has_caught_up: false, active: Instant::now() }
-    }
-
-    /// There is nothing more to read.
-    pub(super) fn note_end(&mut self) {
-        self.caught_up = true;
-        self.has_caught_up = true;
-    }
-
-    /// Records are under way: the watermark waits for them also if nothing came for long, so what is in time stays in time.
-    pub(super) fn note_under_way(&mut self) {
-        self.caught_up = false;
-    }
-
-    /// Records have been taken in.
-    pub(super) fn note_taken(&mut self) {
-        self.caught_up = false;
-        self.active = Instant::now();
-    }
-
-    /// Whether history is behind it.
-    pub(super) fn has_caught_up(&self) -> bool {
-        self.has_caught_up
-    }
-
-    fn is_idle(&self) -> bool {
-        self.caught_up && self.active.elapsed() >= IDLE
-    }
-}
 
 /// What changes as a view runs, under one lock: a checkpoint is a moment of all of it.
 pub(super) struct Live {
     pub(super) state: State,
     pub(super) progress: Vec<Progress>,
-    pub(super) clocks: Vec<Clock>,
+    pub(super) activities: Activities,
     pub(super) misfits: u64,
     pub(super) done: bool,
     /// Taking in a batch failed halfway: what is here now must never be written down.
@@ -85,23 +40,22 @@ impl Live {
         self.change(|live| Ok(change(&mut live.state)?))
     }
 
-    /// Lets the watermark follow the partitions.
+    /// Lets the watermark follow the partitions: it is where the slowest is. What a partition lets pass by a mark counts as
+    /// its own event time.
     pub(super) fn advance(&mut self, delay_us: Option<i64>) -> Result<(), SqlError> {
         let Some(delay_us) = delay_us else { return Ok(()) };
-        let times = self.progress.iter().map(|progress| progress.max_us);
-        let busy: Vec<Option<i64>> = times
-            .clone()
-            .zip(&self.clocks)
-            .filter(|(_, clock)| !clock.is_idle())
-            .map(|(time, _)| time)
-            .collect();
-        let slowest = match busy.is_empty() {
-            // Where all are idle, nobody holds anybody back.
-            true => times.flatten().max(),
-            // A partition that may still bring its first record holds everything.
-            false => busy.into_iter().min().flatten(),
-        };
+        // A partition that may still bring its first record holds everything.
+        let slowest = self.progress.iter().map(|progress| progress.max_us).min().flatten();
         let Some(slowest) = slowest else { return Ok(()) };
         self.take(|state| state.advance(slowest.saturating_sub(delay_us)))
+    }
+
+    /// How far the partitions are.
+    pub(super) fn positions(&self) -> Vec<Position> {
+        let position = |progress: &Progress| Position {
+            arrived_ms: progress.after().ms,
+            event_us: progress.max_us,
+        };
+        self.progress.iter().map(position).collect()
     }
 }

@@ -12,6 +12,7 @@ mod compile;
 mod define;
 mod files;
 mod groups;
+mod idle;
 mod live;
 mod lookup;
 mod over;
@@ -30,7 +31,8 @@ use compile::{Compiled, Source};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result as DfResult;
-use live::{Clock, Live};
+use idle::{Activities, Activity};
+use live::Live;
 use over::Above;
 use parking_lot::{Mutex, RwLock};
 use state::State;
@@ -39,7 +41,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use thalweg_machine::StreamId;
 use thalweg_node::Engine;
 use worker::Progress;
@@ -109,7 +111,7 @@ pub(crate) struct ViewReport {
 
 impl View {
     fn new(
-        engine: &Engine,
+        inner: &Inner,
         name: &str,
         definition: &ViewDefinition,
         compiled: Arc<Compiled>,
@@ -119,6 +121,7 @@ impl View {
             Source::Stream { definition, .. } => usize::from(definition.partitions),
             Source::Files { .. } | Source::View { .. } => 0,
         };
+        let idle_time = Duration::from_millis(inner.settings.idle_ms);
         // What a view over another one has follows from that one's state, which is kept.
         let folder = folder.filter(|_| !matches!(compiled.source, Source::View { .. }));
         let mut folder = folder.map(Folder::open).transpose()?;
@@ -130,7 +133,7 @@ impl View {
             Some(restored) => Live {
                 state: restored.state,
                 progress: restored.progress,
-                clocks: Vec::new(),
+                activities: Activities::new(partitions, idle_time),
                 misfits: restored.misfits,
                 done: restored.done,
                 spoilt: false,
@@ -139,7 +142,7 @@ impl View {
             None => Live {
                 state: State::new(&compiled, definition.lateness_us)?,
                 progress: Vec::new(),
-                clocks: Vec::new(),
+                activities: Activities::new(partitions, idle_time),
                 misfits: 0,
                 done: false,
                 spoilt: false,
@@ -147,7 +150,6 @@ impl View {
             },
         };
         live.progress.resize(partitions, Progress::START);
-        live.clocks.resize(partitions, Clock::new());
         let status = match compiled.source {
             _ if live.done => Status::Done,
             Source::View { .. } => Status::Live,
@@ -155,7 +157,7 @@ impl View {
         };
         Ok(Self {
             name: name.to_owned(),
-            engine: engine.clone(),
+            engine: inner.engine.clone(),
             query: definition.query.clone(),
             incarnation: definition.incarnation,
             compiled,
@@ -196,7 +198,7 @@ impl View {
 
     /// Notes that a thread has nothing more to read; when all partitions were read to their end once, history is behind.
     fn note_live(&self) {
-        if !self.live.lock().clocks.iter().all(Clock::has_caught_up) {
+        if !self.live.lock().activities.partitions.iter().all(Activity::has_caught_up) {
             return;
         }
         let mut status = self.status.lock();

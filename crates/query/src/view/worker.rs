@@ -8,7 +8,7 @@ use super::state::{OwnWatermarks, State};
 use crate::catalog::StreamDefinition;
 use crate::database::Inner;
 use crate::error::{SqlError, SqlState};
-use crate::stream::{Fields, Misfit, PartitionReader, columns_of, pick};
+use crate::stream::{Fields, Mark, Misfit, PartitionReader, columns_of, pick};
 use crate::types::loose_schema_of;
 use crate::window::times_us;
 use datafusion::arrow::array::{Array, RecordBatch};
@@ -27,6 +27,8 @@ pub(super) const NAP: Duration = Duration::from_millis(100);
 const HISTORY_BATCHES: usize = 16;
 /// And about how many records at most.
 const HISTORY_ROWS: u64 = 128 * 1024;
+/// In an idle time it is looked so often for partitions that are idle.
+const LOOKS_IN_IDLE_TIME: u32 = 5;
 
 /// How far a view is in a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +75,9 @@ pub(super) struct Reader {
     /// There are other threads: this one prepares its records by itself before it takes the state's lock.
     shares: bool,
     checkpoints: bool,
+    /// When idle partitions were last looked for, and how often they are.
+    marked: Instant,
+    mark_interval: Duration,
 }
 
 impl Reader {
@@ -92,6 +97,7 @@ impl Reader {
             wanted.fields().iter().map(|field| field.name().clone()).collect();
         // Event time is read even where the query does not.
         columns.extend(definition.watermark.iter().map(|watermark| watermark.column.clone()));
+        let idle_time = Duration::from_millis(inner.settings.idle_ms);
         let threads = usize::from(definition.partitions).min(inner.settings.threads).max(1);
         for thread in 0..threads {
             let own = (0..definition.partitions)
@@ -109,6 +115,8 @@ impl Reader {
                 partitions: partitions.collect(),
                 shares: threads > 1,
                 checkpoints: thread == 0,
+                marked: Instant::now(),
+                mark_interval: idle_time / LOOKS_IN_IDLE_TIME,
             };
             let interval = Duration::from_millis(inner.settings.checkpoint_interval_ms);
             let handle = std::thread::Builder::new()
@@ -167,11 +175,11 @@ impl Reader {
             for index in 0..self.partitions.len() {
                 any |= self.step(index)?;
             }
+            self.mark_idle()?;
             if any {
                 continue;
             }
             self.view.note_live();
-            self.advance_idle()?;
             std::thread::park_timeout(NAP);
             let delay_ms = self.view.batch_delay_ms.load(Ordering::Relaxed);
             if delay_ms > 0 {
@@ -189,9 +197,7 @@ impl Reader {
         };
         let before = self.view.progress(number);
         let Some(records) = self.read_next(index, before)? else {
-            if let Some(clock) = self.view.live.lock().clocks.get_mut(usize::from(number)) {
-                clock.note_end();
-            }
+            self.note_end(index)?;
             return Ok(false);
         };
         match self.shares {
@@ -206,7 +212,11 @@ impl Reader {
         let Some(reader) = self.partitions.get_mut(index) else { return Ok(None) };
         let rows = self.view.batch_rows.load(Ordering::Relaxed);
         let Some(piece) = reader.next(before.after(), rows)? else { return Ok(None) };
-        let (own, max_us) = own_watermarks(&self.stream, &piece.batch, before.max_us)?;
+        let marks = match self.stream.watermark {
+            Some(_) => reader.marks(before.after(), &piece)?,
+            None => Vec::new(),
+        };
+        let (own, max_us) = own_watermarks(&self.stream, &piece.batch, before.max_us, &marks)?;
         Ok(Some(Records {
             batch: pick(&piece.batch, &self.wanted)?,
             own,
@@ -238,15 +248,7 @@ impl Reader {
     fn take_in_apart(&mut self, index: usize, first: Records) -> Result<(), SqlError> {
         let view = self.view.clone();
         let mut part = State::new(&view.compiled, view.lateness_us)?;
-        part.watermark_us = {
-            let mut live = view.live.lock();
-            let number = self.partitions.get(index).map(PartitionReader::number);
-            let clock = number.and_then(|number| live.clocks.get_mut(usize::from(number)));
-            if let Some(clock) = clock {
-                clock.note_under_way();
-            }
-            live.state.watermark_us
-        };
+        part.watermark_us = view.live.lock().state.watermark_us;
         let batches_max = if view.is_in_history() { HISTORY_BATCHES } else { 1 };
         let mut taken = Taken { aside: Vec::new(), misfits: 0, after: first.after };
         let mut next = Some(first);
@@ -287,16 +289,56 @@ impl Reader {
             *progress = taken.after;
         }
         live.misfits += taken.misfits;
-        if let Some(clock) = live.clocks.get_mut(number) {
-            clock.note_taken();
-        }
-        live.advance(self.stream.watermark.as_ref().map(|watermark| watermark.delay_us))
+        live.activities.note_taken(number, Instant::now());
+        live.advance(self.delay_us())
     }
 
-    /// Lets event time go on past partitions that bring nothing.
-    fn advance_idle(&mut self) -> Result<(), SqlError> {
-        let delay_us = self.stream.watermark.as_ref().map(|watermark| watermark.delay_us);
-        self.view.live.lock().advance(delay_us)
+    /// Notes that a partition has nothing more to read for now, and how far it lets event time go on without it.
+    fn note_end(&mut self, index: usize) -> Result<(), SqlError> {
+        let Some(reader) = self.partitions.get(index) else { return Ok(()) };
+        let number = usize::from(reader.number());
+        let delay_us = self.delay_us();
+        let after = self.view.progress(reader.number()).after();
+        let marked_us = match delay_us {
+            Some(_) => reader.marked_us(after)?,
+            None => None,
+        };
+        let mut live = self.view.live.lock();
+        if let Some(activity) = live.activities.partitions.get_mut(number) {
+            activity.note_end();
+        }
+        let (Some(marked_us), Some(delay_us)) = (marked_us, delay_us) else { return Ok(()) };
+        if let Some(progress) = live.progress.get_mut(number) {
+            progress.max_us = progress.max_us.max(Some(marked_us.saturating_add(delay_us)));
+        }
+        live.advance(Some(delay_us))
+    }
+
+    fn delay_us(&self) -> Option<i64> {
+        self.stream.watermark.as_ref().map(|watermark| watermark.delay_us)
+    }
+
+    /// Marks partitions that are idle; once in a while, and not before history is behind the view: what others brought
+    /// long ago says nothing about who is silent now.
+    fn mark_idle(&mut self) -> Result<(), SqlError> {
+        let Some(delay_us) = self.delay_us() else { return Ok(()) };
+        if self.marked.elapsed() < self.mark_interval || self.view.is_in_history() {
+            return Ok(());
+        }
+        self.marked = Instant::now();
+        let (idle, progress) = {
+            let live = self.view.live.lock();
+            (live.activities.idle(&live.positions(), Instant::now()), live.progress.clone())
+        };
+        for (number, event_us) in idle {
+            let own = |reader: &&mut PartitionReader| usize::from(reader.number()) == number;
+            let Some(reader) = self.partitions.iter_mut().find(own) else { continue };
+            let Some(progress) = progress.get(number) else { continue };
+            let watermark_us = event_us.saturating_sub(delay_us);
+            // Where a record came meanwhile there is nothing to do.
+            reader.append_mark(Mark { after: progress.after(), watermark_us })?;
+        }
+        Ok(())
     }
 
     /// Appends records that came too late to the view's late stream, each once whatever happens; gives the LSN at which
@@ -331,22 +373,31 @@ impl Reader {
     }
 }
 
-/// The watermark that each record finds in its partition, and the partition's latest time after all of them.
+/// The watermark that each record finds in its partition, and the partition's latest event time after all of them. Marks
+/// come with the rows that they stand before.
 fn own_watermarks(
     stream: &StreamDefinition,
     batch: &RecordBatch,
     max_us: Option<i64>,
+    marks: &[(usize, i64)],
 ) -> Result<(Option<OwnWatermarks>, Option<i64>), SqlError> {
     let Some(watermark) = &stream.watermark else { return Ok((None, None)) };
     let Some(column) = batch.column_by_name(&watermark.column) else { return Ok((None, None)) };
     let times = times_us(column)?;
     let mut latest = max_us;
-    let own = (0..times.len()).map(|row| {
-        if times.is_valid(row) {
-            latest = Some(latest.map_or(times.value(row), |latest| latest.max(times.value(row))));
+    let mut marks = marks.iter().peekable();
+    let mut own = Vec::with_capacity(times.len());
+    for row in 0..times.len() {
+        while let Some((_, us)) = marks.next_if(|(before, _)| *before <= row) {
+            latest = latest.max(Some(us.saturating_add(watermark.delay_us)));
         }
-        latest.map_or(i64::MIN, |latest| latest.saturating_sub(watermark.delay_us))
-    });
-    let own = OwnWatermarks(own.collect());
-    Ok((Some(own), latest))
+        if times.is_valid(row) {
+            latest = latest.max(Some(times.value(row)));
+        }
+        own.push(latest.map_or(i64::MIN, |latest| latest.saturating_sub(watermark.delay_us)));
+    }
+    for (_, us) in marks {
+        latest = latest.max(Some(us.saturating_add(watermark.delay_us)));
+    }
+    Ok((Some(OwnWatermarks(own)), latest))
 }

@@ -1,0 +1,134 @@
+//! Marks of a partition that fell silent: how far it lets event time go on without it.
+//!
+//! A mark stands between two records, for good: it is written only while nothing has come after the record that it
+//! follows. So every view, now or in a replay years later, finds the same marks before the same records, and counts the
+//! same records as late. Of several marks in one place the highest counts, so a place keeps one.
+//!
+//! The marks of a partition are one hash, `thalweg:marks:<partition's key>`, in the log like everything else:
+//!
+//! | field | value |
+//! |---|---|
+//! | ID of the record that the mark follows, `<ms>-<sequence>`; `0-0` before the first one | the watermark that the partition lets pass: microseconds since 1970, decimal |
+
+use super::append::transact_in;
+use super::info;
+use crate::error::SqlError;
+use thalweg_machine::StreamId;
+use thalweg_node::{Engine, Session};
+
+/// A hash with more marks than this is looked through for those that no record needs any more.
+const TRIM_MARKS: usize = 64;
+
+/// A mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// The record that it follows.
+    pub(crate) after: StreamId,
+    pub(crate) watermark_us: i64,
+}
+
+/// The marks of a partition, as far as they are known.
+#[derive(Default)]
+pub(crate) struct Marks {
+    /// By the records that they follow.
+    known: Vec<Mark>,
+    /// No mark can come any more before this record.
+    complete_to: StreamId,
+}
+
+fn marks_key(key: &str) -> String {
+    format!("thalweg:marks:{key}")
+}
+
+impl Marks {
+    /// The marks that follow a record from `first` on and stand before the record `last`, which has been read.
+    pub(crate) fn between(
+        &mut self,
+        engine: &Engine,
+        key: &str,
+        (first, last): (StreamId, StreamId),
+    ) -> Result<&[Mark], SqlError> {
+        if self.complete_to < last {
+            // What is there now is complete up to the last record that was there before we look.
+            let newest = info(engine, key);
+            let newest = newest.get("last-generated-id");
+            let newest = newest.and_then(|id| StreamId::parse(id.as_bytes(), 0));
+            self.known = read(engine, key)?;
+            self.complete_to = newest.map_or(last, |newest| newest.max(last));
+        }
+        let from = self.known.partition_point(|mark| mark.after < first);
+        let to = self.known.partition_point(|mark| mark.after < last);
+        Ok(self.known.get(from..to).unwrap_or_default())
+    }
+}
+
+/// How far a partition that has been read to its last record lets event time go on: the highest of its marks up to there.
+pub(crate) fn up_to(engine: &Engine, key: &str, last: StreamId) -> Result<Option<i64>, SqlError> {
+    let marks = read(engine, key)?;
+    Ok(marks.iter().filter(|mark| mark.after <= last).map(|mark| mark.watermark_us).max())
+}
+
+fn read(engine: &Engine, key: &str) -> Result<Vec<Mark>, SqlError> {
+    let fields = super::describe(engine, &[b"HGETALL", marks_key(key).as_bytes()]);
+    let marks = fields.iter().map(|(after, watermark_us)| {
+        let after = StreamId::parse(after.as_bytes(), 0)?;
+        Some(Mark { after, watermark_us: watermark_us.parse().ok()? })
+    });
+    let marks: Option<Vec<Mark>> = marks.collect();
+    let mut marks = marks.ok_or_else(|| {
+        let message = format!("the marks of \"{key}\" cannot be read");
+        SqlError::new(crate::error::SqlState::Internal, message)
+    })?;
+    marks.sort_unstable_by_key(|mark| mark.after);
+    Ok(marks)
+}
+
+/// Writes a mark behind a record, durably, unless another record came meanwhile. `first` is the oldest record that the
+/// partition still has, and is asked for only where marks are many.
+pub(crate) fn append(
+    engine: &Engine,
+    key: &str,
+    mark: Mark,
+    first: impl FnOnce() -> Result<StreamId, SqlError>,
+) -> Result<bool, SqlError> {
+    let marks_key = marks_key(key);
+    let mut session = Session::trusted();
+    engine.run_in(&mut session, &[b"WATCH", key.as_bytes(), marks_key.as_bytes()])?;
+    let known = read(engine, key)?;
+    let is_news = known
+        .iter()
+        .all(|known| known.after < mark.after || known.watermark_us < mark.watermark_us);
+    let newest = info(engine, key);
+    let newest = newest.get("last-generated-id");
+    let newest = newest.and_then(|id| StreamId::parse(id.as_bytes(), 0));
+    if !is_news || newest.is_some_and(|newest| newest > mark.after) {
+        engine.run_in(&mut session, &[b"UNWATCH"])?;
+        return Ok(false);
+    }
+    let bytes = |text: String| text.into_bytes();
+    let after = mark.after.to_text().to_vec();
+    let mut commands = vec![vec![
+        bytes("HSET".to_owned()),
+        bytes(marks_key.clone()),
+        after,
+        bytes(mark.watermark_us.to_string()),
+    ]];
+    if known.len() > TRIM_MARKS {
+        let first = first()?;
+        let old = known.partition_point(|known| known.after < first);
+        // The last of them still says how far event time was before the oldest record.
+        let old = known.get(..old.saturating_sub(1)).unwrap_or_default();
+        if !old.is_empty() {
+            let mut command = vec![bytes("HDEL".to_owned()), bytes(marks_key)];
+            command.extend(old.iter().map(|mark| mark.after.to_text().to_vec()));
+            commands.push(command);
+        }
+    }
+    transact_in(engine, &mut session, &commands)
+}
+
+/// Forgets the marks of a partition.
+pub(crate) fn forget(engine: &Engine, key: &str) -> Result<(), SqlError> {
+    engine.call(&[b"UNLINK", marks_key(key).as_bytes()])?;
+    Ok(())
+}
