@@ -1,8 +1,7 @@
 //! The database: a node's data as SQL sees them. One for a node; sessions come and go.
 
 use crate::catalog::{
-    Catalog, Definition, ExternalDefinition, Overlay, Public, QueryDefinition, StreamDefinition,
-    Sys, gone,
+    Catalog, Definition, Overlay, QueryDefinition, StreamDefinition, gone, own_catalog,
 };
 use crate::csv::{ReadPlainCsv, Survey};
 use crate::dialect::{CheckedArithmetic, HideGrouped, Operators, PostgresCasts, Types};
@@ -15,19 +14,15 @@ use crate::stores::Stores;
 use crate::view::Views;
 use crate::watch::MemoryWatch;
 use crate::window::{LowerWindows, WindowPlanner};
-use datafusion::arrow::csv::reader::Format as CsvFormat;
-use datafusion::catalog::{
-    CatalogProvider, MemoryCatalogProvider, MemoryCatalogProviderList, TableProvider,
-};
-use datafusion::common::ToDFSchema;
+use datafusion::catalog::{MemoryCatalogProvider, TableProvider};
 use datafusion::common::{DataFusionError, Result as DfResult};
 use datafusion::datasource::ViewTable;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SessionState, SessionStateDefaults};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::planner::ExprPlanner;
-use datafusion::logical_expr::{CreateExternalTable, DdlStatement, LogicalPlan};
 use datafusion::optimizer::{Analyzer, AnalyzerRule};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use parking_lot::Mutex;
@@ -136,10 +131,10 @@ pub(crate) struct Inner {
     pub(crate) watch: Arc<MemoryWatch>,
     /// Counts records that are dealt out to partitions in turn.
     pub(crate) turn: AtomicU64,
-    csv_survey: Arc<Survey>,
+    pub(crate) csv_survey: Arc<Survey>,
     context: OnceLock<SessionContext>,
     /// The same without a catalog: the statement of an external table names the table that is being looked up.
-    bare: OnceLock<SessionState>,
+    pub(crate) bare: OnceLock<SessionState>,
 }
 
 impl Database {
@@ -249,7 +244,7 @@ fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlError> {
     let mut config = SessionConfig::new()
         .with_default_catalog_and_schema(DATABASE, "public")
         .with_create_default_catalog_and_schema(false)
-        .with_information_schema(true)
+        .with_information_schema(false)
         // Twice as many as processors: when one partition has less to do than the others, there is another one.
         .with_target_partitions(inner.settings.threads * 2);
     let options = config.options_mut();
@@ -275,10 +270,7 @@ fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlError> {
         .with_physical_optimizer_rule(Arc::new(ReadPlainCsv))
         .build();
     let mut context = SessionContext::new_with_state(state);
-    let catalog = Arc::new(MemoryCatalogProvider::new());
-    catalog.register_schema("public", Arc::new(Public(Arc::downgrade(inner), Overlay::new())))?;
-    catalog.register_schema("sys", Arc::new(Sys(Arc::downgrade(inner))))?;
-    context.register_catalog(DATABASE, catalog);
+    context.register_catalog(DATABASE, Arc::new(MemoryCatalogProvider::new()));
     datafusion_functions_json::register_all(&mut context)?;
     for function in crate::dialect::numeric_aggregates() {
         context.register_udaf(function);
@@ -286,7 +278,10 @@ fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlError> {
     let provider = datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
     datafusion_pg_catalog::setup_pg_catalog(&context, DATABASE, provider)
         .map_err(|error| *error)?;
+    let library = context.catalog(DATABASE).and_then(|catalog| catalog.schema("pg_catalog"));
+    context.register_catalog(DATABASE, own_catalog(inner, &Overlay::new(), library)?);
     crate::functions::register(&context);
+    crate::catalog::postgres::register(&context, &Arc::downgrade(inner));
     context.register_udf(crate::dialect::chain().udf().as_ref().clone());
     context.register_udaf(crate::top_k::top_k());
     let operators = Operators::new(context.state().scalar_functions().values().cloned());
@@ -318,70 +313,6 @@ fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 impl Inner {
     pub(crate) fn context(&self) -> DfResult<&SessionContext> {
         self.context.get().ok_or_else(gone)
-    }
-
-    /// The table that an external definition names. Its files are looked at anew: they may have changed.
-    pub(crate) async fn external(
-        &self,
-        definition: &ExternalDefinition,
-    ) -> DfResult<Arc<dyn TableProvider>> {
-        let context = self.context()?;
-        let state = self.bare.get_or_init(|| {
-            SessionStateBuilder::new_from_existing(context.state())
-                .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
-                .build()
-        });
-        let mut statements = parse(&definition.statement)?;
-        let Some(Statement::Df(statement)) = statements.pop() else { return Err(gone()) };
-        let plan = state.statement_to_plan(*statement).await?;
-        let LogicalPlan::Ddl(DdlStatement::CreateExternalTable(mut command)) = plan else {
-            return Err(DataFusionError::Plan("not an external table".to_owned()));
-        };
-        let format = command.file_type.to_uppercase();
-        let factory = state.table_factories().get(&format).ok_or_else(|| {
-            SqlError::unsupported(format!("files of format {format} cannot be read"))
-                .hint("CSV, JSON, PARQUET and ARROW can")
-        })?;
-        if format == "CSV" {
-            self.look_at_csv(&mut command).await?;
-        }
-        factory.create(state, &command).await
-    }
-
-    /// Files whose records go over several lines must be read in one piece.
-    async fn look_at_csv(&self, command: &mut CreateExternalTable) -> DfResult<()> {
-        let option = |name: &str| command.options.get(&format!("format.{name}")).cloned();
-        let byte = |name: &str, usual: u8| {
-            option(name).and_then(|text| text.bytes().next()).unwrap_or(usual)
-        };
-        let has_header = option("has_header").is_none_or(|value| value == "true");
-        let (quote, delimiter) = (byte("quote", b'"'), byte("delimiter", b','));
-        if option("newlines_in_values").is_some() || option("compression").is_some() {
-            return Ok(());
-        }
-        let (survey, locations) = (self.csv_survey.clone(), command.locations.clone());
-        let declared = !command.schema.fields().is_empty();
-        let look = move || -> Result<_, SqlError> {
-            if !survey.has_quoted_breaks(&locations, has_header, quote)? {
-                return Ok(None);
-            }
-            let format = CsvFormat::default()
-                .with_header(has_header)
-                .with_quote(quote)
-                .with_delimiter(delimiter);
-            let schema = if declared { None } else { Survey::schema(&locations, &format)? };
-            Ok(Some(schema))
-        };
-        let looked = tokio::task::spawn_blocking(look)
-            .await
-            .map_err(|error| DataFusionError::External(Box::new(error)))??;
-        if let Some(schema) = looked {
-            command.options.insert("format.newlines_in_values".to_owned(), "true".to_owned());
-            if let Some(schema) = schema {
-                command.schema = Arc::new(schema.to_dfschema()?);
-            }
-        }
-        Ok(())
     }
 
     /// A query under a name, as a table.

@@ -16,6 +16,7 @@ mod database;
 mod dialect;
 mod encode;
 mod error;
+mod external;
 mod file_cache;
 mod functions;
 mod json;

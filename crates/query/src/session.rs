@@ -3,7 +3,7 @@
 mod control;
 mod cursor;
 mod define;
-pub(crate) use define::text_rows;
+pub(crate) use define::{sequence_name, text_rows};
 mod modify;
 pub(crate) use modify::insert_rows;
 mod overlay;
@@ -27,12 +27,11 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
-use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use futures_util::TryStreamExt;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 /// How often a statement is tried again when others have changed what it read.
@@ -132,32 +131,6 @@ pub struct Prepared {
     pub(crate) type_oids: Vec<u32>,
     /// The columns of the answer, if there is one.
     pub schema: Option<SchemaRef>,
-}
-
-/// Turns what psql and drivers ask of Postgres' own catalog into what DataFusion can answer.
-static COMPATIBILITY: LazyLock<PostgresCompatibilityParser> =
-    LazyLock::new(PostgresCompatibilityParser::new);
-
-/// The statements of a text that names relations of the catalog by their numbers, or operators by their schema.
-fn of_catalog(text: &str) -> Option<Vec<Statement>> {
-    const MARKS: [&str; 9] = [
-        "regclass",
-        "REGCLASS",
-        "OPERATOR(pg_catalog",
-        "pg_catalog.pg_attrdef",
-        "pg_catalog.pg_inherits",
-        "pg_catalog.pg_policy",
-        "pg_catalog.pg_publication",
-        "pg_catalog.pg_statistic_ext",
-        "pg_catalog.pg_trigger",
-    ];
-    if !MARKS.iter().any(|mark| text.contains(mark)) {
-        return None;
-    }
-    let statements = COMPATIBILITY.parse(text).ok()?.into_iter();
-    let statements = statements
-        .map(|statement| Statement::Df(Box::new(DfStatement::Statement(Box::new(statement)))));
-    Some(statements.collect())
 }
 
 impl Prepared {
@@ -337,7 +310,7 @@ impl Session {
 
     /// Parses a text; statements are planned one by one when they run, for each may create what the next one uses.
     pub fn parse_all(&self, text: &str) -> Result<Vec<Prepared>, SqlError> {
-        let statements = of_catalog(text).map_or_else(|| parse(text), Ok)?;
+        let statements = parse(text)?;
         let alone = statements.len() == 1;
         let prepared = statements.into_iter().map(|statement| {
             let text = if alone { text.to_owned() } else { statement.to_string() };

@@ -2,6 +2,7 @@
 //! is read into memory when the node starts.
 
 mod definition;
+pub(crate) mod postgres;
 mod schemas;
 
 pub(crate) use definition::{
@@ -9,7 +10,7 @@ pub(crate) use definition::{
     SequenceDefinition, StreamDefinition, TableDefinition, Unique, ViewDefinition, Watermark,
 };
 
-pub(crate) use schemas::{Public, Sys, gone, overlaid, with_table};
+pub(crate) use schemas::{gone, overlaid, own_catalog, with_table};
 
 /// What some names mean for one session and nobody else; nothing: they are not there for it.
 pub(crate) type Overlay = BTreeMap<String, Option<Arc<Definition>>>;

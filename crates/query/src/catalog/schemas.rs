@@ -1,5 +1,6 @@
 //! The catalog as DataFusion asks it: schema `public` with what has been declared, schema `sys` with the node's own tables.
 
+use super::postgres::{OwnSchema, Places};
 use super::{Definition, Overlay};
 use crate::database::{DATABASE, Inner};
 use crate::error::SqlError;
@@ -31,18 +32,29 @@ pub(crate) fn overlaid(
             list.register_catalog(name, catalog);
             continue;
         }
-        let own = MemoryCatalogProvider::new();
-        for schema_name in catalog.schema_names() {
-            if let Some(schema) = catalog.schema(&schema_name)
-                && schema_name != "public"
-            {
-                own.register_schema(&schema_name, schema)?;
-            }
-        }
-        own.register_schema("public", Arc::new(Public(Arc::downgrade(inner), overlay.clone())))?;
-        list.register_catalog(name, Arc::new(own));
+        let rest = catalog.schema("pg_catalog");
+        list.register_catalog(name, own_catalog(inner, &overlay, rest)?);
     }
     Ok(Arc::new(list))
+}
+
+/// Our catalog: what has been declared, the node's own tables, and what tools ask about both.
+pub(crate) fn own_catalog(
+    inner: &Arc<Inner>,
+    overlay: &Overlay,
+    rest: Option<Arc<dyn SchemaProvider>>,
+) -> Result<Arc<dyn CatalogProvider>> {
+    let own = MemoryCatalogProvider::new();
+    let public: Arc<dyn SchemaProvider> = Arc::new(Public(Arc::downgrade(inner), overlay.clone()));
+    let sys: Arc<dyn SchemaProvider> = Arc::new(Sys(Arc::downgrade(inner)));
+    let places = Places { public: public.clone(), sys: sys.clone() };
+    let information = OwnSchema::information_schema(inner, overlay.clone(), &places);
+    let postgres = OwnSchema::pg_catalog(inner, overlay.clone(), &places, rest);
+    own.register_schema("public", public)?;
+    own.register_schema("sys", sys)?;
+    own.register_schema("information_schema", Arc::new(information))?;
+    own.register_schema("pg_catalog", Arc::new(postgres))?;
+    Ok(Arc::new(own))
 }
 
 /// The same with one more table.

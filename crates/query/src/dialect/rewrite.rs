@@ -6,6 +6,7 @@ mod patterns;
 
 mod bounds;
 
+mod regclass;
 mod series;
 
 mod membership;
@@ -462,6 +463,7 @@ fn rewrite_one(expr: &mut Expr, session: Option<&Session>) -> Result<(), SqlErro
             }
             *expr = inner.as_ref().clone();
         }
+        Expr::Cast { .. } => regclass::rewrite_regclass(expr, session)?,
         Expr::UnaryOp { op, expr: inner } => {
             let name = match op {
                 UnaryOperator::PGSquareRoot => "sqrt",

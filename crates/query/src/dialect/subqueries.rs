@@ -186,9 +186,50 @@ fn seen_from_outside(expr: Expr) -> Result<Expr> {
         .data)
 }
 
+/// A query of a value that is computed from the row outside, too: first a query of what it takes from its own rows, then,
+/// outside, the value.
+fn lift(subquery: &Subquery) -> Result<Option<Expr>> {
+    let LogicalPlan::Projection(projection) = subquery.subquery.as_ref() else { return Ok(None) };
+    let [value] = projection.expr.as_slice() else { return Ok(None) };
+    if !value.contains_outer() {
+        return Ok(None);
+    }
+    let mut columns: Vec<Column> = value.column_refs().into_iter().cloned().collect();
+    columns.sort();
+    let mut fields =
+        vec![datafusion::logical_expr::lit("there"), datafusion::logical_expr::lit(true)];
+    for (place, column) in columns.iter().enumerate() {
+        fields.push(datafusion::logical_expr::lit(format!("c{place}")));
+        fields.push(Expr::Column(column.clone()));
+    }
+    let row = datafusion::functions::core::named_struct().call(fields).alias("row");
+    let plan = LogicalPlanBuilder::from(projection.input.as_ref().clone()).project([row])?;
+    let rows = Subquery { subquery: Arc::new(plan.build()?), ..subquery.clone() };
+    let row = single(Expr::ScalarSubquery(rows))?.data;
+    let field = |name: String| {
+        let name = datafusion::logical_expr::lit(name);
+        datafusion::functions::core::get_field().call(vec![row.clone(), name])
+    };
+    let lifted = value.clone().unalias_nested().data.transform_up(|part| {
+        Ok(match part {
+            Expr::Column(column) => match columns.binary_search(&column) {
+                Ok(place) => Transformed::yes(field(format!("c{place}"))),
+                Err(_) => Transformed::no(Expr::Column(column)),
+            },
+            other => Transformed::no(other),
+        })
+    })?;
+    let lifted = seen_from_outside(lifted.data)?;
+    let there = field("there".to_owned());
+    Ok(Some(datafusion::logical_expr::when(there, lifted).end()?))
+}
+
 /// A query that stands for a value may have one row at most; whether it has, is known when it has run.
 fn single(expr: Expr) -> Result<Transformed<Expr>> {
     let Expr::ScalarSubquery(subquery) = expr else { return Ok(Transformed::no(expr)) };
+    if let Some(lifted) = lift(&subquery)? {
+        return Ok(Transformed::yes(lifted));
+    }
     if is_one_row(&subquery.subquery) || subquery.subquery.schema().fields().len() != 1 {
         return Ok(Transformed::no(Expr::ScalarSubquery(subquery)));
     }

@@ -63,7 +63,7 @@ pub(crate) struct Call<'a> {
 /// What a call returns, by its arguments.
 pub(crate) type Returns = fn(&Asked<'_>) -> Result<FieldRef, SqlError>;
 /// What a call does.
-pub(crate) type Run = fn(&Call<'_>) -> Result<ArrayRef, SqlError>;
+pub(crate) type Run = dyn Fn(&Call<'_>) -> Result<ArrayRef, SqlError> + Send + Sync;
 
 /// The error for arguments that no function of a name takes.
 pub(crate) fn no_function(name: &str, fields: &[FieldRef]) -> SqlError {
@@ -174,14 +174,18 @@ pub(crate) struct Function {
     name: &'static str,
     aliases: Vec<String>,
     returns: Returns,
-    run: Run,
+    run: Arc<Run>,
     signature: Signature,
 }
 
 impl Function {
-    pub(crate) fn new(name: &'static str, returns: Returns, run: Run) -> Self {
+    pub(crate) fn new(
+        name: &'static str,
+        returns: Returns,
+        run: impl Fn(&Call<'_>) -> Result<ArrayRef, SqlError> + Send + Sync + 'static,
+    ) -> Self {
         let signature = Signature::user_defined(Volatility::Immutable);
-        Self { name, aliases: Vec::new(), returns, run, signature }
+        Self { name, aliases: Vec::new(), returns, run: Arc::new(run), signature }
     }
 
     pub(crate) fn alias(mut self, alias: &str) -> Self {

@@ -15,7 +15,6 @@ pub(super) fn functions() -> Vec<Function> {
             same(call, concat!("PostgreSQL 15.0 (Thalweg ", env!("CARGO_PKG_VERSION"), ")"))
         }),
         Function::new("pg_typeof", returns_text, type_of),
-        Function::new("pg_get_serial_sequence", returns_text, serial_sequence),
         Function::new("format_type", returns_text, format_type),
         Function::new("to_regtype", returns_bigint, to_regtype),
         Function::new("pg_backend_pid", returns_integer_one, |call| {
@@ -27,8 +26,7 @@ pub(super) fn functions() -> Vec<Function> {
         Function::new("pg_is_in_recovery", returns_boolean, |call| {
             Ok(Arc::new(BooleanArray::from(vec![false; call.rows.max(1)])))
         }),
-        Function::new("pg_table_is_visible", returns_boolean, all_true)
-            .alias("pg_type_is_visible")
+        Function::new("pg_type_is_visible", returns_boolean, all_true)
             .alias("pg_function_is_visible"),
         Function::new("has_table_privilege", returns_boolean, all_true)
             .alias("has_schema_privilege")
@@ -96,21 +94,6 @@ fn type_of(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
         },
     );
     same(call, &name)
-}
-
-fn serial_sequence(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
-    let (tables, columns) = (call.texts(0)?, call.texts(1)?);
-    let mut out = StringViewBuilder::with_capacity(call.rows);
-    for pair in tables.iter().zip(columns.iter()) {
-        match pair {
-            (Some(table), Some(column)) => {
-                let table = table.rsplit('.').next().unwrap_or(table).trim_matches('"');
-                out.append_value(format!("public.{table}_{column}_seq"));
-            }
-            _ => out.append_null(),
-        }
-    }
-    Ok(Arc::new(out.finish()))
 }
 
 fn format_type(call: &Call<'_>) -> Result<ArrayRef, SqlError> {

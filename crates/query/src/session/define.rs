@@ -23,7 +23,7 @@ mod alter;
 mod columns;
 mod drop;
 
-pub(super) use columns::sequence_name;
+pub(crate) use columns::sequence_name;
 
 impl Session {
     /// Statements that are only ours.

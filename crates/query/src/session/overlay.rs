@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 impl Session {
     /// What differs from the catalog; nothing where nothing does.
-    pub(super) fn overlay(&self) -> Option<Overlay> {
+    pub(crate) fn overlay(&self) -> Option<Overlay> {
         let declared = self.transaction.as_ref().map(|transaction| transaction.lock().declared());
         let declared = declared.filter(|declared| !declared.is_empty());
         if declared.is_none() && self.temporary.is_empty() {

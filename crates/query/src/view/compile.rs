@@ -9,10 +9,12 @@ use super::rows::Step;
 use crate::catalog::{Definition, StreamDefinition};
 use crate::database::Inner;
 use crate::error::{SqlError, SqlState};
+use crate::stream::StreamTable;
 use crate::window::{END, START, WindowKind, WindowNode};
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result as DfResult};
+use datafusion::datasource::source_as_provider;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
@@ -264,14 +266,20 @@ fn source_of(inner: &Inner, scan: &TableScan, plan: &LogicalPlan) -> Result<Sour
         Some(Definition::External(_)) => Ok(Source::Files { name, scan: plan.clone() }),
         Some(other) => refuse(format!("\"{name}\" is a {}, not a stream", other.kind())),
         None if name == "kv" => refuse("\"kv\" is not a stream"),
-        // Made by XADD and never declared, or a file named in the query.
-        None if name.contains(['/', '.', '*']) => Ok(Source::Files { name, scan: plan.clone() }),
-        None => Ok(Source::Stream {
+        // Made by XADD and never declared.
+        None if is_stream(scan) => Ok(Source::Stream {
             name,
             definition: StreamDefinition::default(),
             projection: scan.projection.clone(),
         }),
+        // A file that is named in the query.
+        None => Ok(Source::Files { name, scan: plan.clone() }),
     }
+}
+
+fn is_stream(scan: &TableScan) -> bool {
+    source_as_provider(&scan.source)
+        .is_ok_and(|table| table.as_ref().downcast_ref::<StreamTable>().is_some())
 }
 
 pub(super) fn physical(expr: &Expr, schema: &DFSchema) -> DfResult<Arc<dyn PhysicalExpr>> {

@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 /// The sequence that a column's numbers come from.
-pub(in crate::session) fn sequence_name(table: &str, column: &str) -> String {
+pub(crate) fn sequence_name(table: &str, column: &str) -> String {
     format!("{table}_{column}_seq").chars().take(63).collect()
 }
 

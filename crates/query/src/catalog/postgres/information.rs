@@ -1,0 +1,323 @@
+//! The tables of `information_schema`.
+
+use super::relations::{Attribute, Kind, PG_CATALOG, Relation, SCHEMAS};
+use super::rows::{Constraint, constraints, is_text, query_of, schema_name};
+use super::{CatalogTable, Facts, Row, some};
+use crate::catalog::Definition;
+use crate::database::DATABASE;
+
+pub(super) const TABLES: &[CatalogTable] = &[
+    CatalogTable {
+        name: "schemata",
+        columns: "catalog_name name schema_name name schema_owner name default_character_set_catalog name \
+            default_character_set_schema name default_character_set_name name sql_path text",
+        rows: |_| {
+            let row = |(_, name): (u32, &str)| {
+                vec![some(DATABASE), some(name), some("thalweg"), None, None, None, None]
+            };
+            SCHEMAS.map(row).to_vec()
+        },
+    },
+    CatalogTable {
+        name: "tables",
+        columns: "table_catalog name table_schema name table_name name table_type text self_referencing_column_name name \
+            reference_generation text user_defined_type_catalog name user_defined_type_schema name \
+            user_defined_type_name name is_insertable_into text is_typed text commit_action text",
+        rows: tables,
+    },
+    CatalogTable {
+        name: "columns",
+        columns: "table_catalog name table_schema name table_name name column_name name ordinal_position int4 \
+            column_default text is_nullable text data_type text character_maximum_length int4 \
+            character_octet_length int4 numeric_precision int4 numeric_precision_radix int4 numeric_scale int4 \
+            datetime_precision int4 interval_type text interval_precision int4 character_set_catalog name \
+            character_set_schema name character_set_name name collation_catalog name collation_schema name \
+            collation_name name domain_catalog name domain_schema name domain_name name udt_catalog name \
+            udt_schema name udt_name name scope_catalog name scope_schema name scope_name name \
+            maximum_cardinality int4 dtd_identifier name is_self_referencing text is_identity text \
+            identity_generation text identity_start text identity_increment text identity_maximum text \
+            identity_minimum text identity_cycle text is_generated text generation_expression text is_updatable text",
+        rows: columns,
+    },
+    CatalogTable {
+        name: "views",
+        columns: "table_catalog name table_schema name table_name name view_definition text check_option text \
+            is_updatable text is_insertable_into text is_trigger_updatable text is_trigger_deletable text \
+            is_trigger_insertable_into text",
+        rows: views,
+    },
+    CatalogTable {
+        name: "sequences",
+        columns: "sequence_catalog name sequence_schema name sequence_name name data_type text numeric_precision int4 \
+            numeric_precision_radix int4 numeric_scale int4 start_value text minimum_value text maximum_value text \
+            increment text cycle_option text",
+        rows: sequences,
+    },
+    CatalogTable {
+        name: "table_constraints",
+        columns: "constraint_catalog name constraint_schema name constraint_name name table_catalog name table_schema name \
+            table_name name constraint_type text is_deferrable text initially_deferred text enforced text \
+            nulls_distinct text",
+        rows: table_constraints,
+    },
+    CatalogTable {
+        name: "key_column_usage",
+        columns: "constraint_catalog name constraint_schema name constraint_name name table_catalog name table_schema name \
+            table_name name column_name name ordinal_position int4 position_in_unique_constraint int4",
+        rows: key_column_usage,
+    },
+    CatalogTable {
+        name: "constraint_column_usage",
+        columns: "table_catalog name table_schema name table_name name column_name name constraint_catalog name \
+            constraint_schema name constraint_name name",
+        rows: constraint_column_usage,
+    },
+    CatalogTable {
+        name: "check_constraints",
+        columns: "constraint_catalog name constraint_schema name constraint_name name check_clause text",
+        rows: check_constraints,
+    },
+    CatalogTable {
+        name: "referential_constraints",
+        columns: "constraint_catalog name constraint_schema name constraint_name name unique_constraint_catalog name \
+            unique_constraint_schema name unique_constraint_name name match_option text update_rule text \
+            delete_rule text",
+        rows: |_| Vec::new(),
+    },
+    CatalogTable {
+        name: "routines",
+        columns: "specific_catalog name specific_schema name specific_name name routine_catalog name routine_schema name \
+            routine_name name routine_type text data_type text",
+        rows: |_| Vec::new(),
+    },
+    CatalogTable {
+        name: "triggers",
+        columns: "trigger_catalog name trigger_schema name trigger_name name event_manipulation text \
+            event_object_catalog name event_object_schema name event_object_table name",
+        rows: |_| Vec::new(),
+    },
+];
+
+/// Whether a relation is a table in the sense of SQL.
+fn is_table(relation: &Relation) -> bool {
+    matches!(relation.kind, Kind::Table | Kind::View | Kind::External)
+        && relation.schema != PG_CATALOG
+}
+
+fn tables(facts: &Facts) -> Vec<Row> {
+    let row = |relation: &Relation| {
+        let kind = match relation.kind {
+            Kind::View => "VIEW",
+            Kind::External => "FOREIGN",
+            _ if relation.is_temporary => "LOCAL TEMPORARY",
+            _ => "BASE TABLE",
+        };
+        let takes_rows = if relation.kind == Kind::Table { "YES" } else { "NO" };
+        vec![
+            some(DATABASE),
+            some(schema_name(relation.schema)),
+            some(&relation.name),
+            some(kind),
+            None,
+            None,
+            None,
+            None,
+            None,
+            some(takes_rows),
+            some("NO"),
+            None,
+        ]
+    };
+    facts.relations.iter().filter(|relation| is_table(relation)).map(row).collect()
+}
+
+fn columns(facts: &Facts) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let tables = facts.with_columns();
+    for (relation, columns) in tables.filter(|(relation, _)| is_table(relation)) {
+        for (position, column) in columns.iter().enumerate() {
+            rows.push(column_row(facts, relation, position, column));
+        }
+    }
+    rows
+}
+
+fn column_row(facts: &Facts, relation: &Relation, position: usize, column: &Attribute) -> Row {
+    let typed = column.typed;
+    let (name, modifier) = (typed.element.name, typed.modifier);
+    let scalar = !typed.is_array;
+    let length = (scalar && is_text(typed) && modifier > 4).then(|| modifier - 4);
+    let (precision, radix, scale) = match name {
+        _ if !scalar => (None, None, None),
+        "int2" => (some(16), some(2), some(0)),
+        "int4" => (some(32), some(2), some(0)),
+        "int8" => (some(64), some(2), some(0)),
+        "float4" => (some(24), some(2), None),
+        "float8" => (some(53), some(2), None),
+        "numeric" if modifier > 4 => {
+            (some((modifier - 4) >> 16), some(10), some((modifier - 4) & 0x7FF))
+        }
+        "numeric" => (None, some(10), None),
+        _ => (None, None, None),
+    };
+    let digits = match name {
+        "date" if scalar => some(0),
+        "timestamp" | "timestamptz" | "time" if scalar => {
+            some(if modifier < 0 { 6 } else { modifier })
+        }
+        "interval" if scalar => some(6),
+        _ => None,
+    };
+    let sql = if typed.is_array { "ARRAY" } else { typed.element.sql };
+    let udt = if typed.is_array { format!("_{name}") } else { name.to_owned() };
+    let sequence = facts.relations.iter().find_map(|other| match other.definition.as_deref()? {
+        Definition::Sequence(sequence) => {
+            let (table, owned) = sequence.owner.as_ref()?;
+            (*table == relation.name && *owned == column.name).then_some(sequence)
+        }
+        _ => None,
+    });
+    let sequence = sequence.filter(|_| !column.identity.is_empty());
+    let generation = match column.identity {
+        "a" => some("ALWAYS"),
+        "d" => some("BY DEFAULT"),
+        _ => None,
+    };
+    let mut row = vec![
+        some(DATABASE),
+        some(schema_name(relation.schema)),
+        some(&relation.name),
+        some(&column.name),
+        some(position + 1),
+        column.default.clone(),
+        some(if column.is_required { "NO" } else { "YES" }),
+        some(sql),
+        length.and_then(some),
+        length.map_or_else(
+            || (scalar && is_text(typed)).then(|| "1073741824".to_owned()),
+            |length| some(length * 4),
+        ),
+        precision,
+        radix,
+        scale,
+        digits,
+    ];
+    row.extend(std::iter::repeat_n(None, 11));
+    row.extend([some(DATABASE), some("pg_catalog"), some(udt)]);
+    row.extend(std::iter::repeat_n(None, 4));
+    row.extend([
+        some(position + 1),
+        some("NO"),
+        some(if generation.is_some() { "YES" } else { "NO" }),
+        generation,
+        sequence.map(|sequence| sequence.start.to_string()),
+        sequence.map(|sequence| sequence.increment.to_string()),
+        sequence.map(|sequence| sequence.max.to_string()),
+        sequence.map(|sequence| sequence.min.to_string()),
+        some("NO"),
+        some("NEVER"),
+        None,
+        some(if relation.kind == Kind::Table { "YES" } else { "NO" }),
+    ]);
+    row
+}
+
+fn views(facts: &Facts) -> Vec<Row> {
+    let found = facts.relations.iter().filter(|relation| relation.kind == Kind::View);
+    let row = |relation: &Relation| {
+        let no = || some("NO");
+        vec![
+            some(DATABASE),
+            some(schema_name(relation.schema)),
+            some(&relation.name),
+            query_of(relation).map(str::to_owned),
+            some("NONE"),
+            no(),
+            no(),
+            no(),
+            no(),
+            no(),
+        ]
+    };
+    found.map(row).collect()
+}
+
+fn sequences(facts: &Facts) -> Vec<Row> {
+    let row = |relation: &Relation| {
+        let Some(Definition::Sequence(sequence)) = relation.definition.as_deref() else {
+            return None;
+        };
+        Some(vec![
+            some(DATABASE),
+            some("public"),
+            some(&relation.name),
+            some("bigint"),
+            some(64),
+            some(2),
+            some(0),
+            some(sequence.start),
+            some(sequence.min),
+            some(sequence.max),
+            some(sequence.increment),
+            some("NO"),
+        ])
+    };
+    facts.relations.iter().filter_map(row).collect()
+}
+
+fn named(name: &str) -> Row {
+    vec![some(DATABASE), some("public"), some(name)]
+}
+
+fn table_constraints(facts: &Facts) -> Vec<Row> {
+    let row = |constraint: &Constraint| {
+        let kind = match constraint.letter {
+            'p' => "PRIMARY KEY",
+            'u' => "UNIQUE",
+            _ => "CHECK",
+        };
+        let mut row = named(&constraint.name);
+        row.extend(named(&constraint.table_name));
+        row.extend([some(kind), some("NO"), some("NO"), some("YES")]);
+        row.push(if constraint.letter == 'u' { some("YES") } else { None });
+        row
+    };
+    constraints(&facts.relations).iter().map(row).collect()
+}
+
+fn key_column_usage(facts: &Facts) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let all = constraints(&facts.relations);
+    for constraint in all.iter().filter(|constraint| constraint.letter != 'c') {
+        for (place, (_, column)) in constraint.columns.iter().enumerate() {
+            let mut row = named(&constraint.name);
+            row.extend(named(&constraint.table_name));
+            row.extend([some(column), some(place + 1), None]);
+            rows.push(row);
+        }
+    }
+    rows
+}
+
+fn constraint_column_usage(facts: &Facts) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for constraint in constraints(&facts.relations) {
+        for (_, column) in &constraint.columns {
+            let mut row = named(&constraint.table_name);
+            row.push(some(column));
+            row.extend(named(&constraint.name));
+            rows.push(row);
+        }
+    }
+    rows
+}
+
+fn check_constraints(facts: &Facts) -> Vec<Row> {
+    let row = |constraint: &Constraint| {
+        let condition = constraint.condition()?;
+        let mut row = named(&constraint.name);
+        row.push(some(format!("(({condition}))")));
+        Some(row)
+    };
+    constraints(&facts.relations).iter().filter_map(row).collect()
+}

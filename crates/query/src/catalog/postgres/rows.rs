@@ -1,0 +1,498 @@
+//! The tables of `pg_catalog` that follow from what has been declared.
+
+use super::functions::quoted;
+use super::relations::{Kind, PUBLIC, Relation, SCHEMAS, number_of};
+use super::{CatalogTable, Facts, Row, some, truth};
+use crate::catalog::Definition;
+use crate::pg_type::{TYPES, Typed};
+
+/// The owner of everything.
+const OWNER: u32 = 10;
+/// The access method of every table, and that of every index.
+const HEAP: u32 = 2;
+const BTREE: u32 = 403;
+
+pub(super) const TABLES: &[CatalogTable] = &[
+    CatalogTable {
+        name: "pg_namespace",
+        columns: "oid oid nspname name nspowner oid nspacl text[]",
+        rows: |_| {
+            let row = |(oid, name): (u32, &str)| vec![some(oid), some(name), some(OWNER), None];
+            SCHEMAS.map(row).to_vec()
+        },
+    },
+    CatalogTable {
+        name: "pg_class",
+        columns: "oid oid relname name relnamespace oid reltype oid reloftype oid relowner oid relam oid relfilenode oid \
+            reltablespace oid relpages int4 reltuples float4 relallvisible int4 reltoastrelid oid relhasindex bool \
+            relisshared bool relpersistence char relkind char relnatts int2 relchecks int2 relhasrules bool \
+            relhastriggers bool relhassubclass bool relrowsecurity bool relforcerowsecurity bool relispopulated bool \
+            relreplident char relispartition bool relrewrite oid relfrozenxid text relminmxid text relacl text[] \
+            reloptions text[] relpartbound text",
+        rows: pg_class,
+    },
+    CatalogTable {
+        name: "pg_attribute",
+        columns: "attrelid oid attname name atttypid oid attstattarget int4 attlen int2 attnum int2 attndims int4 \
+            attcacheoff int4 atttypmod int4 attbyval bool attalign char attstorage char attcompression char attnotnull bool \
+            atthasdef bool atthasmissing bool attidentity char attgenerated char attisdropped bool attislocal bool \
+            attinhcount int4 attcollation oid attacl text[] attoptions text[] attfdwoptions text[] attmissingval text",
+        rows: pg_attribute,
+    },
+    CatalogTable {
+        name: "pg_attrdef",
+        columns: "oid oid adrelid oid adnum int2 adbin text",
+        rows: pg_attrdef,
+    },
+    CatalogTable {
+        name: "pg_constraint",
+        columns: "oid oid conname name connamespace oid contype char condeferrable bool condeferred bool convalidated bool \
+            conrelid oid contypid oid conindid oid conparentid oid confrelid oid confupdtype char confdeltype char \
+            confmatchtype char conislocal bool coninhcount int4 connoinherit bool conkey int2[] confkey int2[] \
+            conpfeqop oid[] conppeqop oid[] conffeqop oid[] confdelsetcols int2[] conexclop oid[] conbin text",
+        rows: pg_constraint,
+    },
+    CatalogTable {
+        name: "pg_index",
+        columns: "indexrelid oid indrelid oid indnatts int2 indnkeyatts int2 indisunique bool indnullsnotdistinct bool \
+            indisprimary bool indisexclusion bool indimmediate bool indisclustered bool indisvalid bool \
+            indcheckxmin bool indisready bool indislive bool indisreplident bool indkey int2[] indcollation oid[] \
+            indclass oid[] indoption int2[] indexprs text indpred text",
+        rows: pg_index,
+    },
+    CatalogTable {
+        name: "pg_sequence",
+        columns: "seqrelid oid seqtypid oid seqstart int8 seqincrement int8 seqmax int8 seqmin int8 seqcache int8 seqcycle bool",
+        rows: pg_sequence,
+    },
+    CatalogTable {
+        name: "pg_sequences",
+        columns: "schemaname name sequencename name sequenceowner name data_type text start_value int8 min_value int8 \
+            max_value int8 increment_by int8 cycle bool cache_size int8 last_value int8",
+        rows: pg_sequences,
+    },
+    CatalogTable {
+        name: "pg_description",
+        columns: "objoid oid classoid oid objsubid int4 description text",
+        rows: |_| Vec::new(),
+    },
+    CatalogTable {
+        name: "pg_tables",
+        columns: "schemaname name tablename name tableowner name tablespace name hasindexes bool hasrules bool \
+            hastriggers bool rowsecurity bool",
+        rows: pg_tables,
+    },
+    CatalogTable {
+        name: "pg_views",
+        columns: "schemaname name viewname name viewowner name definition text",
+        rows: |facts| views(facts, Kind::View, false),
+    },
+    CatalogTable {
+        name: "pg_matviews",
+        columns: "schemaname name matviewname name matviewowner name tablespace name hasindexes bool ispopulated bool \
+            definition text",
+        rows: |facts| views(facts, Kind::MaterializedView, true),
+    },
+    CatalogTable {
+        name: "pg_indexes",
+        columns: "schemaname name tablename name indexname name tablespace name indexdef text",
+        rows: pg_indexes,
+    },
+];
+
+/// What rows must fulfil.
+pub(super) struct Constraint {
+    pub(super) oid: u32,
+    pub(super) name: String,
+    /// `p`, `u` or `c`.
+    pub(super) letter: char,
+    pub(super) table: u32,
+    pub(super) table_name: String,
+    /// The index that enforces it; 0 where none does.
+    index: u32,
+    pub(super) columns: Vec<(usize, String)>,
+    condition: Option<String>,
+}
+
+impl Constraint {
+    /// As in CREATE TABLE.
+    pub(super) fn definition(&self) -> String {
+        let columns: Vec<String> = self.columns.iter().map(|(_, name)| quoted(name)).collect();
+        match (self.letter, &self.condition) {
+            ('p', _) => format!("PRIMARY KEY ({})", columns.join(", ")),
+            ('u', _) => format!("UNIQUE ({})", columns.join(", ")),
+            (_, condition) => format!("CHECK (({}))", condition.as_deref().unwrap_or_default()),
+        }
+    }
+
+    pub(super) fn condition(&self) -> Option<&str> {
+        self.condition.as_deref()
+    }
+}
+
+/// All constraints.
+pub(super) fn constraints(relations: &[Relation]) -> Vec<Constraint> {
+    let mut found = Vec::new();
+    for relation in relations {
+        if let Some(index) = relation.index.as_ref().filter(|index| !index.is_plain) {
+            found.push(Constraint {
+                oid: number_of("constraint", &relation.name),
+                name: relation.name.clone(),
+                letter: if index.is_primary { 'p' } else { 'u' },
+                table: index.table,
+                table_name: index.table_name.clone(),
+                index: relation.oid,
+                columns: index.columns.clone(),
+                condition: None,
+            });
+        }
+        let Some(Definition::Table(table)) = relation.definition.as_deref() else { continue };
+        for check in &table.checks {
+            let full = format!("{}.{}", relation.name, check.name);
+            let mentioned = table.columns.iter().enumerate().filter(|(_, column)| {
+                let is_part = |part: char| part.is_alphanumeric() || part == '_';
+                check.condition.split(|part| !is_part(part)).any(|word| word == column.name)
+            });
+            found.push(Constraint {
+                oid: number_of("constraint", &full),
+                name: check.name.clone(),
+                letter: 'c',
+                table: relation.oid,
+                table_name: relation.name.clone(),
+                index: 0,
+                columns: mentioned
+                    .map(|(position, column)| (position + 1, column.name.clone()))
+                    .collect(),
+                condition: Some(check.condition.clone()),
+            });
+        }
+    }
+    found
+}
+
+fn numbers(of: impl IntoIterator<Item = usize>) -> String {
+    let texts: Vec<String> = of.into_iter().map(|number| number.to_string()).collect();
+    format!("{{{}}}", texts.join(","))
+}
+
+fn pg_class(facts: &Facts) -> Vec<Row> {
+    let all = constraints(&facts.relations);
+    let row = |relation: &Relation| {
+        let columns = match &relation.index {
+            Some(index) => index.columns.len(),
+            None => facts.columns.get(&relation.oid).map_or(0, Vec::len),
+        };
+        let checks = all.iter().filter(|found| found.letter == 'c' && found.table == relation.oid);
+        let has_index = facts.relations.iter().filter_map(|other| other.index.as_ref());
+        let has_index = has_index.into_iter().any(|index| index.table == relation.oid);
+        let method = match relation.kind {
+            Kind::Index => BTREE,
+            Kind::Table | Kind::MaterializedView => HEAP,
+            _ => 0,
+        };
+        vec![
+            some(relation.oid),
+            some(&relation.name),
+            some(relation.schema),
+            some(0),
+            some(0),
+            some(OWNER),
+            some(method),
+            some(relation.oid),
+            some(0),
+            some(0),
+            some(-1),
+            some(0),
+            some(0),
+            truth(has_index),
+            truth(false),
+            some(if relation.is_temporary { 't' } else { 'p' }),
+            some(relation.kind.letter()),
+            some(columns),
+            some(checks.count()),
+            truth(relation.kind == Kind::View),
+            truth(false),
+            truth(false),
+            truth(false),
+            truth(false),
+            truth(true),
+            some(if relation.kind == Kind::Table { 'd' } else { 'n' }),
+            truth(false),
+            some(0),
+            some(0),
+            some(0),
+            None,
+            None,
+            None,
+        ]
+    };
+    facts.relations.iter().map(row).collect()
+}
+
+fn pg_attribute(facts: &Facts) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (relation, columns) in facts.with_columns() {
+        for (position, column) in columns.iter().enumerate() {
+            let typed = column.typed;
+            rows.push(attribute(relation.oid, position + 1, &column.name, typed, |row| {
+                row.extend([
+                    truth(column.is_required),
+                    truth(column.default.is_some()),
+                    truth(false),
+                    some(column.identity),
+                ]);
+            }));
+        }
+    }
+    // The columns of an index are those of its table.
+    for relation in &facts.relations {
+        let Some(index) = &relation.index else { continue };
+        let Some(columns) = facts.columns.get(&index.table) else { continue };
+        for (place, (number, name)) in index.columns.iter().enumerate() {
+            let Some(column) = columns.get(number - 1) else { continue };
+            rows.push(attribute(relation.oid, place + 1, name, column.typed, |row| {
+                row.extend([truth(false), truth(false), truth(false), some("")]);
+            }));
+        }
+    }
+    rows
+}
+
+fn attribute(
+    relation: u32,
+    number: usize,
+    name: &str,
+    typed: Typed,
+    middle: impl FnOnce(&mut Row),
+) -> Row {
+    let size = typed.size();
+    let by_value = (1..=8).contains(&size);
+    let alignment = match size {
+        1 => 'c',
+        2 => 's',
+        8 | 16 => 'd',
+        _ => 'i',
+    };
+    let is_text = matches!(typed.element.name, "text" | "varchar" | "bpchar");
+    let mut row = vec![
+        some(relation),
+        some(name),
+        some(typed.oid()),
+        some(-1),
+        some(size),
+        some(number),
+        some(i32::from(typed.is_array)),
+        some(-1),
+        some(typed.modifier),
+        truth(by_value),
+        some(alignment),
+        some(if size < 0 { 'x' } else { 'p' }),
+        some(""),
+    ];
+    middle(&mut row);
+    row.extend([
+        some(""),
+        truth(false),
+        truth(true),
+        some(0),
+        some(if is_text { 100 } else { 0 }),
+        None,
+        None,
+        None,
+        None,
+    ]);
+    row
+}
+
+fn pg_attrdef(facts: &Facts) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (relation, columns) in facts.with_columns() {
+        for (position, column) in columns.iter().enumerate() {
+            let Some(default) = &column.default else { continue };
+            let full = format!("{}.{}", relation.name, column.name);
+            let oid = number_of("default", &full);
+            rows.push(vec![some(oid), some(relation.oid), some(position + 1), some(default)]);
+        }
+    }
+    rows
+}
+
+fn pg_constraint(facts: &Facts) -> Vec<Row> {
+    let row = |constraint: &Constraint| {
+        let keys = numbers(constraint.columns.iter().map(|(number, _)| *number));
+        vec![
+            some(constraint.oid),
+            some(&constraint.name),
+            some(PUBLIC),
+            some(constraint.letter),
+            truth(false),
+            truth(false),
+            truth(true),
+            some(constraint.table),
+            some(0),
+            some(constraint.index),
+            some(0),
+            some(0),
+            some(" "),
+            some(" "),
+            some(" "),
+            truth(true),
+            some(0),
+            truth(constraint.letter != 'c'),
+            some(keys),
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            constraint.condition().map(str::to_owned),
+        ]
+    };
+    constraints(&facts.relations).iter().map(row).collect()
+}
+
+fn pg_index(facts: &Facts) -> Vec<Row> {
+    let row = |relation: &Relation| {
+        let index = relation.index.as_ref()?;
+        let zeros = || numbers(index.columns.iter().map(|_| 0));
+        Some(vec![
+            some(relation.oid),
+            some(index.table),
+            some(index.columns.len()),
+            some(index.columns.len()),
+            truth(true),
+            truth(false),
+            truth(index.is_primary),
+            truth(false),
+            truth(true),
+            truth(false),
+            truth(true),
+            truth(false),
+            truth(true),
+            truth(true),
+            truth(false),
+            some(numbers(index.columns.iter().map(|(number, _)| *number))),
+            some(zeros()),
+            some(zeros()),
+            some(zeros()),
+            None,
+            None,
+        ])
+    };
+    facts.relations.iter().filter_map(row).collect()
+}
+
+fn pg_sequence(facts: &Facts) -> Vec<Row> {
+    let row = |relation: &Relation| {
+        let Some(Definition::Sequence(sequence)) = relation.definition.as_deref() else {
+            return None;
+        };
+        Some(vec![
+            some(relation.oid),
+            some(20),
+            some(sequence.start),
+            some(sequence.increment),
+            some(sequence.max),
+            some(sequence.min),
+            some(1),
+            truth(false),
+        ])
+    };
+    facts.relations.iter().filter_map(row).collect()
+}
+
+fn pg_sequences(facts: &Facts) -> Vec<Row> {
+    let row = |relation: &Relation| {
+        let Some(Definition::Sequence(sequence)) = relation.definition.as_deref() else {
+            return None;
+        };
+        Some(vec![
+            some("public"),
+            some(&relation.name),
+            some("thalweg"),
+            some("bigint"),
+            some(sequence.start),
+            some(sequence.min),
+            some(sequence.max),
+            some(sequence.increment),
+            truth(false),
+            some(1),
+            None,
+        ])
+    };
+    facts.relations.iter().filter_map(row).collect()
+}
+
+/// A schema's name.
+pub(super) fn schema_name(oid: u32) -> &'static str {
+    SCHEMAS.iter().find(|(number, _)| *number == oid).map_or("public", |(_, name)| name)
+}
+
+fn pg_tables(facts: &Facts) -> Vec<Row> {
+    let tables = facts.relations.iter().filter(|relation| relation.kind == Kind::Table);
+    let row = |relation: &Relation| {
+        let indexes = facts.relations.iter().filter_map(|other| other.index.as_ref());
+        let has_index = indexes.into_iter().any(|index| index.table == relation.oid);
+        vec![
+            some(schema_name(relation.schema)),
+            some(&relation.name),
+            some("thalweg"),
+            None,
+            truth(has_index),
+            truth(false),
+            truth(false),
+            truth(false),
+        ]
+    };
+    tables.map(row).collect()
+}
+
+/// The query of a view.
+pub(super) fn query_of(relation: &Relation) -> Option<&str> {
+    match relation.definition.as_deref()? {
+        Definition::Query(query) => Some(&query.query),
+        Definition::View(view) => Some(&view.query),
+        _ => None,
+    }
+}
+
+fn views(facts: &Facts, kind: Kind, materialized: bool) -> Vec<Row> {
+    let found = facts.relations.iter().filter(|relation| relation.kind == kind);
+    let row = |relation: &Relation| {
+        let mut row =
+            vec![some(schema_name(relation.schema)), some(&relation.name), some("thalweg")];
+        if materialized {
+            row.extend([None, truth(false), truth(true)]);
+        }
+        row.push(query_of(relation).map(str::to_owned));
+        row
+    };
+    found.map(row).collect()
+}
+
+fn pg_indexes(facts: &Facts) -> Vec<Row> {
+    let row = |relation: &Relation| {
+        let index = relation.index.as_ref()?;
+        let columns: Vec<String> = index.columns.iter().map(|(_, name)| quoted(name)).collect();
+        let definition = format!(
+            "CREATE UNIQUE INDEX {} ON public.{} USING btree ({})",
+            quoted(&relation.name),
+            quoted(&index.table_name),
+            columns.join(", ")
+        );
+        Some(vec![
+            some("public"),
+            some(&index.table_name),
+            some(&relation.name),
+            None,
+            some(definition),
+        ])
+    };
+    facts.relations.iter().filter_map(row).collect()
+}
+
+/// Whether a type is one that has a length.
+pub(super) fn is_text(typed: Typed) -> bool {
+    TYPES.contains(&typed.element) && matches!(typed.element.name, "varchar" | "bpchar" | "text")
+}
