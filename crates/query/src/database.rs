@@ -4,7 +4,9 @@ use crate::catalog::{
     Catalog, Definition, Overlay, QueryDefinition, StreamDefinition, gone, own_catalog,
 };
 use crate::csv::{ReadPlainCsv, Survey};
-use crate::dialect::{CheckedArithmetic, HideGrouped, Operators, PostgresCasts, Types};
+use crate::dialect::{
+    ApplyCorrelated, CheckedArithmetic, HideGrouped, Operators, PostgresCasts, Types,
+};
 use crate::error::SqlError;
 use crate::ndjson::ExactJsonFactory;
 use crate::segment::Segments;
@@ -266,7 +268,7 @@ fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlError> {
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
-        .with_analyzer_rules(analyzer_rules())
+        .with_analyzer_rules(analyzer_rules(Arc::downgrade(inner)))
         .with_physical_optimizer_rule(Arc::new(ReadPlainCsv))
         .build();
     let mut context = SessionContext::new_with_state(state);
@@ -301,12 +303,13 @@ fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlError> {
 
 /// DataFusion's rules between ours: what windows become is still to be given its types; casts and arithmetic are
 /// replaced when these are settled.
-fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+fn analyzer_rules(inner: Weak<Inner>) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(LowerWindows)];
     rules.extend(Analyzer::new().rules);
     rules.push(Arc::new(PostgresCasts));
     rules.push(Arc::new(CheckedArithmetic));
     rules.push(Arc::new(HideGrouped));
+    rules.push(Arc::new(ApplyCorrelated(inner)));
     rules
 }
 

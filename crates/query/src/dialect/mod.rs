@@ -2,6 +2,7 @@
 //! (`rewrite.rs`, `names.rs`), operators and types are planned here (`operators.rs`, `sql_types.rs`), and plans get
 //! Postgres' casts and checked arithmetic (`casts.rs`, `arithmetic.rs`).
 
+mod apply;
 mod arithmetic;
 mod cast;
 mod casts;
@@ -19,6 +20,7 @@ mod sql_types;
 mod subqueries;
 mod sum;
 
+pub(crate) use apply::ApplyCorrelated;
 pub(crate) use arithmetic::CheckedArithmetic;
 pub(crate) use cast::{assign_array, cast_array};
 pub(crate) use casts::{PostgresCasts, cast_to};

@@ -1,6 +1,7 @@
 //! What columns without an alias are called: as Postgres calls them (`count`, `?column?`). DataFusion wants the
 //! columns of a query apart, so the second of a name gets an ending that is taken away where the client sees it.
 
+use crate::catalog::postgres::{NAME_OF_OID, OID_OF_NAME};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{
     DataType as SqlType, Expr, Ident, ObjectNamePart, Query, SelectItem, SetExpr, Value,
@@ -56,8 +57,14 @@ fn found(expr: &Expr) -> Option<(String, bool)> {
         Expr::Function(function) => function.name.0.last().map(|part| match part {
             ObjectNamePart::Identifier(ident) => {
                 let name = of_ident(ident);
-                let name = name.split(MARK).next().unwrap_or_default().to_owned();
-                (name, true)
+                let name = name.split(MARK).next().unwrap_or_default();
+                // Functions that stand for a cast, and for ARRAY(…).
+                match name {
+                    OID_OF_NAME => ("regclass".to_owned(), false),
+                    NAME_OF_OID => ("text".to_owned(), false),
+                    "array_or_empty" => ("array".to_owned(), true),
+                    name => (name.to_owned(), true),
+                }
             }
             other => (other.to_string(), true),
         }),

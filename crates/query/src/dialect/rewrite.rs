@@ -1,5 +1,6 @@
 //! Statements rewritten so that DataFusion plans what Postgres means.
 
+mod array;
 mod intersections;
 
 mod patterns;
@@ -20,8 +21,8 @@ use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, ObjectName, OrderByKind, Query,
-    Select, SelectItem, SetExpr, Statement as SqlStatement, TableAlias, TableFactor,
-    TableWithJoins, UnaryOperator, Value, VisitMut, VisitorMut, visit_expressions_mut,
+    Select, SelectItem, SetExpr, Statement as SqlStatement, TableAlias, TableAliasColumnDef,
+    TableFactor, TableWithJoins, UnaryOperator, Value, VisitMut, VisitorMut, visit_expressions_mut,
     visit_relations,
 };
 use intersections::count_equal_rows;
@@ -509,6 +510,10 @@ fn constant_of(name: &str, session: Option<&Session>) -> Option<Expr> {
 fn rewrite_function(expr: &mut Expr, session: Option<&Session>) -> Result<(), SqlError> {
     let Expr::Function(function) = expr else { return Ok(()) };
     let name = function_name(function);
+    if let Some(array) = array::array_of_query(&name, function)? {
+        *expr = array;
+        return Ok(());
+    }
     // `pg_catalog.format_type` is `format_type`.
     if function.name.0.len() > 1 {
         function.name = ObjectName::from(vec![Ident::with_quote('"', name.clone())]);

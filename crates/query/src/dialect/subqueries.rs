@@ -2,6 +2,7 @@
 //! the row outside.
 
 use crate::error::{SqlError, SqlState};
+use crate::pg_type;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, UInt32Array, new_empty_array};
 use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::compute::{concat, take};
@@ -221,7 +222,13 @@ fn lift(subquery: &Subquery) -> Result<Option<Expr>> {
     })?;
     let lifted = seen_from_outside(lifted.data)?;
     let there = field("there".to_owned());
-    Ok(Some(datafusion::logical_expr::when(there, lifted).end()?))
+    let lifted = datafusion::logical_expr::when(there, lifted).end()?;
+    // The type that Arrow does not tell.
+    let told = projection.schema.field(0);
+    Ok(Some(match pg_type::declared(told) {
+        Some(_) => super::cast_to(lifted, told),
+        None => lifted,
+    }))
 }
 
 /// A query that stands for a value may have one row at most; whether it has, is known when it has run.

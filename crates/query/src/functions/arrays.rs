@@ -4,10 +4,13 @@ use super::{Asked, Call, Function, no_function, returns, returns_integer, return
 use crate::encode::{self, Style};
 use crate::error::SqlError;
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, Int32Array, ListBuilder, StringViewBuilder, UInt64Array,
+    Array, ArrayRef, AsArray, Int32Array, ListArray, ListBuilder, StringViewBuilder, UInt64Array,
+    new_empty_array,
 };
-use datafusion::arrow::compute::take;
+use datafusion::arrow::buffer::OffsetBuffer;
+use datafusion::arrow::compute::{concat, take};
 use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::DataFusionError;
 use std::sync::Arc;
 
 pub(super) fn functions() -> Vec<Function> {
@@ -16,6 +19,7 @@ pub(super) fn functions() -> Vec<Function> {
         Function::new("array_length", returns_integer, |call| lengths(call, false)),
         Function::new("array_upper", returns_integer, |call| lengths(call, false)),
         Function::new("array_lower", returns_integer, |call| lengths(call, true)),
+        Function::new("array_or_empty", returns_list, or_empty),
         Function::new("cardinality", returns_integer, cardinality),
         Function::new("array_to_string", returns_text, to_string),
         Function::new(
@@ -25,6 +29,10 @@ pub(super) fn functions() -> Vec<Function> {
         )
         .alias("string_to_table_list"),
     ]
+}
+
+fn returns_list(asked: &Asked<'_>) -> Result<FieldRef, SqlError> {
+    asked.fields.first().cloned().ok_or_else(|| no_function("array", asked.fields))
 }
 
 fn returns_element(asked: &Asked<'_>) -> Result<FieldRef, SqlError> {
@@ -48,6 +56,27 @@ fn lists(call: &Call<'_>) -> Result<datafusion::arrow::array::ListArray, SqlErro
     let cast = datafusion::arrow::compute::cast(array, &DataType::List(element))
         .map_err(datafusion::common::DataFusionError::from)?;
     Ok(cast.as_list::<i32>().clone())
+}
+
+/// What stands for no array is an empty one.
+fn or_empty(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let lists = lists(call)?;
+    if lists.null_count() == 0 {
+        return Ok(Arc::new(lists));
+    }
+    let DataType::List(element) = lists.data_type().clone() else {
+        return Err(no_function("array", call.fields));
+    };
+    let length = |row: usize| if lists.is_valid(row) { lists.value(row).len() } else { 0 };
+    let offsets = OffsetBuffer::from_lengths((0..lists.len()).map(length));
+    let values = lists.iter().flatten().collect::<Vec<ArrayRef>>();
+    let values: Vec<&dyn Array> = values.iter().map(AsRef::as_ref).collect();
+    let values = match values.is_empty() {
+        true => new_empty_array(element.data_type()),
+        false => concat(&values).map_err(DataFusionError::from)?,
+    };
+    let lists = ListArray::try_new(element, offsets, values, None);
+    Ok(Arc::new(lists.map_err(DataFusionError::from)?))
 }
 
 /// Places count from 1; there is nothing at others.

@@ -27,6 +27,16 @@ pub(super) fn functions() -> Vec<Function> {
             Ok(Arc::new(BooleanArray::from(vec![false; call.rows.max(1)])))
         }),
         Function::new("pg_type_is_visible", returns_boolean, all_true)
+            .alias("pg_operator_is_visible")
+            .alias("pg_conversion_is_visible")
+            .alias("pg_collation_is_visible")
+            .alias("pg_ts_config_is_visible")
+            .alias("pg_ts_dict_is_visible")
+            .alias("pg_ts_parser_is_visible")
+            .alias("pg_ts_template_is_visible")
+            .alias("pg_opclass_is_visible")
+            .alias("pg_opfamily_is_visible")
+            .alias("pg_statistics_obj_is_visible")
             .alias("pg_function_is_visible"),
         Function::new("has_table_privilege", returns_boolean, all_true)
             .alias("has_schema_privilege")
@@ -34,6 +44,18 @@ pub(super) fn functions() -> Vec<Function> {
             .alias("has_column_privilege")
             .alias("has_sequence_privilege"),
         Function::new("pg_get_userbyid", returns_text, |call| same(call, "thalweg")),
+        // Of what there is nothing here.
+        Function::new("pg_get_function_result", returns_text, nothing)
+            .alias("pg_get_function_arguments")
+            .alias("pg_get_function_identity_arguments")
+            .alias("pg_get_functiondef")
+            .alias("pg_get_function_sqlbody")
+            .alias("pg_tablespace_location")
+            .alias("pg_get_ruledef")
+            .alias("pg_get_triggerdef")
+            .alias("pg_get_partkeydef")
+            .alias("pg_get_partition_constraintdef")
+            .alias("pg_get_statisticsobjdef_columns"),
         Function::new("obj_description", returns_text, nothing)
             .alias("col_description")
             .alias("shobj_description"),
@@ -55,6 +77,8 @@ pub(super) fn functions() -> Vec<Function> {
             Ok(Arc::new(Int64Array::from(vec![0; call.rows.max(1)])))
         })
         .alias("pg_total_relation_size")
+        .alias("pg_table_size")
+        .alias("pg_indexes_size")
         .alias("pg_database_size"),
         Function::new("pg_size_pretty", returns_text, size_pretty),
     ]

@@ -57,7 +57,7 @@ pub(super) const TABLES: &[CatalogTable] = &[
         columns: "indexrelid oid indrelid oid indnatts int2 indnkeyatts int2 indisunique bool indnullsnotdistinct bool \
             indisprimary bool indisexclusion bool indimmediate bool indisclustered bool indisvalid bool \
             indcheckxmin bool indisready bool indislive bool indisreplident bool indkey int2[] indcollation oid[] \
-            indclass oid[] indoption int2[] indexprs text indpred text",
+            indclass oid[] indoption text indexprs text indpred text",
         rows: pg_index,
     },
     CatalogTable {
@@ -74,6 +74,24 @@ pub(super) const TABLES: &[CatalogTable] = &[
     CatalogTable {
         name: "pg_description",
         columns: "objoid oid classoid oid objsubid int4 description text",
+        rows: |_| Vec::new(),
+    },
+    CatalogTable {
+        name: "pg_policy",
+        columns: "oid oid polname name polrelid oid polcmd char polpermissive bool polroles oid[] polqual text \
+            polwithcheck text",
+        rows: |_| Vec::new(),
+    },
+    CatalogTable {
+        name: "pg_statistic_ext",
+        columns: "oid oid stxrelid oid stxname name stxnamespace oid stxowner oid stxstattarget int4 stxkeys int2[] \
+            stxkind char[] stxexprs text",
+        rows: |_| Vec::new(),
+    },
+    CatalogTable {
+        name: "pg_extension",
+        columns: "oid oid extname name extowner oid extnamespace oid extrelocatable bool extversion text extconfig oid[] \
+            extcondition text[]",
         rows: |_| Vec::new(),
     },
     CatalogTable {
@@ -375,7 +393,8 @@ fn pg_index(facts: &Facts) -> Vec<Row> {
             some(numbers(index.columns.iter().map(|(number, _)| *number))),
             some(zeros()),
             some(zeros()),
-            some(zeros()),
+            // A vector, which is written without braces.
+            some(zeros().trim_matches(['{', '}']).replace(',', " ")),
             None,
             None,
         ])

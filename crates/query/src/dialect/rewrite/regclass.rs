@@ -4,12 +4,14 @@ use super::{args_of, call, function_name, text};
 use crate::catalog::postgres::{NAME_OF_OID, OID_OF_NAME, find, relations};
 use crate::error::SqlError;
 use crate::session::Session;
-use datafusion::sql::sqlparser::ast::{DataType as SqlType, Expr};
+use datafusion::sql::sqlparser::ast::Expr;
 
 /// A cast to `regclass`, or of one to text, as a function; anything else is not touched.
 pub(super) fn rewrite_regclass(expr: &mut Expr, session: Option<&Session>) -> Result<(), SqlError> {
     let Expr::Cast { expr: value, data_type, .. } = expr else { return Ok(()) };
-    if matches!(data_type, SqlType::Regclass) {
+    let name = data_type.to_string().to_lowercase();
+    let name = name.strip_prefix("pg_catalog.").unwrap_or(&name);
+    if name == "regclass" {
         let literal = match value.as_ref() {
             Expr::Value(literal) => literal.value.clone().into_string(),
             _ => None,
@@ -20,9 +22,7 @@ pub(super) fn rewrite_regclass(expr: &mut Expr, session: Option<&Session>) -> Re
         *expr = call(OID_OF_NAME, vec![value]);
         return Ok(());
     }
-    let is_text =
-        matches!(data_type, SqlType::Text | SqlType::Varchar(_) | SqlType::CharacterVarying(_));
-    if is_text
+    if matches!(name, "text" | "varchar" | "character varying" | "name")
         && let Expr::Function(function) = value.as_ref()
         && function_name(function) == OID_OF_NAME
         && let Some(args) = args_of(function)

@@ -110,6 +110,7 @@ pub(super) fn columns_of_set(name: &str, alias: Option<&str>) -> Vec<String> {
 
 /// `FROM json_array_elements(x) AS e` unnests a list.
 pub(super) fn set_in_from(factor: &mut TableFactor) {
+    name_column(factor);
     let (name, args, alias, lateral) = match factor {
         TableFactor::Table { name, args: Some(args), alias, with_ordinality: false, .. } => {
             (name, &args.args, alias, false)
@@ -117,6 +118,10 @@ pub(super) fn set_in_from(factor: &mut TableFactor) {
         TableFactor::Function { name, args, alias, lateral, .. } => (name, &*args, alias, *lateral),
         _ => return,
     };
+    // `pg_catalog.unnest` is `unnest`.
+    if name.0.len() > 1 {
+        name.0.drain(..name.0.len() - 1);
+    }
     let name = name.0.last().and_then(|part| part.as_ident()).map(folded).unwrap_or_default();
     if !is_set_returning(&name) {
         return;
@@ -129,11 +134,19 @@ pub(super) fn set_in_from(factor: &mut TableFactor) {
         })
         .collect();
     let Some(exprs) = exprs else { return };
-    if (name == "generate_series" && exprs.iter().all(is_constant)) || name == "unnest" {
-        if name == "generate_series" && alias.as_ref().is_none_or(|alias| alias.columns.is_empty())
-        {
-            name_series(alias, &name);
-        }
+    if name == "unnest" {
+        let mut unnested = TableFactor::UNNEST {
+            alias: alias.clone(),
+            array_exprs: exprs,
+            with_offset: false,
+            with_offset_alias: None,
+            with_ordinality: false,
+        };
+        name_column(&mut unnested);
+        *factor = unnested;
+        return;
+    }
+    if name == "generate_series" && exprs.iter().all(is_constant) {
         return;
     }
     let given = alias.as_ref().map(|alias| folded(&alias.name));
@@ -177,7 +190,19 @@ pub(super) fn set_in_from(factor: &mut TableFactor) {
     };
 }
 
-/// The column of `generate_series(…) AS x` is called `x`.
-pub(super) fn name_series(alias: &Option<TableAlias>, _name: &str) {
-    let _named_by_the_planner = alias;
+/// The only column of an unnested list is called as the list is.
+pub(super) fn name_column(factor: &mut TableFactor) {
+    let TableFactor::UNNEST { alias, array_exprs, with_ordinality: false, .. } = factor else {
+        return;
+    };
+    if array_exprs.len() != 1 || alias.as_ref().is_some_and(|alias| !alias.columns.is_empty()) {
+        return;
+    }
+    let name = alias.as_ref().map_or_else(|| Ident::new("unnest"), |alias| alias.name.clone());
+    *alias = Some(TableAlias {
+        explicit: true,
+        columns: vec![TableAliasColumnDef { name: name.clone(), data_type: None }],
+        at: None,
+        name,
+    });
 }

@@ -1,0 +1,352 @@
+//! Subqueries that look at the row outside in ways that DataFusion cannot make a join of: a comparison other than `=`, a
+//! row outside in the columns or in a LIMIT, a union. Each is run for each different row outside, as Postgres does.
+
+use crate::database::Inner;
+use crate::error::{SqlError, SqlState};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, new_null_array,
+};
+use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, Result, ScalarValue};
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::async_udf::{AsyncScalarUDF, AsyncScalarUDFImpl};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{
+    BinaryExpr, ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder, Operator, ReturnFieldArgs,
+    ScalarFunctionArgs, ScalarUDFImpl, Signature, Subquery, Volatility,
+};
+use datafusion::optimizer::AnalyzerRule;
+use datafusion::physical_plan::execute_stream;
+use futures_util::TryStreamExt;
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Weak};
+
+/// Puts functions where such subqueries stand.
+pub(crate) struct ApplyCorrelated(pub(crate) Weak<Inner>);
+
+impl std::fmt::Debug for ApplyCorrelated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ApplyCorrelated")
+    }
+}
+
+impl AnalyzerRule for ApplyCorrelated {
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        plan.transform_up_with_subqueries(|node| {
+            // Elsewhere nothing can wait for a function; and only conditions become joins of whether there are rows.
+            let is_condition = match &node {
+                LogicalPlan::Filter(_) => true,
+                LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_) => false,
+                _ => return Ok(Transformed::no(node)),
+            };
+            let names = NamePreserver::new(&node);
+            node.map_expressions(|expr| {
+                let name = names.save(&expr);
+                let applied = expr.transform_up(|part| Ok(self.apply(part, is_condition)))?;
+                Ok(applied.update_data(|expr| name.restore(expr)))
+            })
+        })
+        .data()
+    }
+
+    fn name(&self) -> &str {
+        "apply_correlated"
+    }
+}
+
+impl ApplyCorrelated {
+    fn apply(&self, expr: Expr, is_condition: bool) -> Transformed<Expr> {
+        let mut value = None;
+        let (subquery, wanted) = match &expr {
+            Expr::ScalarSubquery(subquery) => {
+                let value = subquery.subquery.schema().field(0).clone();
+                (subquery, Wanted::Value(Arc::new(value.as_ref().clone().with_nullable(true))))
+            }
+            Expr::Exists(exists) => (&exists.subquery, Wanted::Existence(exists.negated)),
+            Expr::InSubquery(among) => {
+                value = Some(among.expr.as_ref().clone());
+                (&among.subquery, Wanted::Membership(among.negated))
+            }
+            _ => return Transformed::no(expr),
+        };
+        let is_value = matches!(wanted, Wanted::Value(_));
+        let is_correlated = !subquery.outer_ref_columns.is_empty();
+        let is_joined = match is_value || is_condition {
+            true => !is_correlated || is_joinable(&subquery.subquery, is_value),
+            false => false,
+        };
+        if is_joined {
+            return Transformed::no(expr);
+        }
+        let Some(columns) = outside_columns(subquery) else { return Transformed::no(expr) };
+        let function = Apply {
+            inner: self.0.clone(),
+            plan: subquery.subquery.clone(),
+            columns: columns.clone(),
+            wanted,
+            // Not to be computed twice, nor elsewhere than here.
+            signature: match columns.len() + usize::from(value.is_some()) {
+                0 => Signature::nullary(Volatility::Volatile),
+                many => Signature::any(many, Volatility::Volatile),
+            },
+        };
+        let function = AsyncScalarUDF::new(Arc::new(function)).into_scalar_udf();
+        let args = columns.into_iter().map(Expr::Column).chain(value);
+        Transformed::yes(function.call(args.collect()))
+    }
+}
+
+fn outside_columns(subquery: &Subquery) -> Option<Vec<Column>> {
+    let mut columns: Vec<Column> = Vec::new();
+    for outside in &subquery.outer_ref_columns {
+        let Expr::OuterReferenceColumn(_, column) = outside else { return None };
+        if !columns.contains(column) {
+            columns.push(column.clone());
+        }
+    }
+    Some(columns)
+}
+
+/// Whether DataFusion joins a subquery rightly: the row outside is only in conditions, and for a value, whose rows are
+/// grouped, only in equalities with a column.
+fn is_joinable(plan: &LogicalPlan, is_value: bool) -> bool {
+    let of_inputs = || plan.inputs().into_iter().all(|input| is_joinable(input, is_value));
+    match plan {
+        LogicalPlan::Filter(filter) => {
+            let parts = split_conjunction(&filter.predicate);
+            let outside = parts.into_iter().filter(|part| part.contains_outer());
+            let fits = |part: &Expr| !has_subquery(part) && (!is_value || is_equality(part));
+            outside.into_iter().all(fits) && of_inputs()
+        }
+        LogicalPlan::Projection(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Aggregate(_)
+        | LogicalPlan::Distinct(_) => !mentions_outside(plan) && of_inputs(),
+        _ => !contains_outside(plan),
+    }
+}
+
+fn has_subquery(expr: &Expr) -> bool {
+    expr.exists(|part| {
+        Ok(matches!(part, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_)))
+    })
+    .unwrap_or(true)
+}
+
+/// `column = something of the row outside`.
+fn is_equality(expr: &Expr) -> bool {
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = expr else { return false };
+    let is_inside = |side: &Expr| matches!(side, Expr::Column(_));
+    let is_outside = |side: &Expr| side.column_refs().is_empty();
+    (is_inside(left) && is_outside(right)) || (is_inside(right) && is_outside(left))
+}
+
+/// Whether a node's own expressions look at the row outside.
+fn mentions_outside(plan: &LogicalPlan) -> bool {
+    plan.expressions().iter().any(|expr| expr.contains_outer() || has_outside_subquery(expr))
+}
+
+fn has_outside_subquery(expr: &Expr) -> bool {
+    expr.exists(|part| {
+        Ok(match part {
+            Expr::ScalarSubquery(subquery) => !subquery.outer_ref_columns.is_empty(),
+            Expr::Exists(exists) => !exists.subquery.outer_ref_columns.is_empty(),
+            Expr::InSubquery(among) => !among.subquery.outer_ref_columns.is_empty(),
+            _ => false,
+        })
+    })
+    .unwrap_or(true)
+}
+
+fn contains_outside(plan: &LogicalPlan) -> bool {
+    let mut found = false;
+    let walked = plan.apply(|node| {
+        found |= node.expressions().iter().any(Expr::contains_outer);
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    walked.is_err() || found
+}
+
+/// What is asked of a subquery.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Wanted {
+    /// The value of its only row.
+    Value(FieldRef),
+    /// Whether it has rows, or, where this is true, whether it has none.
+    Existence(bool),
+    /// Whether a value is among its rows, or is not.
+    Membership(bool),
+}
+
+/// A subquery as a function of the columns outside.
+struct Apply {
+    inner: Weak<Inner>,
+    plan: Arc<LogicalPlan>,
+    columns: Vec<Column>,
+    wanted: Wanted,
+    signature: Signature,
+}
+
+impl std::fmt::Debug for Apply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("subquery")
+    }
+}
+
+impl PartialEq for Apply {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.plan, &other.plan) && self.wanted == other.wanted
+    }
+}
+impl Eq for Apply {}
+impl Hash for Apply {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.plan).hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Apply {
+    fn name(&self) -> &str {
+        "subquery"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _kinds: &[DataType]) -> Result<DataType> {
+        Ok(match &self.wanted {
+            Wanted::Value(field) => field.data_type().clone(),
+            Wanted::Existence(_) | Wanted::Membership(_) => DataType::Boolean,
+        })
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        let kinds: Vec<DataType> =
+            args.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        Ok(match &self.wanted {
+            Wanted::Value(field) => field.clone(),
+            _ => Arc::new(datafusion::arrow::datatypes::Field::new(
+                self.name(),
+                self.return_type(&kinds)?,
+                true,
+            )),
+        })
+    }
+
+    fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let message = "a subquery cannot stand here";
+        Err(SqlError::unsupported(message).into())
+    }
+}
+
+#[async_trait::async_trait]
+impl AsyncScalarUDFImpl for Apply {
+    async fn invoke_async_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let rows = args.number_rows;
+        let arrays = args.args.iter().map(|arg| arg.to_array(rows));
+        let arrays: Vec<ArrayRef> = arrays.collect::<Result<_>>()?;
+        let mut known: HashMap<Vec<ScalarValue>, ScalarValue> = HashMap::new();
+        let mut values = Vec::with_capacity(rows);
+        for row in 0..rows {
+            let outside = arrays.iter().map(|array| ScalarValue::try_from_array(array, row));
+            let outside: Vec<ScalarValue> = outside.collect::<Result<_>>()?;
+            let value = match known.get(&outside) {
+                Some(value) => value.clone(),
+                None => {
+                    let value = self.run(&outside, &args.config_options).await?;
+                    known.insert(outside, value.clone());
+                    value
+                }
+            };
+            values.push(value);
+        }
+        let array = match (values.is_empty(), &self.wanted) {
+            (true, Wanted::Value(field)) => new_null_array(field.data_type(), 0),
+            (true, _) => Arc::new(BooleanArray::from(Vec::<bool>::new())),
+            (false, _) => ScalarValue::iter_to_array(values)?,
+        };
+        Ok(ColumnarValue::Array(array))
+    }
+}
+
+impl Apply {
+    /// Runs the subquery for one row outside.
+    async fn run(&self, outside: &[ScalarValue], config: &ConfigOptions) -> Result<ScalarValue> {
+        let inner = self.inner.upgrade().ok_or_else(crate::catalog::gone)?;
+        let state = inner.context()?.state();
+        let mut session = state.config().clone();
+        // As the session outside has set them.
+        *session.options_mut() = config.clone();
+        let state = SessionStateBuilder::new_from_existing(state).with_config(session).build();
+        let mut plan = self.with_values(outside)?;
+        if let (Wanted::Membership(_), Some(value)) = (&self.wanted, outside.last()) {
+            let equal = plan.schema().columns().into_iter().next().map(|column| {
+                Expr::Column(column).eq(Expr::Literal(value.clone(), None)).alias("equal")
+            });
+            plan = LogicalPlanBuilder::from(plan).project(equal)?.build()?;
+        }
+        let plan = state.create_physical_plan(&plan).await?;
+        let mut stream = execute_stream(plan, state.task_ctx())?;
+        let mut first: Option<RecordBatch> = None;
+        let mut has_unknown = false;
+        let mut found = 0;
+        while let Some(batch) = stream.try_next().await? {
+            if let Wanted::Membership(negated) = self.wanted {
+                let equal = batch.column(0).as_boolean();
+                if equal.true_count() > 0 {
+                    return Ok(ScalarValue::Boolean(Some(!negated)));
+                }
+                has_unknown |= equal.null_count() > 0;
+                continue;
+            }
+            found += batch.num_rows();
+            if first.is_none() && batch.num_rows() > 0 {
+                first = Some(batch);
+            }
+            if found > 1 || (found > 0 && matches!(self.wanted, Wanted::Existence(_))) {
+                break;
+            }
+        }
+        match &self.wanted {
+            Wanted::Existence(negated) => Ok(ScalarValue::Boolean(Some((found > 0) != *negated))),
+            Wanted::Membership(_) if has_unknown => Ok(ScalarValue::Boolean(None)),
+            Wanted::Membership(negated) => Ok(ScalarValue::Boolean(Some(*negated))),
+            Wanted::Value(_) if found > 1 => Err(SqlError::new(
+                SqlState::CardinalityViolation,
+                "more than one row returned by a subquery used as an expression",
+            )
+            .into()),
+            Wanted::Value(field) => match first {
+                Some(batch) => {
+                    ScalarValue::try_from_array(batch.column(0), 0)?.cast_to(field.data_type())
+                }
+                None => ScalarValue::try_from(field.data_type()),
+            },
+        }
+    }
+
+    /// The subquery with values where the columns outside were.
+    fn with_values(&self, outside: &[ScalarValue]) -> Result<LogicalPlan> {
+        let plan = self.plan.as_ref().clone();
+        plan.transform_down_with_subqueries(|node| {
+            node.map_expressions(|expr| {
+                expr.transform_up(|part| {
+                    let Expr::OuterReferenceColumn(_, column) = &part else {
+                        return Ok(Transformed::no(part));
+                    };
+                    let place = self.columns.iter().position(|own| own == column);
+                    Ok(match place.and_then(|place| outside.get(place)) {
+                        Some(value) => Transformed::yes(Expr::Literal(value.clone(), None)),
+                        None => Transformed::no(part),
+                    })
+                })
+            })
+        })
+        .data()
+    }
+}
