@@ -11,7 +11,7 @@ use crate::error::SqlError;
 use crate::ndjson::ExactJsonFactory;
 use crate::segment::Segments;
 use crate::session::Session;
-use crate::statement::{Statement, parse};
+use crate::statement::{Statement, check_plan, parse};
 use crate::stores::Stores;
 use crate::view::Views;
 use crate::watch::MemoryWatch;
@@ -324,6 +324,7 @@ impl Inner {
         definition: &QueryDefinition,
     ) -> DfResult<Arc<dyn TableProvider>> {
         let plan = self.plan(&definition.query).await?;
+        check_plan(&plan)?;
         Ok(Arc::new(ViewTable::new(plan, Some(definition.query.clone()))))
     }
 

@@ -14,6 +14,7 @@ mod variables;
 use crate::catalog::Definition;
 use crate::database::Inner;
 use crate::error::{SqlError, SqlState};
+use crate::functions::while_planning;
 use crate::moment::{Formats, Moment};
 use crate::statement::{Statement, parse};
 use crate::table::{PointLookup, Transaction, TransactionHandle};
@@ -473,7 +474,7 @@ async fn physical(
     state: &SessionState,
     plan: &LogicalPlan,
 ) -> Result<Arc<dyn ExecutionPlan>, SqlError> {
-    Ok(state.create_physical_plan(plan).await?)
+    Ok(while_planning(state.create_physical_plan(plan)).await?)
 }
 
 /// Whether a statement is a query, which DataFusion plans.

@@ -15,11 +15,13 @@
 mod copy;
 mod depth;
 mod duration;
+mod expansion;
 mod stream;
 mod tokens;
 
 pub(crate) use depth::CHAIN;
 pub(crate) use duration::{duration_us, interval_us};
+pub(crate) use expansion::check_plan;
 
 use crate::catalog::{Emit, StreamDefinition};
 use crate::error::{SqlError, SqlState};

@@ -4,7 +4,7 @@
 use crate::error::{SqlError, SqlState};
 use crate::pg::Cancel;
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -14,6 +14,14 @@ const INTERVAL: Duration = Duration::from_millis(20);
 const SHARE_HUNDREDTHS: u64 = 85;
 /// The same of the addresses that it may have.
 const ADDRESSES_HUNDREDTHS: u64 = 45;
+
+/// The process has hardly any memory left.
+static MEMORY_IS_SHORT: AtomicBool = AtomicBool::new(false);
+
+/// Whether the process has hardly any memory left: what is large is not begun then.
+pub(crate) fn is_memory_short() -> bool {
+    MEMORY_IS_SHORT.load(Ordering::Relaxed)
+}
 
 /// Connections whose statements may be cancelled.
 #[derive(Debug, Default)]
@@ -87,7 +95,10 @@ impl MemoryWatch {
         let limits = Limits::of_process();
         let run = move || {
             while let Some(watch) = watched.upgrade() {
-                if usage().is_some_and(|resident_bytes| limits.are_passed(resident_bytes)) {
+                let is_short =
+                    usage().is_some_and(|resident_bytes| limits.are_passed(resident_bytes));
+                MEMORY_IS_SHORT.store(is_short, Ordering::Relaxed);
+                if is_short {
                     watch.cancel_newest();
                 }
                 drop(watch);

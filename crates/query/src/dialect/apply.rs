@@ -333,7 +333,14 @@ impl Apply {
     /// The subquery with values where the columns outside were.
     fn with_values(&self, outside: &[ScalarValue]) -> Result<LogicalPlan> {
         let plan = self.plan.as_ref().clone();
-        plan.transform_down_with_subqueries(|node| {
+        let plan = plan.transform_up_with_subqueries(|node| {
+            // A relation that looked at the row outside is one like any other then.
+            let node = match node {
+                LogicalPlan::Subquery(relation) if !contains_outside(&relation.subquery) => {
+                    relation.subquery.as_ref().clone()
+                }
+                other => other,
+            };
             node.map_expressions(|expr| {
                 expr.transform_up(|part| {
                     let Expr::OuterReferenceColumn(_, column) = &part else {
@@ -346,7 +353,7 @@ impl Apply {
                     })
                 })
             })
-        })
-        .data()
+        })?;
+        Ok(plan.data)
     }
 }

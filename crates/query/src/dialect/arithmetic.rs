@@ -19,6 +19,7 @@ use datafusion::logical_expr::{
     WindowFunctionDefinition,
 };
 use datafusion::optimizer::AnalyzerRule;
+use std::ops::BitOr;
 use std::sync::Arc;
 
 /// An operator over numbers of one type.
@@ -61,18 +62,20 @@ fn side<T: ArrowPrimitiveType>(datum: &dyn Datum) -> Option<Side<'_, T>> {
     }
 }
 
-/// Applies `each`, which gives a result and whether it overflowed, to all rows, and looks at the second only once. A
-/// row without a value may overflow: then it is looked at again, row by row.
-fn in_one_pass<T: ArrowPrimitiveType>(
+/// Applies `each`, which gives a result and a trace of an overflow, to all rows, and looks at all traces together only
+/// once: so the processor can take several rows at a time. A row without a value may overflow: then it is looked at
+/// again, row by row.
+fn in_one_pass<T: ArrowPrimitiveType, F: Copy + Default + BitOr<Output = F>>(
     left: &dyn Datum,
     right: &dyn Datum,
-    each: impl Fn(T::Native, T::Native) -> (T::Native, bool),
+    each: impl Fn(T::Native, T::Native) -> (T::Native, F),
+    is_overflow: impl Fn(F) -> bool,
 ) -> Option<Result<ArrayRef, ()>> {
     let (left, right) = (side::<T>(left)?, side::<T>(right)?);
-    let mut overflowed = false;
+    let mut traces = F::default();
     let mut run = |a, b| {
-        let (value, over) = each(a, b);
-        overflowed |= over;
+        let (value, trace) = each(a, b);
+        traces = traces | trace;
         value
     };
     let (values, nulls): (Vec<T::Native>, _) = match (&left, &right) {
@@ -88,7 +91,7 @@ fn in_one_pass<T: ArrowPrimitiveType>(
         }
         (Side::One(a), Side::One(b)) => (vec![run(*a, *b)], None),
     };
-    if overflowed {
+    if is_overflow(traces) {
         return Some(Err(()));
     }
     Some(Ok(Arc::new(PrimitiveArray::<T>::new(values.into(), nulls))))
@@ -96,26 +99,52 @@ fn in_one_pass<T: ArrowPrimitiveType>(
 
 /// What every operator over whole numbers of 32 and 64 bits does first: nothing where it is another one.
 fn quick(op: Operator, left: &dyn Datum, right: &dyn Datum) -> Option<Result<ArrayRef, ()>> {
-    let kind = left.get().0.data_type();
-    match (op, kind) {
-        (Operator::Plus, DataType::Int32) => {
-            in_one_pass::<Int32Type>(left, right, i32::overflowing_add)
-        }
-        (Operator::Minus, DataType::Int32) => {
-            in_one_pass::<Int32Type>(left, right, i32::overflowing_sub)
-        }
-        (Operator::Multiply, DataType::Int32) => {
-            in_one_pass::<Int32Type>(left, right, i32::overflowing_mul)
-        }
-        (Operator::Plus, DataType::Int64) => {
-            in_one_pass::<Int64Type>(left, right, i64::overflowing_add)
-        }
-        (Operator::Minus, DataType::Int64) => {
-            in_one_pass::<Int64Type>(left, right, i64::overflowing_sub)
-        }
-        (Operator::Multiply, DataType::Int64) => {
-            in_one_pass::<Int64Type>(left, right, i64::overflowing_mul)
-        }
+    // A sum has overflowed where its sign is neither term's; its trace is negative then.
+    macro_rules! of {
+        ($kind:ty, $native:ty, $multiply:expr) => {
+            match op {
+                Operator::Plus => in_one_pass::<$kind, $native>(
+                    left,
+                    right,
+                    |a, b| {
+                        let sum = a.wrapping_add(b);
+                        (sum, (a ^ sum) & (b ^ sum))
+                    },
+                    |trace| trace < 0,
+                ),
+                Operator::Minus => in_one_pass::<$kind, $native>(
+                    left,
+                    right,
+                    |a, b| {
+                        let difference = a.wrapping_sub(b);
+                        (difference, (a ^ b) & (a ^ difference))
+                    },
+                    |trace| trace < 0,
+                ),
+                Operator::Multiply => $multiply,
+                _ => None,
+            }
+        };
+    }
+    match left.get().0.data_type() {
+        DataType::Int32 => of!(
+            Int32Type,
+            i32,
+            in_one_pass::<Int32Type, i64>(
+                left,
+                right,
+                |a, b| {
+                    let product = i64::from(a) * i64::from(b);
+                    (product as i32, i64::from(product as i32) ^ product)
+                },
+                |trace| trace != 0,
+            )
+        ),
+        DataType::Int64 => of!(
+            Int64Type,
+            i64,
+            in_one_pass::<Int64Type, bool>(left, right, i64::overflowing_mul, |trace| trace)
+        ),
         _ => None,
     }
 }
@@ -130,11 +159,12 @@ fn doubles<T: ArrowPrimitiveType>(
     apply: fn(T::Native, T::Native) -> T::Native,
 ) -> Option<Result<ArrayRef, ()>> {
     let divides = matches!(op, Operator::Divide | Operator::Modulo);
-    in_one_pass::<T>(left, right, |a, b| {
+    let each = |a, b| {
         let value = apply(a, b);
         let wrong = is_infinite(value) && !is_infinite(a) && !is_infinite(b);
         (value, wrong || (divides && is_zero(b)))
-    })
+    };
+    in_one_pass::<T, bool>(left, right, each, |trace| trace)
 }
 
 fn quick_double(op: Operator, left: &dyn Datum, right: &dyn Datum) -> Option<Result<ArrayRef, ()>> {

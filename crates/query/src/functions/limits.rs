@@ -7,6 +7,28 @@ pub(crate) const VALUE_MAX_BYTES: usize = 64 << 20;
 /// The most that one call makes for all rows of a batch together.
 const BATCH_MAX_BYTES: usize = 256 << 20;
 
+/// The largest value that is computed in advance, while a statement is planned: plans are copied often.
+const PLANNED_MAX_BYTES: usize = 64 << 10;
+/// Smaller values are made even where the node has hardly any memory left.
+const SMALL_BYTES: usize = 1 << 20;
+
+tokio::task_local! {
+    static PLANNING: ();
+}
+
+/// Plans: large values are not computed meanwhile, but when the statement runs.
+pub(crate) async fn while_planning<T>(planning: impl Future<Output = T>) -> T {
+    PLANNING.scope((), planning).await
+}
+
+/// Refuses a value that is too large to be computed in advance; whoever asked computes it later.
+pub(super) fn check_planned(bytes: usize) -> Result<(), SqlError> {
+    if bytes > PLANNED_MAX_BYTES && PLANNING.try_with(|()| ()).is_ok() {
+        return Err(SqlError::new(SqlState::LimitExceeded, "too large to be computed in advance"));
+    }
+    Ok(())
+}
+
 /// What a call has made so far.
 #[derive(Debug, Default)]
 pub(crate) struct Budget(usize);
@@ -15,6 +37,11 @@ impl Budget {
     /// Takes room for a value that is about to be made.
     pub(crate) fn take(&mut self, bytes: usize) -> Result<(), SqlError> {
         self.0 = self.0.saturating_add(bytes);
+        check_planned(self.0)?;
+        if bytes > SMALL_BYTES && crate::watch::is_memory_short() {
+            let message = "a large value is not made now: the node has hardly any memory left";
+            return Err(SqlError::new(SqlState::OutOfMemory, message));
+        }
         if bytes <= VALUE_MAX_BYTES && self.0 <= BATCH_MAX_BYTES {
             return Ok(());
         }

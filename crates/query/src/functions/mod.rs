@@ -13,7 +13,7 @@ mod text;
 mod time;
 mod to_char;
 
-pub(crate) use limits::Budget;
+pub(crate) use limits::{Budget, while_planning};
 pub(crate) use series::is_set_returning;
 pub(crate) use text::concatenated;
 
@@ -276,6 +276,7 @@ impl ScalarUDFImpl for Function {
             options: &args.config_options,
         };
         let result = (self.run)(&call)?;
+        limits::check_planned(result.get_array_memory_size())?;
         if constant && !is_volatile {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?));
         }

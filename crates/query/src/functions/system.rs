@@ -25,7 +25,8 @@ pub(super) fn functions() -> Vec<Function> {
         }),
         Function::new("pg_is_in_recovery", returns_boolean, |call| {
             Ok(Arc::new(BooleanArray::from(vec![false; call.rows.max(1)])))
-        }),
+        })
+        .alias("pg_relation_is_publishable"),
         Function::new("pg_type_is_visible", returns_boolean, all_true)
             .alias("pg_operator_is_visible")
             .alias("pg_conversion_is_visible")

@@ -13,7 +13,7 @@ use crate::dialect;
 use crate::error::{SqlError, SqlState};
 use crate::statement::{Statement, parse};
 use crate::stream::Appender;
-use crate::table::{Conflict, KEY, Transaction, WITH_KEYS, Writer};
+use crate::table::{Conflict, KEY, Transaction, WITH_KEYS, Writer, collect_writes};
 use crate::types::{Column, Identity, loose_schema_of, schema_of};
 use assign::{
     always, assign, change_text, check_width, default_of, internal, is_default, keys_of,
@@ -25,7 +25,7 @@ use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::{DFSchema, ParamValues, ScalarValue, TableReference};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_plan::collect;
+use datafusion::physical_plan::execute_stream;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{
     Assignment, AssignmentTarget, Delete, Expr as SqlExpr, FromTable, Insert, ObjectName,
@@ -192,7 +192,7 @@ impl Session {
         let state = self.state(Some(transaction))?;
         let physical_plan = physical(&state, &plan).await?;
         let schema = physical_plan.schema();
-        let batches = collect(physical_plan, state.task_ctx()).await?;
+        let batches = collect_writes(execute_stream(physical_plan, state.task_ctx())?).await?;
         match change.definition.as_ref() {
             Definition::Stream(stream) => {
                 let rows = self.append(transaction, &change.name, stream, &batches)?;

@@ -100,7 +100,10 @@ fn flatten_sql(statement: &mut SqlStatement) -> Result<(), SqlError> {
     let mut walk = Walk { depth: 0, deepest: 0 };
     // It never breaks off.
     let _finished = statement.visit(&mut walk);
-    if walk.deepest > DEPTH_MAX { Err(too_deep()) } else { Ok(()) }
+    if walk.deepest > DEPTH_MAX {
+        return Err(too_deep());
+    }
+    super::expansion::check(statement)
 }
 
 struct Walk {

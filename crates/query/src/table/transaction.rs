@@ -7,6 +7,9 @@ use crate::catalog::{Definition, Overlay};
 use crate::database::Inner;
 use crate::error::{SqlError, SqlState};
 use crate::stream::transact_in;
+use datafusion::arrow::array::{Array, RecordBatch};
+use datafusion::execution::SendableRecordBatchStream;
+use futures_util::TryStreamExt;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +17,34 @@ use thalweg_node::{Engine, Session};
 
 /// Bytes that a transaction may hold aside.
 const WRITES_MAX_BYTES: usize = 64 << 20;
+/// What a row costs beside its bytes.
+const ROW_OVERHEAD_BYTES: usize = 64;
+
+fn check_writes(bytes: usize) -> Result<(), SqlError> {
+    if bytes <= WRITES_MAX_BYTES {
+        return Ok(());
+    }
+    let message = format!("the transaction writes more than {} MiB", WRITES_MAX_BYTES >> 20);
+    Err(SqlError::new(SqlState::LimitExceeded, message).hint("commit more often"))
+}
+
+/// The rows of a change, as long as a transaction may write so many.
+pub(crate) async fn collect_writes(
+    mut rows: SendableRecordBatchStream,
+) -> Result<Vec<RecordBatch>, SqlError> {
+    let (mut batches, mut bytes) = (Vec::new(), 0usize);
+    while let Some(batch) = rows.try_next().await? {
+        let slice: usize = batch
+            .columns()
+            .iter()
+            .map(|column| column.to_data().get_slice_memory_size().unwrap_or(0))
+            .sum();
+        bytes = bytes.saturating_add(slice + batch.num_rows() * ROW_OVERHEAD_BYTES);
+        check_writes(bytes)?;
+        batches.push(batch);
+    }
+    Ok(batches)
+}
 
 /// A transaction, as the extension of a query's settings by which tables find it.
 pub(crate) struct TransactionHandle(pub(crate) Arc<Mutex<Transaction>>);
@@ -181,7 +212,7 @@ impl Transaction {
         key: Vec<u8>,
         row: Option<Vec<u8>>,
     ) -> Result<(), SqlError> {
-        self.grow(key.len() + row.as_ref().map_or(0, Vec::len) + 64)?;
+        self.grow(key.len() + row.as_ref().map_or(0, Vec::len) + ROW_OVERHEAD_BYTES)?;
         self.writes.entry(table.to_owned()).or_default().insert(key, row);
         Ok(())
     }
@@ -196,11 +227,7 @@ impl Transaction {
 
     fn grow(&mut self, bytes: usize) -> Result<(), SqlError> {
         self.bytes += bytes;
-        if self.bytes <= WRITES_MAX_BYTES {
-            return Ok(());
-        }
-        let message = format!("the transaction writes more than {} MiB", WRITES_MAX_BYTES >> 20);
-        Err(SqlError::new(SqlState::LimitExceeded, message).hint("commit more often"))
+        check_writes(self.bytes)
     }
 
     /// Makes it happen, durably. An error that says "serialization" means that nothing has happened.

@@ -113,7 +113,7 @@ impl Session {
         let plan = dialect::narrow_literals(state.statement_to_plan(statement).await?)?;
         let physical_plan = physical(&state, &plan).await?;
         let schema = physical_plan.schema();
-        let batches = collect(physical_plan, state.task_ctx()).await?;
+        let batches = collect_writes(execute_stream(physical_plan, state.task_ctx())?).await?;
         concat_batches(&schema, &batches).map_err(internal)
     }
 }
