@@ -93,6 +93,8 @@ pub struct Shared {
     pub(crate) slow_log: Mutex<SlowLog>,
     pub(crate) clients: Mutex<HashMap<u64, Arc<Client>>>,
     pub(crate) next_client: AtomicU64,
+    /// Connections of the other doors.
+    admitted: AtomicUsize,
     pub(crate) started: Instant,
     pub(crate) started_ms: u64,
     /// Forty hexadecimal digits that name this run.
@@ -105,6 +107,15 @@ pub struct Shared {
     /// Streams that are listened to as channels.
     pub(crate) feeds: Feeds,
     pub(crate) reply_budget: Arc<ReplyBudget>,
+}
+
+/// A connection that counts until this goes.
+pub struct Admitted(Arc<Shared>);
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.0.admitted.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A connected client, as others see it.
@@ -150,6 +161,7 @@ impl Shared {
             slow_log: Mutex::new(slow_log),
             clients: Mutex::default(),
             next_client: AtomicU64::new(1),
+            admitted: AtomicUsize::new(0),
             started: Instant::now(),
             started_ms,
             run_id,
@@ -200,9 +212,18 @@ impl Shared {
         }
     }
 
-    /// Connections now.
+    /// Connections now, over all doors.
     pub fn connection_count(&self) -> usize {
-        self.clients.lock().len()
+        self.clients.lock().len() + self.admitted.load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection of a door that keeps no list of its clients; nothing where there are as many as there may be.
+    pub fn admit(self: &Arc<Self>) -> Option<Admitted> {
+        if self.connection_count() >= self.settings().connections_max {
+            return None;
+        }
+        self.admitted.fetch_add(1, Ordering::Relaxed);
+        Some(Admitted(self.clone()))
     }
 
     /// Whether the doors are closing.

@@ -45,6 +45,6 @@ pub use answer::Format;
 pub use append::{AppendFormat, Appended};
 pub use database::{Database, Sources, SqlSettings, SystemRows};
 pub use error::{SqlError, SqlState};
-pub use pg::{PgDoor, PgSettings};
+pub use pg::{Admission, PgDoor, PgSettings};
 pub use session::{Outcome, Prepared, Rows, RowsTag, Session, TransactionStatus};
 pub use system::render_reference;

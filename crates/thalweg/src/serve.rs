@@ -41,10 +41,11 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     shared.set_sql(Arc::new(Service(database.clone())));
     let postgres = match settings.postgres {
         Some(address) => {
+            let (for_password, for_limit) = (shared.clone(), shared.clone());
             let pg = PgSettings {
                 address,
-                password: shared.settings().password.clone(),
-                connections_max: shared.settings().connections_max,
+                password: Box::new(move || for_password.settings().password.clone()),
+                admit: Box::new(move || Some(Box::new(for_limit.admit()?))),
             };
             Some(sql_runtime.block_on(PgDoor::open(database.clone(), pg))?)
         }

@@ -4,6 +4,7 @@ mod auth;
 mod dashboard;
 mod data;
 mod gate;
+mod listener;
 mod metrics;
 mod openapi;
 mod problem;
@@ -16,7 +17,6 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use axum::serve::ListenerExt;
 use gate::Gate;
 use problem::Problem;
 use std::net::SocketAddr;
@@ -49,10 +49,7 @@ pub async fn open(shared: Arc<Shared>, address: SocketAddr) -> Result<HttpDoor, 
     let failed = |source| DoorError::Listen { address, source };
     let listener = tokio::net::TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    let listener = listener.tap_io(|connection| {
-        // The last piece of an answer must not wait until the one before it is acknowledged: 40 ms, on most systems.
-        let _only_slower = connection.set_nodelay(true);
-    });
+    let listener = listener::Counted { listener, shared: shared.clone() };
     let gate = Gate::new(&shared.engine);
     let door = Door { shared: shared.clone(), gate };
     let app = router(door);

@@ -3,6 +3,7 @@
 
 use async_trait::async_trait;
 use futures_util::Sink;
+use parking_lot::Mutex;
 use pgwire::api::auth::noop::NoopStartupHandler;
 use pgwire::api::auth::sasl::SASLAuthStartupHandler;
 use pgwire::api::auth::sasl::scram::{ScramAuth, gen_salted_password};
@@ -36,24 +37,34 @@ impl NoopStartupHandler for Open {
 /// What clients must know, and who is connected: from it each connection gets a beginning of its own, which remembers how
 /// far its proof has come.
 pub(super) struct Guard {
-    secret: Option<Arc<Secret>>,
+    /// The password of the last connection, and what is made of it.
+    known: Mutex<Option<(String, Arc<Secret>)>>,
     manager: Arc<ConnectionManager>,
 }
 
 impl Guard {
-    pub(super) fn new(password: Option<&str>, manager: Arc<ConnectionManager>) -> Self {
-        let secret = password.map(|password| {
-            // Salted once: what is kept is not the password.
-            let salt = random_salt();
-            let salted = gen_salted_password(password, &salt, ITERATIONS);
-            Arc::new(Secret { salt, salted })
-        });
-        Self { secret, manager }
+    pub(super) fn new(manager: Arc<ConnectionManager>) -> Self {
+        Self { known: Mutex::new(None), manager }
     }
 
-    pub(super) fn startup(&self) -> Startup {
-        let Some(secret) = &self.secret else { return Startup::Open(Open(self.manager.clone())) };
-        let mut scram = ScramAuth::new(secret.clone());
+    /// Salting takes milliseconds, so it is done once for a password.
+    fn secret(&self, password: &str) -> Arc<Secret> {
+        let mut known = self.known.lock();
+        if let Some((of, secret)) = known.as_ref()
+            && of == password
+        {
+            return secret.clone();
+        }
+        let salt = random_salt();
+        let salted = gen_salted_password(password, &salt, ITERATIONS);
+        let secret = Arc::new(Secret { salt, salted });
+        *known = Some((password.to_owned(), secret.clone()));
+        secret
+    }
+
+    pub(super) fn startup(&self, password: Option<&str>) -> Startup {
+        let Some(password) = password else { return Startup::Open(Open(self.manager.clone())) };
+        let mut scram = ScramAuth::new(self.secret(password));
         scram.set_iterations(ITERATIONS);
         let handler =
             SASLAuthStartupHandler::new(Arc::new(DefaultServerParameterProvider::default()))

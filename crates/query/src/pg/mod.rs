@@ -32,15 +32,17 @@ use tokio::net::{TcpListener, TcpStream};
 /// Connections beyond the limit that are let in, to be told.
 const TOLD_MAX: usize = 64;
 
-/// How the door behaves.
-#[derive(Clone, Debug)]
+/// What a connection has until it ends.
+pub type Admission = Box<dyn Send + Sync>;
+
+/// How the door behaves. What may change while it is open is asked for with each connection.
 pub struct PgSettings {
     /// Where it listens.
     pub address: SocketAddr,
     /// Clients must prove that they know this; any user name goes.
-    pub password: Option<String>,
-    /// Connections at once.
-    pub connections_max: usize,
+    pub password: Box<dyn Fn() -> Option<String> + Send + Sync>,
+    /// Lets a connection in; nothing where there are as many as there may be, over all doors.
+    pub admit: Box<dyn Fn() -> Option<Admission> + Send + Sync>,
 }
 
 /// The open Postgres door.
@@ -64,11 +66,11 @@ impl PgDoor {
         let address = listener.local_addr().map_err(failed)?;
         let manager = Arc::new(ConnectionManager::new());
         let door = Arc::new(Door {
-            guard: Guard::new(settings.password.as_deref(), manager),
+            guard: Guard::new(manager),
             running: Running::default(),
-            connections: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
             numbers: AtomicU64::new(1),
-            connections_max: settings.connections_max,
+            settings,
             database,
         });
         tokio::spawn(accept(listener, door));
@@ -80,9 +82,10 @@ struct Door {
     database: Database,
     guard: Guard,
     running: Running,
-    connections: AtomicUsize,
+    /// Connections beyond the limit, on their way out.
+    refused: AtomicUsize,
     numbers: AtomicU64,
-    connections_max: usize,
+    settings: PgSettings,
 }
 
 async fn accept(listener: TcpListener, door: Arc<Door>) {
@@ -104,20 +107,27 @@ async fn accept(listener: TcpListener, door: Arc<Door>) {
 async fn serve(socket: TcpStream, door: &Arc<Door>) {
     // One client's answers must not wait for its acknowledgements.
     let _only_slower = socket.set_nodelay(true);
-    let open = door.connections.fetch_add(1, Ordering::SeqCst);
+    let admission = (door.settings.admit)();
+    let waiting = match admission {
+        Some(_) => 0,
+        None => door.refused.fetch_add(1, Ordering::SeqCst),
+    };
     let number = door.numbers.fetch_add(1, Ordering::Relaxed);
     let inner = &door.database.inner;
     let address = socket.peer_addr().map(|address| address.to_string()).unwrap_or_default();
     inner.pg_clients.lock().insert(number, (address, inner.engine.now_ms()));
-    if open < door.connections_max + TOLD_MAX {
-        serve_one(socket, door, open >= door.connections_max).await;
+    if waiting < TOLD_MAX {
+        serve_one(socket, door, admission.is_none()).await;
     }
     inner.pg_clients.lock().remove(&number);
-    door.connections.fetch_sub(1, Ordering::SeqCst);
+    if admission.is_none() {
+        door.refused.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 async fn serve_one(socket: TcpStream, door: &Arc<Door>, full: bool) {
-    let Some(mut begun) = startup::begin(socket, &door.guard, &door.running).await else { return };
+    let startup = door.guard.startup((door.settings.password)().as_deref());
+    let Some(mut begun) = startup::begin(socket, startup, &door.running).await else { return };
     if full {
         let error = SqlError::new(SqlState::TooManyConnections, "sorry, too many clients already");
         let mut fatal = info(&error);

@@ -1,7 +1,7 @@
 //! The beginning of a connection: what may come before it (a wish for TLS, the cancelling of another one), who it is,
 //! and what drivers are told at once.
 
-use super::auth::Guard;
+use super::auth::Startup;
 use super::cancel::Running;
 use super::wire::Wire;
 use futures_util::{SinkExt, StreamExt};
@@ -29,16 +29,16 @@ pub(super) struct Begun {
 }
 
 /// Lets a connection begin; nothing where it ends before that.
-pub(super) async fn begin(socket: TcpStream, guard: &Guard, running: &Running) -> Option<Begun> {
-    let beginning = tokio::time::timeout(STARTUP_TIMEOUT, try_begin(socket, guard, running));
+pub(super) async fn begin(socket: TcpStream, startup: Startup, running: &Running) -> Option<Begun> {
+    let beginning = tokio::time::timeout(STARTUP_TIMEOUT, try_begin(socket, startup, running));
     beginning.await.ok().flatten()
 }
 
-async fn try_begin(socket: TcpStream, guard: &Guard, running: &Running) -> Option<Begun> {
+async fn try_begin(socket: TcpStream, startup: Startup, running: &Running) -> Option<Begun> {
     let client = DefaultClient::<()>::new(socket.peer_addr().ok()?, false);
     let mut client = Framed::new(socket, PgWireMessageServerCodec::new(client));
     client.set_state(PgWireConnectionState::AwaitingSslRequest);
-    let startup = Arc::new(guard.startup());
+    let startup = Arc::new(startup);
     loop {
         let message = client.next().await?.ok()?;
         match message {
