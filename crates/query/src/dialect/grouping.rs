@@ -68,6 +68,6 @@ mod tests {
         let plan = SessionContext::new().sql(query).await.expect("a plan");
         let plan = plan.create_physical_plan().await.expect("a physical plan");
         let shown = datafusion::physical_plan::displayable(plan.as_ref()).indent(false).to_string();
-        assert!(!shown.contains("Sort"), "DataFusion sorts now: {shown}");
+        assert!(!shown.contains("SortExec"), "DataFusion sorts now: {shown}");
     }
 }

@@ -1,6 +1,7 @@
 //! How large values may become: looked at before they are made.
 
 use crate::error::{SqlError, SqlState};
+use datafusion::logical_expr::ColumnarValue;
 
 /// The largest value that a function makes.
 pub(crate) const VALUE_MAX_BYTES: usize = 64 << 20;
@@ -11,6 +12,27 @@ const BATCH_MAX_BYTES: usize = 256 << 20;
 const PLANNED_MAX_BYTES: usize = 64 << 10;
 /// Smaller values are made even where the node has hardly any memory left.
 const SMALL_BYTES: usize = 1 << 20;
+
+/// The most that a call gets, of all its arguments together: what it makes of them is about as large, and copied.
+const ARGUMENTS_MAX_BYTES: usize = 512 << 20;
+/// The same where they are values for one row.
+const CONSTANTS_MAX_BYTES: usize = 128 << 20;
+
+/// Refuses a call with arguments that are too large.
+pub(super) fn check_arguments(arguments: &[ColumnarValue]) -> Result<(), SqlError> {
+    let (mut arrays, mut constants) = (0usize, 0usize);
+    for argument in arguments {
+        match argument {
+            ColumnarValue::Array(array) => arrays += array.get_array_memory_size(),
+            ColumnarValue::Scalar(value) => constants += value.size(),
+        }
+    }
+    if arrays <= ARGUMENTS_MAX_BYTES && constants <= CONSTANTS_MAX_BYTES {
+        return Ok(());
+    }
+    let message = "requested length too large: the arguments of a function are too large together";
+    Err(SqlError::new(SqlState::LimitExceeded, message))
+}
 
 tokio::task_local! {
     static PLANNING: ();

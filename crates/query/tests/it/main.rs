@@ -4,6 +4,7 @@ mod support;
 
 mod changes;
 mod csv;
+mod idle;
 mod segments;
 mod statements;
 mod views;

@@ -42,7 +42,7 @@ const QUERIES: &[&str] = &[
     "SELECT window_start, k, c FROM (SELECT window_start, k, count(*) AS c, row_number() OVER (PARTITION BY window_start ORDER BY count(*) DESC, k) AS place FROM TUMBLE(e, ts, INTERVAL '10' SECOND) GROUP BY window_start, k) WHERE place <= 2",
 ];
 
-fn table_of(rows: &str) -> Vec<String> {
+pub(crate) fn table_of(rows: &str) -> Vec<String> {
     let mut rows: Vec<String> = rows.lines().map(str::to_owned).collect();
     rows.sort();
     rows
@@ -71,13 +71,13 @@ fn check_all(sql: &mut Sql, context: &str) {
 }
 
 #[derive(Clone, Debug)]
-struct Event {
-    second: i64,
-    key: u8,
-    number: Option<i64>,
+pub(crate) struct Event {
+    pub(crate) second: i64,
+    pub(crate) key: u8,
+    pub(crate) number: Option<i64>,
 }
 
-fn insert(sql: &mut Sql, events: &[Event]) {
+pub(crate) fn insert(sql: &mut Sql, events: &[Event]) {
     for chunk in events.chunks(500) {
         let rows: Vec<String> = chunk
             .iter()
@@ -95,7 +95,7 @@ fn insert(sql: &mut Sql, events: &[Event]) {
     }
 }
 
-fn create_stream(sql: &mut Sql, partitions: u16, lateness: &str) {
+pub(crate) fn create_stream(sql: &mut Sql, partitions: u16, lateness: &str) {
     sql.rows(&format!(
         "CREATE STREAM e (ts TIMESTAMP, k TEXT, n BIGINT, x DOUBLE PRECISION, \
          WATERMARK FOR ts AS ts - INTERVAL '{lateness}') PARTITION BY k WITH (partitions = {partitions})"
@@ -155,108 +155,6 @@ proptest! {
         sql.rows("DELETE FROM names WHERE k = 'k2'");
         check_all(&mut sql, "after the tables have changed");
     }
-}
-
-/// What happens to a stream of several partitions.
-#[derive(Clone, Debug)]
-enum Happening {
-    /// Records for some of the keys, each so many seconds after the one before, now and then one that is behind.
-    Load { keys: Vec<u8>, count: i64, step: i64, behind: Option<i64> },
-    /// Longer than partitions may be silent.
-    Quiet,
-    /// Shorter than that.
-    Pause,
-}
-
-fn happenings() -> impl Strategy<Value = Vec<Happening>> {
-    let keys = proptest::collection::vec(0u8..6, 1..5);
-    let load = (keys, 1i64..120, 0i64..4, proptest::option::weighted(0.3, 1i64..40));
-    let load =
-        load.prop_map(|(keys, count, step, behind)| Happening::Load { keys, count, step, behind });
-    let happening =
-        prop_oneof![4 => load, 1 => Just(Happening::Quiet), 1 => Just(Happening::Pause)];
-    proptest::collection::vec(happening, 2..10)
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 10, max_shrink_iters: 20, ..ProptestConfig::default() })]
-
-    /// Quiet times, loads, partitions that stop and come back: no record is late that came in order, and whoever reads the
-    /// stream later, in other batches, sets the same records aside and says the same.
-    #[test]
-    fn what_is_late_is_decided_once(happenings in happenings()) {
-        let settings = SqlSettings { idle_ms: 60, ..SqlSettings::default() };
-        let mut sql = Sql::open(EngineSettings::in_memory(), settings);
-        create_stream(&mut sql, 3, "2 second");
-        let query = "SELECT window_start, k, count(*) AS c, sum(n) AS s FROM TUMBLE(e, ts, INTERVAL '5' SECOND) GROUP BY window_start, k";
-        sql.rows(&format!("CREATE MATERIALIZED VIEW live AS {query}"));
-        let mut second = 0;
-        let mut in_order = true;
-        for happening in happenings {
-            match happening {
-                Happening::Load { keys, count, step, behind } => {
-                    let mut events = Vec::new();
-                    for at in 0..count {
-                        second += step;
-                        let behind = behind.filter(|_| at % 7 == 3).unwrap_or(0);
-                        in_order &= behind <= 2;
-                        let key = keys.get(at as usize % keys.len()).copied().unwrap_or(0);
-                        events.push(Event { second: (second - behind).max(0), key, number: Some(at) });
-                    }
-                    insert(&mut sql, &events);
-                }
-                Happening::Quiet => std::thread::sleep(Duration::from_millis(150)),
-                Happening::Pause => std::thread::sleep(Duration::from_millis(30)),
-            }
-        }
-        // The last marks are written.
-        std::thread::sleep(Duration::from_millis(200));
-        sql.rows(&format!("CREATE MATERIALIZED VIEW replay WITH (batch_rows = 1) AS {query}"));
-        sql.rows(&format!("CREATE MATERIALIZED VIEW whole AS {query}"));
-        wait_for_views(&mut sql);
-        let live = table_of(&sql.rows("SELECT * FROM live"));
-        let late = sql.rows("SELECT late FROM sys.views WHERE view = 'live'");
-        for other in ["replay", "whole"] {
-            prop_assert_eq!(&live, &table_of(&sql.rows(&format!("SELECT * FROM {other}"))));
-            let others = sql.rows(&format!("SELECT late FROM sys.views WHERE view = '{other}'"));
-            prop_assert_eq!(&late, &others);
-        }
-        if in_order {
-            prop_assert_eq!(late, "0");
-            prop_assert_eq!(live, table_of(&sql.rows(query)));
-        }
-    }
-}
-
-#[test]
-fn a_partition_that_is_silent_lets_windows_close() {
-    let settings = SqlSettings { idle_ms: 50, ..SqlSettings::default() };
-    let mut sql = Sql::open(EngineSettings::in_memory(), settings);
-    create_stream(&mut sql, 4, "1 second");
-    sql.rows(
-        "CREATE MATERIALIZED VIEW v WITH (emit = 'close') AS \
-         SELECT window_start, count(*) AS c FROM TUMBLE(e, ts, INTERVAL '10' SECOND) GROUP BY window_start",
-    );
-    // One key is one partition; three bring nothing.
-    let event = |second| Event { second, key: 1, number: Some(1) };
-    insert(&mut sql, &[event(1), event(2), event(15), event(25)]);
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while sql.rows("SELECT count(*) FROM v") != "2" {
-        assert!(Instant::now() < deadline, "no window closes");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let marks = sql.engine.call(&[
-        b"EXISTS",
-        b"thalweg:marks:e:0",
-        b"thalweg:marks:e:1",
-        b"thalweg:marks:e:2",
-        b"thalweg:marks:e:3",
-    ]);
-    assert_eq!(marks.expect("a reply"), thalweg_machine::Reply::Integer(3));
-    sql.rows("DROP MATERIALIZED VIEW v");
-    sql.rows("DROP STREAM e");
-    let left = sql.engine.call(&[b"KEYS", b"thalweg:marks:*"]).expect("a reply");
-    assert!(left.elements().is_empty(), "{left:?}");
 }
 
 fn ordered(count: i64) -> Vec<Event> {

@@ -95,6 +95,11 @@ pub(super) const TABLES: &[CatalogTable] = &[
         rows: |_| Vec::new(),
     },
     CatalogTable {
+        name: "pg_publication_rel",
+        columns: "oid oid prpubid oid prrelid oid prqual text prattrs int2[]",
+        rows: |_| Vec::new(),
+    },
+    CatalogTable {
         name: "pg_tables",
         columns: "schemaname name tablename name tableowner name tablespace name hasindexes bool hasrules bool \
             hastriggers bool rowsecurity bool",

@@ -4,8 +4,8 @@ use super::call;
 use crate::error::SqlError;
 use crate::functions::is_set_returning;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArguments, GroupByExpr, OrderByKind, Query, SelectItem, SetExpr,
-    visit_expressions,
+    Expr, Function, FunctionArguments, GroupByExpr, OrderByKind, Query, SelectItem, SetExpr, Visit,
+    Visitor,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -60,17 +60,9 @@ fn collect_in_place(query: &Query) -> Option<String> {
         SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.as_str()),
         _ => None,
     };
-    let mut is_computed_of_rows = false;
-    let _all_of_it = visit_expressions(value, |part| {
-        if let Expr::Function(function) = part {
-            let name = super::function_name(function);
-            is_computed_of_rows |= function.over.is_some()
-                || is_set_returning(&name)
-                || AGGREGATES.contains(&name.as_str());
-        }
-        ControlFlow::<()>::Continue(())
-    });
-    let is_plain = !is_computed_of_rows
+    let mut look = OfRows { depth: 0, found: false };
+    let _all_of_it = value.visit(&mut look);
+    let is_plain = !look.found
         && query.limit_clause.is_none()
         && query.fetch.is_none()
         && query.with.is_none()
@@ -99,4 +91,34 @@ fn collect_in_place(query: &Query) -> Option<String> {
         .ok()?;
     select.projection = vec![SelectItem::UnnamedExpr(collecting)];
     Some(select.to_string())
+}
+
+/// Whether an expression has a function of many rows, or one that gives many, outside of subqueries.
+struct OfRows {
+    depth: usize,
+    found: bool,
+}
+
+impl Visitor for OfRows {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if let (0, Expr::Function(function)) = (self.depth, expr) {
+            let name = super::function_name(function);
+            self.found |= function.over.is_some()
+                || is_set_returning(&name)
+                || AGGREGATES.contains(&name.as_str());
+        }
+        ControlFlow::Continue(())
+    }
 }
