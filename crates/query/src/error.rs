@@ -231,8 +231,20 @@ impl From<DataFusionError> for SqlError {
         ] {
             message = message.strip_prefix(prefix).unwrap_or(message);
         }
-        Self::new(state, message)
+        match unfit_function(message) {
+            Some(name) if state == SqlState::UndefinedFunction => {
+                Self::new(state, format!("function {name} does not exist with such arguments"))
+                    .hint("No function matches the given name and argument types. You might need to add explicit type casts.")
+            }
+            _ => Self::new(state, message),
+        }
     }
+}
+
+/// The function whose arguments do not fit, of which the planner tells all that it has tried.
+fn unfit_function(message: &str) -> Option<&str> {
+    let (name, rest) = message.strip_prefix("Function '")?.split_once('\'')?;
+    rest.contains("coercion failed").then_some(name)
 }
 
 /// The planner's errors have no codes of their own, so their words tell.

@@ -6,7 +6,8 @@ use crate::dialect::call;
 use crate::error::{SqlError, SqlState};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Statement as SqlStatement, Value, VisitMut, VisitorMut,
+    BinaryOperator, Expr, Query, SetExpr, SetOperator, Statement as SqlStatement, Value, Values,
+    VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -114,6 +115,12 @@ struct Walk {
 impl VisitorMut for Walk {
     type Break = ();
 
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        flatten_unions(&mut query.body);
+        self.deepest = self.deepest.max(spine(&query.body));
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         flatten_chain(expr);
         self.depth += 1;
@@ -124,6 +131,58 @@ impl VisitorMut for Walk {
     fn post_visit_expr(&mut self, _: &mut Expr) -> ControlFlow<()> {
         self.depth -= 1;
         ControlFlow::Continue(())
+    }
+}
+
+/// How many set operations stand one in the other, on the left.
+fn spine(mut body: &SetExpr) -> usize {
+    let mut depth = 0;
+    while let SetExpr::SetOperation { left, .. } = body {
+        depth += 1;
+        body = left;
+    }
+    depth
+}
+
+/// A long chain of UNIONs, all of one kind, as a balanced tree.
+fn flatten_unions(body: &mut Box<SetExpr>) {
+    let SetExpr::SetOperation { op: SetOperator::Union, set_quantifier, .. } = body.as_ref() else {
+        return;
+    };
+    let kind = *set_quantifier;
+    let belongs = |body: &SetExpr| matches!(body, SetExpr::SetOperation { op: SetOperator::Union, set_quantifier, .. } if *set_quantifier == kind);
+    if spine(body) < CHAIN_MIN {
+        return;
+    }
+    let nothing =
+        || SetExpr::Values(Values { explicit_row: false, value_keyword: false, rows: Vec::new() });
+    let mut operands = Vec::new();
+    let mut rest = std::mem::replace(body.as_mut(), nothing());
+    while belongs(&rest) {
+        let SetExpr::SetOperation { left, right, .. } = rest else { return };
+        operands.push(*right);
+        rest = *left;
+    }
+    operands.push(rest);
+    operands.reverse();
+    while operands.len() > 1 {
+        let mut next = Vec::with_capacity(operands.len().div_ceil(2));
+        let mut pairs = operands.into_iter();
+        while let Some(left) = pairs.next() {
+            next.push(match pairs.next() {
+                Some(right) => SetExpr::SetOperation {
+                    op: SetOperator::Union,
+                    set_quantifier: kind,
+                    left: Box::new(left),
+                    right: Box::new(right),
+                },
+                None => left,
+            });
+        }
+        operands = next;
+    }
+    if let Some(balanced) = operands.pop() {
+        **body = balanced;
     }
 }
 
@@ -227,12 +286,17 @@ mod tests {
         assert_eq!(parse(&format!("SELECT 1 WHERE {ors}")).expect("flat").len(), 1);
         let sum = vec!["1"; 60_000].join(" + ");
         assert_eq!(parse(&format!("SELECT {sum}")).expect("flat").len(), 1);
+        for (union, count) in [("UNION ALL", 2_000), ("UNION", 500), ("EXCEPT ALL", 100)] {
+            let union = vec!["SELECT 1"; count].join(&format!(" {union} "));
+            assert_eq!(parse(&union).expect("flat").len(), 1);
+        }
         // What does not parse is dropped as it is.
         assert!(parse(&format!("SELECT {sum} selekt 1 2")).is_err());
         for deep in [
             format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000)),
             format!("SELECT {} 1", "- ".repeat(10_000)),
             format!("SELECT 1{}", "::int".repeat(10_000)),
+            vec!["SELECT 1"; 5_000].join(" EXCEPT ALL "),
             format!("SELECT {} true", "NOT ".repeat(10_000)),
             format!("SELECT 1{}", " IS NULL".repeat(10_000)),
             format!("SELECT 1 {}", "= 1 ".repeat(10_000)),

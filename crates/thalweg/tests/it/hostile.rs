@@ -263,3 +263,78 @@ fn a_client_that_has_closed_its_side_is_answered_whole() {
         assert_eq!(connection.reply().expect("a reply").len(), 10_000, "reply {number}");
     }
 }
+
+/// Statements that nobody would think of: most are nonsense, many ask for too much. The same seed gives the same ones.
+#[test]
+fn statements_by_chance_end_and_the_node_lives() {
+    let Ok(python) = std::env::var("THALWEG_TEST_PYTHON") else {
+        eprintln!("skipped: run scripts/test, which installs psycopg");
+        return;
+    };
+    let count = std::env::var("THALWEG_TEST_STATEMENTS").unwrap_or_else(|_| "600".to_owned());
+    let server = Server::start(Path::new("memory"), &["--memory-max", "2GiB"]);
+    let output = std::process::Command::new(python)
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/hostile_sql.py"))
+        .args([server.resp, server.postgres.expect("a door")].map(|door| door.port().to_string()))
+        .args(["7", &count])
+        // Other tests run beside this one: how long a PING takes is measured elsewhere.
+        .env("THALWEG_TEST_SLOW", "1")
+        .output()
+        .expect("python");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// CONFIG SET reaches all doors: one limit of connections, one password.
+#[test]
+fn limits_and_passwords_hold_at_every_door() {
+    let server = Server::in_memory();
+    let mut control = server.connect();
+    let http = |path: &str| {
+        let mut stream =
+            TcpStream::connect(server.http.trim_start_matches("http://")).expect("connects");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        let _cut = stream.read_to_string(&mut answer);
+        answer
+    };
+    let postgres = |password: &str| {
+        let port = server.postgres.expect("a door").port().to_string();
+        let output = std::process::Command::new("psql")
+            .args([
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &port,
+                "-U",
+                "anybody",
+                "-d",
+                "thalweg",
+                "-At",
+                "-c",
+                "SELECT 1",
+            ])
+            .env("PGPASSWORD", password)
+            .output();
+        output.ok().map(|output| {
+            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+        })
+    };
+    assert!(http("/data/nothing").starts_with("HTTP/1.1 404"));
+    assert_eq!(control.call("CONFIG SET maxclients 1").expect("a reply"), "OK");
+    assert!(
+        http("/data/nothing").starts_with("HTTP/1.1 503"),
+        "the only connection is the one that asks"
+    );
+    if let Some(text) = postgres("") {
+        assert!(text.contains("too many clients"), "{text}");
+    }
+    assert_eq!(control.call("CONFIG SET maxclients 100").expect("a reply"), "OK");
+    assert_eq!(control.call("CONFIG SET requirepass secret").expect("a reply"), "OK");
+    assert!(http("/data/nothing").starts_with("HTTP/1.1 401"));
+    if let Some(text) = postgres("wrong") {
+        assert!(text.contains("password authentication failed"), "{text}");
+        assert_eq!(postgres("secret").expect("psql").trim(), "1");
+    }
+}

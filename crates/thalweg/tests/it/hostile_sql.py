@@ -262,7 +262,10 @@ def say(port, maker, count, wrong, outcomes):
                 wrong.append((outcome, str(error)[:300], statement))
             if connection.closed or connection.broken:
                 wrong.append(("the connection was lost", str(error)[:300], statement))
-                connection = connect(port)
+                try:
+                    connection = connect(port)
+                except psycopg.Error:
+                    return
         except UnicodeError:
             outcome = "no text"
         took = time.monotonic() - begun
