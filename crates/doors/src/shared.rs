@@ -219,10 +219,9 @@ impl Shared {
 
     /// Counts a connection of a door that keeps no list of its clients; nothing where there are as many as there may be.
     pub fn admit(self: &Arc<Self>) -> Option<Admitted> {
-        if self.connection_count() >= self.settings().connections_max {
-            return None;
-        }
-        self.admitted.fetch_add(1, Ordering::Relaxed);
+        let most = self.settings().connections_max.saturating_sub(self.clients.lock().len());
+        let one_more = |admitted: usize| (admitted < most).then_some(admitted + 1);
+        self.admitted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
         Some(Admitted(self.clone()))
     }
 

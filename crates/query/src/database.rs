@@ -8,6 +8,7 @@ use crate::dialect::{
     ApplyCorrelated, CheckedArithmetic, HideGrouped, Operators, PostgresCasts, Types,
 };
 use crate::error::SqlError;
+use crate::functions::HideLarge;
 use crate::ndjson::ExactJsonFactory;
 use crate::segment::Segments;
 use crate::session::Session;
@@ -309,6 +310,7 @@ fn analyzer_rules(inner: Weak<Inner>) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>
     rules.push(Arc::new(PostgresCasts));
     rules.push(Arc::new(CheckedArithmetic));
     rules.push(Arc::new(HideGrouped));
+    rules.push(Arc::new(HideLarge));
     rules.push(Arc::new(ApplyCorrelated(inner)));
     rules
 }

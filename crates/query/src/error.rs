@@ -287,8 +287,14 @@ fn state_of(error: &DataFusionError) -> SqlState {
             | SchemaError::DuplicateUnqualifiedField { .. } => SqlState::DuplicateColumn,
         },
         DataFusionError::NotImplemented(_) => SqlState::FeatureNotSupported,
+        DataFusionError::Internal(text) if text.contains("range queries") => {
+            SqlState::FeatureNotSupported
+        }
         DataFusionError::ResourcesExhausted(_) => SqlState::OutOfMemory,
         DataFusionError::ArrowError(error, _) => match error.as_ref() {
+            ArrowError::ComputeError(text) if text.contains("Regular expression") => {
+                SqlState::InvalidRegularExpression
+            }
             ArrowError::DivideByZero => SqlState::DivisionByZero,
             ArrowError::ArithmeticOverflow(_) => SqlState::NumericOutOfRange,
             ArrowError::CastError(text) if text.starts_with("value of ") => {

@@ -17,7 +17,7 @@ use crate::error::{SqlError, SqlState};
 use crate::functions::while_planning;
 use crate::moment::{Formats, Moment};
 use crate::statement::{Statement, parse};
-use crate::table::{PointLookup, Transaction, TransactionHandle};
+use crate::table::{OpenTransaction, PointLookup, Transaction, TransactionHandle};
 use cursor::Cursor;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Field, SchemaRef};
@@ -388,6 +388,8 @@ impl Session {
         let mut state = self.inner.context()?.state();
         if let Some(transaction) = transaction {
             let handle = Arc::new(TransactionHandle(transaction.clone()));
+            let open = OpenTransaction::new(transaction);
+            state.config_mut().options_mut().extensions.insert(open);
             state.config_mut().set_extension(handle);
         }
         if let Some(zone) = self.variables.get("timezone") {

@@ -3,6 +3,7 @@
 
 use crate::database::Inner;
 use crate::error::{SqlError, SqlState};
+use crate::table::OpenTransaction;
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, RecordBatch, new_null_array,
 };
@@ -121,6 +122,10 @@ fn is_joinable(plan: &LogicalPlan, is_value: bool) -> bool {
             let outside = parts.into_iter().filter(|part| part.contains_outer());
             let fits = |part: &Expr| !has_subquery(part) && (!is_value || is_equality(part));
             outside.into_iter().all(fits) && of_inputs()
+        }
+        // There are no groups where there are no rows, but one row of a query without GROUP BY.
+        LogicalPlan::Aggregate(aggregate) if !is_value && !aggregate.aggr_expr.is_empty() => {
+            !contains_outside(plan)
         }
         LogicalPlan::Projection(_)
         | LogicalPlan::SubqueryAlias(_)
@@ -282,6 +287,10 @@ impl Apply {
         let mut session = state.config().clone();
         // As the session outside has set them.
         *session.options_mut() = config.clone();
+        let open = config.extensions.get::<OpenTransaction>().and_then(OpenTransaction::handle);
+        if let Some(transaction) = open {
+            session.set_extension(transaction);
+        }
         let state = SessionStateBuilder::new_from_existing(state).with_config(session).build();
         let mut plan = self.with_values(outside)?;
         if let (Wanted::Membership(_), Some(value)) = (&self.wanted, outside.last()) {

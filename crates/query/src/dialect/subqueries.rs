@@ -192,7 +192,11 @@ fn seen_from_outside(expr: Expr) -> Result<Expr> {
 fn lift(subquery: &Subquery) -> Result<Option<Expr>> {
     let LogicalPlan::Projection(projection) = subquery.subquery.as_ref() else { return Ok(None) };
     let [value] = projection.expr.as_slice() else { return Ok(None) };
-    if !value.contains_outer() {
+    let has_subquery = value.exists(|part| {
+        Ok(matches!(part, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_)))
+    })?;
+    // One within would be moved away from the rows that it looks at.
+    if !value.contains_outer() || has_subquery {
         return Ok(None);
     }
     let mut columns: Vec<Column> = value.column_refs().into_iter().cloned().collect();

@@ -1,6 +1,8 @@
 //! How large values may become: looked at before they are made.
 
 use crate::error::{SqlError, SqlState};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray};
+use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::ColumnarValue;
 
 /// The largest value that a function makes.
@@ -9,7 +11,7 @@ pub(crate) const VALUE_MAX_BYTES: usize = 64 << 20;
 const BATCH_MAX_BYTES: usize = 256 << 20;
 
 /// The largest value that is computed in advance, while a statement is planned: plans are copied often.
-const PLANNED_MAX_BYTES: usize = 64 << 10;
+pub(crate) const PLANNED_MAX_BYTES: usize = 4 << 10;
 /// Smaller values are made even where the node has hardly any memory left.
 const SMALL_BYTES: usize = 1 << 20;
 
@@ -18,12 +20,22 @@ const ARGUMENTS_MAX_BYTES: usize = 512 << 20;
 /// The same where they are values for one row.
 const CONSTANTS_MAX_BYTES: usize = 128 << 20;
 
+/// What the values of an array take, without what they share with others.
+pub(crate) fn bytes_of(array: &ArrayRef) -> usize {
+    match array.data_type() {
+        DataType::Utf8View => array.as_string_view().total_buffer_bytes_used() + 16 * array.len(),
+        DataType::BinaryView => array.as_binary_view().total_buffer_bytes_used() + 16 * array.len(),
+        DataType::Struct(_) => array.as_struct().columns().iter().map(bytes_of).sum(),
+        _ => array.to_data().get_slice_memory_size().unwrap_or(0),
+    }
+}
+
 /// Refuses a call with arguments that are too large.
 pub(super) fn check_arguments(arguments: &[ColumnarValue]) -> Result<(), SqlError> {
     let (mut arrays, mut constants) = (0usize, 0usize);
     for argument in arguments {
         match argument {
-            ColumnarValue::Array(array) => arrays += array.get_array_memory_size(),
+            ColumnarValue::Array(array) => arrays += bytes_of(array),
             ColumnarValue::Scalar(value) => constants += value.size(),
         }
     }
@@ -35,17 +47,22 @@ pub(super) fn check_arguments(arguments: &[ColumnarValue]) -> Result<(), SqlErro
 }
 
 tokio::task_local! {
-    static PLANNING: ();
+    static PLANNING: bool;
 }
 
 /// Plans: large values are not computed meanwhile, but when the statement runs.
 pub(crate) async fn while_planning<T>(planning: impl Future<Output = T>) -> T {
-    PLANNING.scope((), planning).await
+    PLANNING.scope(true, planning).await
+}
+
+/// Computes rows, though a plan is being made: what a view says is known when it is planned.
+pub(crate) async fn while_running<T>(running: impl Future<Output = T>) -> T {
+    PLANNING.scope(false, running).await
 }
 
 /// Refuses a value that is too large to be computed in advance; whoever asked computes it later.
 pub(super) fn check_planned(bytes: usize) -> Result<(), SqlError> {
-    if bytes > PLANNED_MAX_BYTES && PLANNING.try_with(|()| ()).is_ok() {
+    if bytes > PLANNED_MAX_BYTES && PLANNING.try_with(|planning| *planning).unwrap_or(false) {
         return Err(SqlError::new(SqlState::LimitExceeded, "too large to be computed in advance"));
     }
     Ok(())

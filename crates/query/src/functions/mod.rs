@@ -3,17 +3,20 @@
 
 mod arrays;
 mod json;
+mod large;
 mod limits;
 mod math;
 mod regular;
 mod search;
 mod series;
+mod sleep;
 mod system;
 mod text;
 mod time;
 mod to_char;
 
-pub(crate) use limits::{Budget, while_planning};
+pub(crate) use large::HideLarge;
+pub(crate) use limits::{Budget, bytes_of, while_planning, while_running};
 pub(crate) use series::is_set_returning;
 pub(crate) use text::concatenated;
 
@@ -258,16 +261,20 @@ impl ScalarUDFImpl for Function {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         limits::check_arguments(&args.args)?;
-        let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let rows = if constant { 1 } else { args.number_rows };
         let is_volatile = self.signature.volatility == Volatility::Volatile;
-        let rows = if is_volatile { args.number_rows } else { rows };
+        let values: Option<Vec<ColumnarValue>> = match is_volatile {
+            true => None,
+            false => args.args.iter().map(large::constant).collect(),
+        };
+        let constant = values.is_some();
+        let values = values.unwrap_or_else(|| args.args.clone());
+        let rows = if constant { 1 } else { args.number_rows };
         // A column of nulls without a type has no marks for them: as texts it has.
         let marked = |array: ArrayRef| match array.data_type().is_null() {
             true => new_null_array(&DataType::Utf8View, array.len()),
             false => array,
         };
-        let arrays = args.args.iter().map(|arg| Ok(marked(arg.to_array(rows)?)));
+        let arrays = values.iter().map(|arg| Ok(marked(arg.to_array(rows)?)));
         let arrays = arrays.collect::<DfResult<Vec<_>>>()?;
         let call = Call {
             args: &arrays,
@@ -278,7 +285,10 @@ impl ScalarUDFImpl for Function {
         };
         let result = (self.run)(&call)?;
         limits::check_planned(result.get_array_memory_size())?;
-        if constant && !is_volatile {
+        if constant && large::is_large(&result) {
+            return Ok(ColumnarValue::Array(large::repeated(&result, args.number_rows)?));
+        }
+        if constant {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?));
         }
         Ok(ColumnarValue::Array(result))
@@ -298,6 +308,7 @@ pub(crate) fn register(context: &SessionContext) {
         time::functions(),
         to_char::functions(),
     ];
+    context.register_udf(sleep::pg_sleep());
     for function in families.into_iter().flatten() {
         // Another function of the name would come back under its other names.
         let names =

@@ -69,7 +69,6 @@ pub(super) fn functions() -> Vec<Function> {
         )
         .volatile()
         .alias("uuid_generate_v4"),
-        Function::new("pg_sleep", returns_text, sleep).volatile(),
         Function::new("txid_current", returns_bigint, |call| {
             Ok(Arc::new(Int64Array::from(vec![1; call.rows.max(1)])))
         }),
@@ -168,16 +167,6 @@ fn random_uuid(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
         )
     };
     Ok(Arc::new((0..call.rows).map(|row| Some(uuid(row))).collect::<StringViewArray>()))
-}
-
-/// Waits; a thread is held meanwhile, so not for long at once.
-fn sleep(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
-    let seconds = call.doubles(0)?;
-    for seconds in seconds.iter().flatten() {
-        let wait = std::time::Duration::from_secs_f64(seconds.clamp(0.0, 10.0));
-        tokio::task::block_in_place(|| std::thread::sleep(wait));
-    }
-    same(call, "")
 }
 
 fn size_pretty(call: &Call<'_>) -> Result<ArrayRef, SqlError> {

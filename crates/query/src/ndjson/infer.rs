@@ -1,5 +1,6 @@
 //! What the numbers of a file's first records are: doubles, or integers and decimals that a double does not hold.
 
+use super::narrow::SEEN_KEY;
 use crate::json::{Node, Value, spanned};
 use datafusion::arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use datafusion::common::Result;
@@ -179,7 +180,12 @@ impl Column {
             }
             other => other.clone(),
         };
-        field.clone().with_data_type(kind)
+        let is_seen = kind.is_decimal();
+        let mut field = field.clone().with_data_type(kind);
+        if is_seen {
+            field.metadata_mut().insert(SEEN_KEY.to_owned(), String::new());
+        }
+        field
     }
 }
 

@@ -43,7 +43,7 @@ fn wide_field(field: &Field) -> Field {
 pub(super) fn batch(wide: &RecordBatch, wanted: &SchemaRef) -> Result<RecordBatch, SqlError> {
     let columns = wide.columns().iter().zip(wanted.fields());
     let columns = columns.map(|(column, field)| {
-        narrow(column, field.data_type()).map_err(|mut error| {
+        narrow(column, field).map_err(|mut error| {
             error.message = format!("column \"{}\": {}", field.name(), error.message);
             error
         })
@@ -57,24 +57,31 @@ fn arrow(error: datafusion::arrow::error::ArrowError) -> SqlError {
     SqlError::from(DataFusionError::from(error))
 }
 
-fn narrow(wide: &ArrayRef, kind: &DataType) -> Result<ArrayRef, SqlError> {
+/// The key in a field's metadata that says that its digits were not declared but seen in the first records: what has more
+/// of them is refused and not rounded.
+pub(super) const SEEN_KEY: &str = "thalweg.seen";
+
+fn narrow(wide: &ArrayRef, field: &Field) -> Result<ArrayRef, SqlError> {
+    let kind = field.data_type();
     if wide.data_type() == kind {
         return Ok(wide.clone());
     }
     match (wide.data_type(), kind) {
         (DataType::Decimal128(..), kind) if kind.is_integer() => integers(wide, kind),
-        (DataType::Decimal256(..), kind) => decimals(wide, kind),
+        (DataType::Decimal256(..), kind) => {
+            decimals(wide, kind, field.metadata().contains_key(SEEN_KEY))
+        }
         (DataType::Struct(_), DataType::Struct(fields)) => {
             let structs = wide.as_struct();
             let columns = structs.columns().iter().zip(fields);
-            let columns = columns.map(|(column, field)| narrow(column, field.data_type()));
+            let columns = columns.map(|(column, field)| narrow(column, field));
             let columns = columns.collect::<Result<_, _>>()?;
             let nulls = structs.nulls().cloned();
             Ok(Arc::new(StructArray::try_new(fields.clone(), columns, nulls).map_err(arrow)?))
         }
         (DataType::List(_), DataType::List(element)) => {
             let lists = wide.as_list::<i32>();
-            let values = narrow(lists.values(), element.data_type())?;
+            let values = narrow(lists.values(), element)?;
             let (offsets, nulls) = (lists.offsets().clone(), lists.nulls().cloned());
             let lists = ListArray::try_new(element.clone(), offsets, values, nulls);
             Ok(Arc::new(lists.map_err(arrow)?))
@@ -103,11 +110,20 @@ fn integers(wide: &ArrayRef, kind: &DataType) -> Result<ArrayRef, SqlError> {
     })
 }
 
-fn decimals(wide: &ArrayRef, kind: &DataType) -> Result<ArrayRef, SqlError> {
+fn decimals(wide: &ArrayRef, kind: &DataType, exact: bool) -> Result<ArrayRef, SqlError> {
     // Arrow's cast of wide decimals keeps the low bits of what does not fit 128 bits.
     if let DataType::Decimal128(_, scale) = kind {
         let excess = i256::from_i128(10i128.pow((38 - scale) as u32));
         for value in wide.as_primitive::<Decimal256Type>().iter().flatten() {
+            if exact && value.wrapping_rem(excess) != i256::ZERO {
+                return Err(SqlError::new(
+                    SqlState::InvalidText,
+                    "a number has more digits after the point than those of the first records",
+                )
+                .hint(
+                    "declare the columns of the table, this one as numeric or double precision",
+                ));
+            }
             let scaled = value.wrapping_div(excess);
             if scaled.to_i128().is_none() {
                 return Err(too_wide());

@@ -2,7 +2,7 @@
 //! statement becomes when its WITHs are put in their places is counted before anybody plans it.
 
 use crate::error::{SqlError, SqlState};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::{
     ObjectName, Query, Statement as SqlStatement, Visit, Visitor,
@@ -12,6 +12,8 @@ use std::ops::ControlFlow;
 
 /// Relations that a statement may have beyond those that are written down.
 const EXPANSION_MAX: u64 = 1_000;
+/// Steps that the plan of a view may have.
+const STEPS_MAX: u64 = 10_000;
 
 /// Refuses a statement that becomes too large.
 pub(super) fn check(statement: &SqlStatement) -> Result<(), SqlError> {
@@ -31,17 +33,14 @@ pub(super) fn check(statement: &SqlStatement) -> Result<(), SqlError> {
 
 /// Refuses a view that becomes too large, since it names views that do.
 pub(crate) fn check_plan(plan: &LogicalPlan) -> Result<(), SqlError> {
-    let mut relations = 0;
-    plan.apply(|node| {
-        relations += u64::from(matches!(node, LogicalPlan::TableScan(_)));
-        Ok(if relations > EXPANSION_MAX {
-            TreeNodeRecursion::Stop
-        } else {
-            TreeNodeRecursion::Continue
-        })
+    let mut steps = 0;
+    plan.apply_with_subqueries(|_node| {
+        steps += 1;
+        Ok(if steps > STEPS_MAX { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
-    if relations > EXPANSION_MAX {
-        let message = "a view stands for too many relations when the views that it names are put in their places";
+    if steps > STEPS_MAX {
+        let message =
+            "a view stands for too many steps when the views that it names are put in their places";
         return Err(SqlError::new(SqlState::StatementTooComplex, message));
     }
     Ok(())

@@ -11,9 +11,9 @@
 //! | ID of the record that the mark follows, `<ms>-<sequence>`; `0-0` before the first one | the watermark that the partition lets pass: microseconds since 1970, decimal |
 
 use super::append::transact_in;
-use super::info;
-use crate::error::SqlError;
-use thalweg_machine::StreamId;
+use super::texts_of;
+use crate::error::{SqlError, SqlState};
+use thalweg_machine::{Reply, StreamId};
 use thalweg_node::{Engine, Session};
 
 /// A hash with more marks than this is looked through for those that no record needs any more.
@@ -50,11 +50,9 @@ impl Marks {
     ) -> Result<&[Mark], SqlError> {
         if self.complete_to < last {
             // What is there now is complete up to the last record that was there before we look.
-            let newest = info(engine, key);
-            let newest = newest.get("last-generated-id");
-            let newest = newest.and_then(|id| StreamId::parse(id.as_bytes(), 0));
+            let newest = newest(engine, key)?;
             self.known = read(engine, key)?;
-            self.complete_to = newest.map_or(last, |newest| newest.max(last));
+            self.complete_to = newest.max(last);
         }
         let from = self.known.partition_point(|mark| mark.after < first);
         let to = self.known.partition_point(|mark| mark.after < last);
@@ -69,7 +67,11 @@ pub(crate) fn up_to(engine: &Engine, key: &str, last: StreamId) -> Result<Option
 }
 
 fn read(engine: &Engine, key: &str) -> Result<Vec<Mark>, SqlError> {
-    let fields = super::describe(engine, &[b"HGETALL", marks_key(key).as_bytes()]);
+    let reply = engine.call(&[b"HGETALL", marks_key(key).as_bytes()])?;
+    if let Reply::Error(error) = reply {
+        return Err(error.into());
+    }
+    let fields = texts_of(&reply);
     let marks = fields.iter().map(|(after, watermark_us)| {
         let after = StreamId::parse(after.as_bytes(), 0)?;
         Some(Mark { after, watermark_us: watermark_us.parse().ok()? })
@@ -77,10 +79,25 @@ fn read(engine: &Engine, key: &str) -> Result<Vec<Mark>, SqlError> {
     let marks: Option<Vec<Mark>> = marks.collect();
     let mut marks = marks.ok_or_else(|| {
         let message = format!("the marks of \"{key}\" cannot be read");
-        SqlError::new(crate::error::SqlState::Internal, message)
+        SqlError::new(SqlState::Internal, message)
     })?;
     marks.sort_unstable_by_key(|mark| mark.after);
     Ok(marks)
+}
+
+/// The last ID that a partition has given out, whether its record is still there or not; the first possible one where there
+/// is no partition yet.
+pub(crate) fn newest(engine: &Engine, key: &str) -> Result<StreamId, SqlError> {
+    if engine.call(&[b"EXISTS", key.as_bytes()])? == Reply::Integer(0) {
+        return Ok(StreamId::MIN);
+    }
+    let reply = engine.call(&[b"XINFO", b"STREAM", key.as_bytes()])?;
+    if let Reply::Error(error) = reply {
+        return Err(error.into());
+    }
+    let newest = texts_of(&reply).remove("last-generated-id");
+    let newest = newest.and_then(|id| StreamId::parse(id.as_bytes(), 0));
+    newest.ok_or_else(|| SqlError::new(SqlState::Internal, format!("\"{key}\" has no last ID")))
 }
 
 /// Writes a mark behind a record, durably, unless another record came meanwhile. `first` is the oldest record that the
@@ -98,10 +115,7 @@ pub(crate) fn append(
     let is_news = known
         .iter()
         .all(|known| known.after < mark.after || known.watermark_us < mark.watermark_us);
-    let newest = info(engine, key);
-    let newest = newest.get("last-generated-id");
-    let newest = newest.and_then(|id| StreamId::parse(id.as_bytes(), 0));
-    if !is_news || newest.is_some_and(|newest| newest > mark.after) {
+    if !is_news || newest(engine, key)? > mark.after {
         engine.run_in(&mut session, &[b"UNWATCH"])?;
         return Ok(false);
     }

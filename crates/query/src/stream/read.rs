@@ -154,6 +154,11 @@ impl PartitionReader {
         marks::up_to(&self.engine, &self.key, last)
     }
 
+    /// The last ID that was given out.
+    pub(crate) fn newest_id(&self) -> Result<StreamId, SqlError> {
+        Ok(marks::newest(&self.engine, &self.key)?.max(self.segments.sealed_to(&self.key)))
+    }
+
     /// Writes a mark, unless a record came meanwhile.
     pub(crate) fn append_mark(&mut self, mark: Mark) -> Result<bool, SqlError> {
         let (engine, key) = (self.engine.clone(), self.key.clone());

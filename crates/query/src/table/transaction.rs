@@ -6,13 +6,17 @@ use super::{Written, read_row};
 use crate::catalog::{Definition, Overlay};
 use crate::database::Inner;
 use crate::error::{SqlError, SqlState};
+use crate::functions::bytes_of;
 use crate::stream::transact_in;
-use datafusion::arrow::array::{Array, RecordBatch};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::common::config::{ConfigEntry, ConfigExtension, ExtensionOptions};
 use datafusion::execution::SendableRecordBatchStream;
 use futures_util::TryStreamExt;
 use parking_lot::Mutex;
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::Weak;
 use thalweg_node::{Engine, Session};
 
 /// Bytes that a transaction may hold aside.
@@ -34,11 +38,7 @@ pub(crate) async fn collect_writes(
 ) -> Result<Vec<RecordBatch>, SqlError> {
     let (mut batches, mut bytes) = (Vec::new(), 0usize);
     while let Some(batch) = rows.try_next().await? {
-        let slice: usize = batch
-            .columns()
-            .iter()
-            .map(|column| column.to_data().get_slice_memory_size().unwrap_or(0))
-            .sum();
+        let slice: usize = batch.columns().iter().map(bytes_of).sum();
         bytes = bytes.saturating_add(slice + batch.num_rows() * ROW_OVERHEAD_BYTES);
         check_writes(bytes)?;
         batches.push(batch);
@@ -48,6 +48,46 @@ pub(crate) async fn collect_writes(
 
 /// A transaction, as the extension of a query's settings by which tables find it.
 pub(crate) struct TransactionHandle(pub(crate) Arc<Mutex<Transaction>>);
+
+/// The same among the options, by which what runs a query of its own finds it. It does not keep the transaction open.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OpenTransaction(Option<Weak<Mutex<Transaction>>>);
+
+impl OpenTransaction {
+    pub(crate) fn new(transaction: &Arc<Mutex<Transaction>>) -> Self {
+        Self(Some(Arc::downgrade(transaction)))
+    }
+
+    pub(crate) fn handle(&self) -> Option<Arc<TransactionHandle>> {
+        Some(Arc::new(TransactionHandle(self.0.as_ref()?.upgrade()?)))
+    }
+}
+
+impl ConfigExtension for OpenTransaction {
+    const PREFIX: &'static str = "thalweg_transaction";
+}
+
+impl ExtensionOptions for OpenTransaction {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn cloned(&self) -> Box<dyn ExtensionOptions> {
+        Box::new(self.clone())
+    }
+
+    fn set(&mut self, key: &str, _value: &str) -> datafusion::common::Result<()> {
+        Err(SqlError::new(SqlState::UndefinedObject, format!("there is no option {key}")).into())
+    }
+
+    fn entries(&self) -> Vec<ConfigEntry> {
+        Vec::new()
+    }
+}
 
 /// A transaction.
 pub(crate) struct Transaction {

@@ -61,6 +61,11 @@ impl Activities {
         }
     }
 
+    /// History is behind the view: from now on silence counts, whether anything comes or not.
+    pub(super) fn note_live(&mut self, now: Instant) {
+        self.lively_since.get_or_insert(now);
+    }
+
     /// Records of a partition have been read.
     pub(super) fn note_taken(&mut self, partition: usize, now: Instant) {
         let was_silent =

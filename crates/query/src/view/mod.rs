@@ -198,8 +198,12 @@ impl View {
 
     /// Notes that a thread has nothing more to read; when all partitions were read to their end once, history is behind.
     fn note_live(&self) {
-        if !self.live.lock().activities.partitions.iter().all(Activity::has_caught_up) {
-            return;
+        {
+            let mut live = self.live.lock();
+            if !live.activities.partitions.iter().all(Activity::has_caught_up) {
+                return;
+            }
+            live.activities.note_live(Instant::now());
         }
         let mut status = self.status.lock();
         if matches!(*status, Status::Backfill) {

@@ -3,6 +3,7 @@
 use super::View;
 use super::compile::Compiled;
 use crate::error::SqlError;
+use crate::functions::while_running;
 use async_trait::async_trait;
 use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
@@ -45,7 +46,7 @@ impl TableProvider for GroupsTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let rows = self.view.rows(state).await?;
+        let rows = while_running(self.view.rows(state)).await?;
         let named = rows.into_iter().map(|batch| {
             let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
             RecordBatch::try_new_with_options(

@@ -42,6 +42,13 @@ pub(crate) struct Progress {
 impl Progress {
     pub(crate) const START: Self = Self { after_ms: 0, after_sequence: 0, max_us: None };
 
+    /// Passes IDs of records that are not there any more.
+    fn pass(&mut self, id: StreamId) {
+        if id > self.after() {
+            (self.after_ms, self.after_sequence) = (id.ms, id.sequence);
+        }
+    }
+
     pub(super) fn after(self) -> StreamId {
         StreamId { ms: self.after_ms, sequence: self.after_sequence }
     }
@@ -196,8 +203,13 @@ impl Reader {
             return Ok(false);
         };
         let before = self.view.progress(number);
+        // Asked for before it is found that there is no more: what was given out by then has been read, or is deleted.
+        let newest = match (self.delay_us(), self.partitions.get(index)) {
+            (Some(_), Some(reader)) if self.stream.partitions > 1 => Some(reader.newest_id()?),
+            _ => None,
+        };
         let Some(records) = self.read_next(index, before)? else {
-            self.note_end(index)?;
+            self.note_end(index, newest)?;
             return Ok(false);
         };
         match self.shares {
@@ -213,8 +225,8 @@ impl Reader {
         let rows = self.view.batch_rows.load(Ordering::Relaxed);
         let Some(piece) = reader.next(before.after(), rows)? else { return Ok(None) };
         let marks = match self.stream.watermark {
-            Some(_) => reader.marks(before.after(), &piece)?,
-            None => Vec::new(),
+            Some(_) if self.stream.partitions > 1 => reader.marks(before.after(), &piece)?,
+            _ => Vec::new(),
         };
         let (own, max_us) = own_watermarks(&self.stream, &piece.batch, before.max_us, &marks)?;
         Ok(Some(Records {
@@ -294,18 +306,23 @@ impl Reader {
     }
 
     /// Notes that a partition has nothing more to read for now, and how far it lets event time go on without it.
-    fn note_end(&mut self, index: usize) -> Result<(), SqlError> {
+    fn note_end(&mut self, index: usize, newest: Option<StreamId>) -> Result<(), SqlError> {
         let Some(reader) = self.partitions.get(index) else { return Ok(()) };
         let number = usize::from(reader.number());
         let delay_us = self.delay_us();
         let after = self.view.progress(reader.number()).after();
-        let marked_us = match delay_us {
+        let after = newest.map_or(after, |newest| newest.max(after));
+        // Alone it waits for nobody, so nobody marks it.
+        let marked_us = match newest {
             Some(_) => reader.marked_us(after)?,
             None => None,
         };
         let mut live = self.view.live.lock();
         if let Some(activity) = live.activities.partitions.get_mut(number) {
             activity.note_end();
+        }
+        if let Some(progress) = live.progress.get_mut(number) {
+            progress.pass(after);
         }
         let (Some(marked_us), Some(delay_us)) = (marked_us, delay_us) else { return Ok(()) };
         if let Some(progress) = live.progress.get_mut(number) {
@@ -336,7 +353,11 @@ impl Reader {
             let Some(progress) = progress.get(number) else { continue };
             let watermark_us = event_us.saturating_sub(delay_us);
             // Where a record came meanwhile there is nothing to do.
-            reader.append_mark(Mark { after: progress.after(), watermark_us })?;
+            let mark = Mark { after: progress.after(), watermark_us };
+            if let Err(error) = reader.append_mark(mark) {
+                // The disk is full, or memory is: it is tried again later, and windows stay open meanwhile.
+                tracing::warn!(%error, key = reader.key(), "an idle partition could not be marked");
+            }
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Functions that look into the catalog.
 
+use super::constraints::{Constraint, constraints};
 use super::relations::{PG_CATALOG, PUBLIC, Relation, find, relations};
-use super::rows::{Constraint, constraints};
 use crate::catalog::{Definition, Overlay};
 use crate::database::Inner;
 use crate::error::{SqlError, SqlState};

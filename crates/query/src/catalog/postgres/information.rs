@@ -1,7 +1,8 @@
 //! The tables of `information_schema`.
 
+use super::constraints::{Constraint, constraints};
 use super::relations::{Attribute, Kind, PG_CATALOG, Relation, SCHEMAS};
-use super::rows::{Constraint, constraints, is_text, query_of, schema_name};
+use super::rows::{is_text, query_of, schema_name};
 use super::{CatalogTable, Facts, Row, some};
 use crate::catalog::Definition;
 use crate::database::DATABASE;
@@ -9,6 +10,7 @@ use crate::database::DATABASE;
 pub(super) const TABLES: &[CatalogTable] = &[
     CatalogTable {
         name: "schemata",
+        needs_columns: false,
         columns: "catalog_name name schema_name name schema_owner name default_character_set_catalog name \
             default_character_set_schema name default_character_set_name name sql_path text",
         rows: |_| {
@@ -20,6 +22,7 @@ pub(super) const TABLES: &[CatalogTable] = &[
     },
     CatalogTable {
         name: "tables",
+        needs_columns: false,
         columns: "table_catalog name table_schema name table_name name table_type text self_referencing_column_name name \
             reference_generation text user_defined_type_catalog name user_defined_type_schema name \
             user_defined_type_name name is_insertable_into text is_typed text commit_action text",
@@ -27,6 +30,7 @@ pub(super) const TABLES: &[CatalogTable] = &[
     },
     CatalogTable {
         name: "columns",
+        needs_columns: true,
         columns: "table_catalog name table_schema name table_name name column_name name ordinal_position int4 \
             column_default text is_nullable text data_type text character_maximum_length int4 \
             character_octet_length int4 numeric_precision int4 numeric_precision_radix int4 numeric_scale int4 \
@@ -41,6 +45,7 @@ pub(super) const TABLES: &[CatalogTable] = &[
     },
     CatalogTable {
         name: "views",
+        needs_columns: false,
         columns: "table_catalog name table_schema name table_name name view_definition text check_option text \
             is_updatable text is_insertable_into text is_trigger_updatable text is_trigger_deletable text \
             is_trigger_insertable_into text",
@@ -48,6 +53,7 @@ pub(super) const TABLES: &[CatalogTable] = &[
     },
     CatalogTable {
         name: "sequences",
+        needs_columns: false,
         columns: "sequence_catalog name sequence_schema name sequence_name name data_type text numeric_precision int4 \
             numeric_precision_radix int4 numeric_scale int4 start_value text minimum_value text maximum_value text \
             increment text cycle_option text",
@@ -55,6 +61,7 @@ pub(super) const TABLES: &[CatalogTable] = &[
     },
     CatalogTable {
         name: "table_constraints",
+        needs_columns: false,
         columns: "constraint_catalog name constraint_schema name constraint_name name table_catalog name table_schema name \
             table_name name constraint_type text is_deferrable text initially_deferred text enforced text \
             nulls_distinct text",
@@ -62,23 +69,27 @@ pub(super) const TABLES: &[CatalogTable] = &[
     },
     CatalogTable {
         name: "key_column_usage",
+        needs_columns: false,
         columns: "constraint_catalog name constraint_schema name constraint_name name table_catalog name table_schema name \
             table_name name column_name name ordinal_position int4 position_in_unique_constraint int4",
         rows: key_column_usage,
     },
     CatalogTable {
         name: "constraint_column_usage",
+        needs_columns: false,
         columns: "table_catalog name table_schema name table_name name column_name name constraint_catalog name \
             constraint_schema name constraint_name name",
         rows: constraint_column_usage,
     },
     CatalogTable {
         name: "check_constraints",
+        needs_columns: false,
         columns: "constraint_catalog name constraint_schema name constraint_name name check_clause text",
         rows: check_constraints,
     },
     CatalogTable {
         name: "referential_constraints",
+        needs_columns: false,
         columns: "constraint_catalog name constraint_schema name constraint_name name unique_constraint_catalog name \
             unique_constraint_schema name unique_constraint_name name match_option text update_rule text \
             delete_rule text",
@@ -86,12 +97,14 @@ pub(super) const TABLES: &[CatalogTable] = &[
     },
     CatalogTable {
         name: "routines",
+        needs_columns: false,
         columns: "specific_catalog name specific_schema name specific_name name routine_catalog name routine_schema name \
             routine_name name routine_type text data_type text",
         rows: |_| Vec::new(),
     },
     CatalogTable {
         name: "triggers",
+        needs_columns: false,
         columns: "trigger_catalog name trigger_schema name trigger_name name event_manipulation text \
             event_object_catalog name event_object_schema name event_object_table name",
         rows: |_| Vec::new(),

@@ -2,6 +2,7 @@
 //! been declared here. What never changes, as `pg_type`, and what is always empty comes from the library
 //! `datafusion-pg-catalog`.
 
+mod constraints;
 mod functions;
 mod information;
 mod relations;
@@ -34,6 +35,8 @@ type Row = Vec<Option<String>>;
 /// A table of the catalog.
 struct CatalogTable {
     name: &'static str,
+    /// Whether it tells of columns: to know those of a view it must be planned, and of a file it must be opened.
+    needs_columns: bool,
     /// Names and types, by turns.
     columns: &'static str,
     rows: fn(&Facts) -> Vec<Row>,
@@ -170,7 +173,7 @@ impl Reading {
         let inner = self.inner.upgrade().ok_or_else(gone)?;
         let relations = relations(&inner, &self.overlay);
         let mut columns = HashMap::new();
-        for relation in &relations {
+        for relation in relations.iter().filter(|_| self.table.needs_columns) {
             if let Some(declared) = relations::declared_columns(relation) {
                 columns.insert(relation.oid, declared);
                 continue;

@@ -1,5 +1,6 @@
 //! The tables of `pg_catalog` that follow from what has been declared.
 
+use super::constraints::{Constraint, constraints};
 use super::functions::quoted;
 use super::relations::{Kind, PUBLIC, Relation, SCHEMAS, number_of};
 use super::{CatalogTable, Facts, Row, some, truth};
@@ -15,6 +16,7 @@ const BTREE: u32 = 403;
 pub(super) const TABLES: &[CatalogTable] = &[
     CatalogTable {
         name: "pg_namespace",
+        needs_columns: false,
         columns: "oid oid nspname name nspowner oid nspacl text[]",
         rows: |_| {
             let row = |(oid, name): (u32, &str)| vec![some(oid), some(name), some(OWNER), None];
@@ -23,6 +25,7 @@ pub(super) const TABLES: &[CatalogTable] = &[
     },
     CatalogTable {
         name: "pg_class",
+        needs_columns: true,
         columns: "oid oid relname name relnamespace oid reltype oid reloftype oid relowner oid relam oid relfilenode oid \
             reltablespace oid relpages int4 reltuples float4 relallvisible int4 reltoastrelid oid relhasindex bool \
             relisshared bool relpersistence char relkind char relnatts int2 relchecks int2 relhasrules bool \
@@ -33,6 +36,7 @@ pub(super) const TABLES: &[CatalogTable] = &[
     },
     CatalogTable {
         name: "pg_attribute",
+        needs_columns: true,
         columns: "attrelid oid attname name atttypid oid attstattarget int4 attlen int2 attnum int2 attndims int4 \
             attcacheoff int4 atttypmod int4 attbyval bool attalign char attstorage char attcompression char attnotnull bool \
             atthasdef bool atthasmissing bool attidentity char attgenerated char attisdropped bool attislocal bool \
@@ -41,11 +45,13 @@ pub(super) const TABLES: &[CatalogTable] = &[
     },
     CatalogTable {
         name: "pg_attrdef",
+        needs_columns: true,
         columns: "oid oid adrelid oid adnum int2 adbin text",
         rows: pg_attrdef,
     },
     CatalogTable {
         name: "pg_constraint",
+        needs_columns: false,
         columns: "oid oid conname name connamespace oid contype char condeferrable bool condeferred bool convalidated bool \
             conrelid oid contypid oid conindid oid conparentid oid confrelid oid confupdtype char confdeltype char \
             confmatchtype char conislocal bool coninhcount int4 connoinherit bool conkey int2[] confkey int2[] \
@@ -54,6 +60,7 @@ pub(super) const TABLES: &[CatalogTable] = &[
     },
     CatalogTable {
         name: "pg_index",
+        needs_columns: false,
         columns: "indexrelid oid indrelid oid indnatts int2 indnkeyatts int2 indisunique bool indnullsnotdistinct bool \
             indisprimary bool indisexclusion bool indimmediate bool indisclustered bool indisvalid bool \
             indcheckxmin bool indisready bool indislive bool indisreplident bool indkey int2[] indcollation oid[] \
@@ -62,136 +69,77 @@ pub(super) const TABLES: &[CatalogTable] = &[
     },
     CatalogTable {
         name: "pg_sequence",
+        needs_columns: false,
         columns: "seqrelid oid seqtypid oid seqstart int8 seqincrement int8 seqmax int8 seqmin int8 seqcache int8 seqcycle bool",
         rows: pg_sequence,
     },
     CatalogTable {
         name: "pg_sequences",
+        needs_columns: false,
         columns: "schemaname name sequencename name sequenceowner name data_type text start_value int8 min_value int8 \
             max_value int8 increment_by int8 cycle bool cache_size int8 last_value int8",
         rows: pg_sequences,
     },
     CatalogTable {
         name: "pg_description",
+        needs_columns: false,
         columns: "objoid oid classoid oid objsubid int4 description text",
         rows: |_| Vec::new(),
     },
     CatalogTable {
         name: "pg_policy",
+        needs_columns: false,
         columns: "oid oid polname name polrelid oid polcmd char polpermissive bool polroles oid[] polqual text \
             polwithcheck text",
         rows: |_| Vec::new(),
     },
     CatalogTable {
         name: "pg_statistic_ext",
+        needs_columns: false,
         columns: "oid oid stxrelid oid stxname name stxnamespace oid stxowner oid stxstattarget int4 stxkeys int2[] \
             stxkind char[] stxexprs text",
         rows: |_| Vec::new(),
     },
     CatalogTable {
         name: "pg_extension",
+        needs_columns: false,
         columns: "oid oid extname name extowner oid extnamespace oid extrelocatable bool extversion text extconfig oid[] \
             extcondition text[]",
         rows: |_| Vec::new(),
     },
     CatalogTable {
         name: "pg_publication_rel",
+        needs_columns: false,
         columns: "oid oid prpubid oid prrelid oid prqual text prattrs int2[]",
         rows: |_| Vec::new(),
     },
     CatalogTable {
         name: "pg_tables",
+        needs_columns: false,
         columns: "schemaname name tablename name tableowner name tablespace name hasindexes bool hasrules bool \
             hastriggers bool rowsecurity bool",
         rows: pg_tables,
     },
     CatalogTable {
         name: "pg_views",
+        needs_columns: false,
         columns: "schemaname name viewname name viewowner name definition text",
         rows: |facts| views(facts, Kind::View, false),
     },
     CatalogTable {
         name: "pg_matviews",
+        needs_columns: false,
         columns: "schemaname name matviewname name matviewowner name tablespace name hasindexes bool ispopulated bool \
             definition text",
         rows: |facts| views(facts, Kind::MaterializedView, true),
     },
     CatalogTable {
         name: "pg_indexes",
+        needs_columns: false,
         columns: "schemaname name tablename name indexname name tablespace name indexdef text",
         rows: pg_indexes,
     },
 ];
-
-/// What rows must fulfil.
-pub(super) struct Constraint {
-    pub(super) oid: u32,
-    pub(super) name: String,
-    /// `p`, `u` or `c`.
-    pub(super) letter: char,
-    pub(super) table: u32,
-    pub(super) table_name: String,
-    /// The index that enforces it; 0 where none does.
-    index: u32,
-    pub(super) columns: Vec<(usize, String)>,
-    condition: Option<String>,
-}
-
-impl Constraint {
-    /// As in CREATE TABLE.
-    pub(super) fn definition(&self) -> String {
-        let columns: Vec<String> = self.columns.iter().map(|(_, name)| quoted(name)).collect();
-        match (self.letter, &self.condition) {
-            ('p', _) => format!("PRIMARY KEY ({})", columns.join(", ")),
-            ('u', _) => format!("UNIQUE ({})", columns.join(", ")),
-            (_, condition) => format!("CHECK (({}))", condition.as_deref().unwrap_or_default()),
-        }
-    }
-
-    pub(super) fn condition(&self) -> Option<&str> {
-        self.condition.as_deref()
-    }
-}
-
-/// All constraints.
-pub(super) fn constraints(relations: &[Relation]) -> Vec<Constraint> {
-    let mut found = Vec::new();
-    for relation in relations {
-        if let Some(index) = relation.index.as_ref().filter(|index| !index.is_plain) {
-            found.push(Constraint {
-                oid: number_of("constraint", &relation.name),
-                name: relation.name.clone(),
-                letter: if index.is_primary { 'p' } else { 'u' },
-                table: index.table,
-                table_name: index.table_name.clone(),
-                index: relation.oid,
-                columns: index.columns.clone(),
-                condition: None,
-            });
-        }
-        let Some(Definition::Table(table)) = relation.definition.as_deref() else { continue };
-        for check in &table.checks {
-            let full = format!("{}.{}", relation.name, check.name);
-            let mentioned = table.columns.iter().enumerate().filter(|(_, column)| {
-                let is_part = |part: char| part.is_alphanumeric() || part == '_';
-                check.condition.split(|part| !is_part(part)).any(|word| word == column.name)
-            });
-            found.push(Constraint {
-                oid: number_of("constraint", &full),
-                name: check.name.clone(),
-                letter: 'c',
-                table: relation.oid,
-                table_name: relation.name.clone(),
-                index: 0,
-                columns: mentioned
-                    .map(|(position, column)| (position + 1, column.name.clone()))
-                    .collect(),
-                condition: Some(check.condition.clone()),
-            });
-        }
-    }
-    found
-}
 
 fn numbers(of: impl IntoIterator<Item = usize>) -> String {
     let texts: Vec<String> = of.into_iter().map(|number| number.to_string()).collect();

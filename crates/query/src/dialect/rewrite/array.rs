@@ -4,8 +4,8 @@ use super::call;
 use crate::error::SqlError;
 use crate::functions::is_set_returning;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArguments, GroupByExpr, OrderByKind, Query, SelectItem, SetExpr, Visit,
-    Visitor,
+    Expr, Function, FunctionArguments, GroupByExpr, Ident, OrderByKind, Query, SelectItem, SetExpr,
+    Visit, Visitor,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -18,7 +18,10 @@ pub(super) fn array_of_query(name: &str, function: &Function) -> Result<Option<E
     };
     let collected = match collect_in_place(query) {
         Some(collected) => collected,
-        None => format!("SELECT array_agg(item) FROM ({query}) AS items (item)"),
+        None => {
+            let order = order_of_items(query).unwrap_or_default();
+            format!("SELECT array_agg(item{order}) FROM ({query}) AS items (item)")
+        }
     };
     let parsed = Parser::new(&PostgreSqlDialect {})
         .try_with_sql(&collected)
@@ -91,6 +94,15 @@ fn collect_in_place(query: &Query) -> Option<String> {
         .ok()?;
     select.projection = vec![SelectItem::UnnamedExpr(collecting)];
     Some(select.to_string())
+}
+
+/// The order of a query's only column, where it is by this column.
+fn order_of_items(query: &Query) -> Option<String> {
+    let OrderByKind::Expressions(keys) = &query.order_by.as_ref()?.kind else { return None };
+    let [key] = keys.as_slice() else { return None };
+    let mut key = key.clone();
+    key.expr = Expr::Identifier(Ident::new("item"));
+    Some(format!(" ORDER BY {key}"))
 }
 
 /// Whether an expression has a function of many rows, or one that gives many, outside of subqueries.

@@ -1,0 +1,92 @@
+//! Large values that are the same for all rows. DataFusion copies such a value for each row of a batch, eight thousand
+//! times; here all rows share its bytes, and a function of it is computed once.
+
+use super::limits::PLANNED_MAX_BYTES;
+use super::{Function, returns_first};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
+use datafusion::arrow::compute::take;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{Result, ScalarValue};
+use datafusion::logical_expr::ScalarUDF;
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{ColumnarValue, Expr, LogicalPlan};
+use datafusion::optimizer::AnalyzerRule;
+use std::sync::{Arc, LazyLock};
+
+/// The function that a large literal goes through.
+const LARGE_CONSTANT: &str = "large_constant";
+
+static CONSTANT: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
+    Function::new(LARGE_CONSTANT, returns_first, |call| call.arg(0).cloned()).udf()
+});
+
+/// Whether the only value of an array is large.
+pub(super) fn is_large(value: &ArrayRef) -> bool {
+    value.get_array_memory_size() > PLANNED_MAX_BYTES && value.data_type() == &DataType::Utf8View
+}
+
+/// A value for many rows, which share its bytes.
+pub(super) fn repeated(value: &ArrayRef, rows: usize) -> Result<ArrayRef> {
+    Ok(take(value, &UInt32Array::from(vec![0; rows]), None)?)
+}
+
+/// An argument as one value, if it is the same for all rows.
+pub(super) fn constant(argument: &ColumnarValue) -> Option<ColumnarValue> {
+    let array = match argument {
+        ColumnarValue::Scalar(_) => return Some(argument.clone()),
+        ColumnarValue::Array(array) => array,
+    };
+    let texts = array.as_string_view_opt()?;
+    let views = texts.views();
+    let first = *views.first()?;
+    // A view begins with the length of its text.
+    let is_large = first as u32 as usize > PLANNED_MAX_BYTES;
+    let is_same = is_large && texts.null_count() == 0 && views.iter().all(|view| *view == first);
+    is_same.then(|| ColumnarValue::Array(array.slice(0, 1)))
+}
+
+/// Puts large literals where they are shared.
+#[derive(Debug)]
+pub(crate) struct HideLarge;
+
+impl AnalyzerRule for HideLarge {
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        plan.transform_up_with_subqueries(|node| {
+            // The rows of VALUES are made once.
+            if matches!(node, LogicalPlan::Values(_)) {
+                return Ok(Transformed::no(node));
+            }
+            let names = NamePreserver::new(&node);
+            node.map_expressions(|expr| {
+                let name = names.save(&expr);
+                let hidden = expr.transform_up(|part| Ok(hide(part)))?;
+                Ok(hidden.update_data(|expr| name.restore(expr)))
+            })
+        })
+        .data()
+    }
+
+    fn name(&self) -> &str {
+        "hide_large"
+    }
+}
+
+fn hide(expr: Expr) -> Transformed<Expr> {
+    let Expr::Literal(value, metadata) = &expr else { return Transformed::no(expr) };
+    let is_large = match value {
+        ScalarValue::Utf8(Some(text))
+        | ScalarValue::LargeUtf8(Some(text))
+        | ScalarValue::Utf8View(Some(text)) => text.len() > PLANNED_MAX_BYTES,
+        _ => false,
+    };
+    if !is_large {
+        return Transformed::no(expr);
+    }
+    let text = value.try_as_str().flatten().map(str::to_owned);
+    let literal = Expr::Literal(ScalarValue::Utf8View(text), metadata.clone());
+    let hidden = ScalarFunction::new_udf(CONSTANT.clone(), vec![literal]);
+    Transformed::yes(Expr::ScalarFunction(hidden))
+}
