@@ -231,6 +231,11 @@ impl From<DataFusionError> for SqlError {
         ] {
             message = message.strip_prefix(prefix).unwrap_or(message);
         }
+        if let DataFusionError::Internal(text) = error.find_root()
+            && let Some(plain) = plain_words(text)
+        {
+            return Self::new(state, plain);
+        }
         match unfit_function(message) {
             Some(name) if state == SqlState::UndefinedFunction => {
                 Self::new(state, format!("function {name} does not exist with such arguments"))
@@ -239,6 +244,18 @@ impl From<DataFusionError> for SqlError {
             _ => Self::new(state, message),
         }
     }
+}
+
+/// What is no fault of anybody's but the statement's, though DataFusion calls it internal.
+fn plain_words(text: &str) -> Option<&'static str> {
+    const WORDS: [(&str, &str); 2] = [
+        (
+            "Regular expression did not compile",
+            "invalid regular expression: it is too large or has a fault",
+        ),
+        ("range queries", "RANGE with an ORDER BY of this type is not supported"),
+    ];
+    WORDS.iter().find(|(words, _)| text.contains(words)).map(|(_, plain)| *plain)
 }
 
 /// The function whose arguments do not fit, of which the planner tells all that it has tried.
@@ -287,6 +304,9 @@ fn state_of(error: &DataFusionError) -> SqlState {
             | SchemaError::DuplicateUnqualifiedField { .. } => SqlState::DuplicateColumn,
         },
         DataFusionError::NotImplemented(_) => SqlState::FeatureNotSupported,
+        DataFusionError::Internal(text) if text.contains("Regular expression") => {
+            SqlState::InvalidRegularExpression
+        }
         DataFusionError::Internal(text) if text.contains("range queries") => {
             SqlState::FeatureNotSupported
         }

@@ -2,12 +2,14 @@
 //! times; here all rows share its bytes, and a function of it is computed once.
 
 use super::limits::PLANNED_MAX_BYTES;
-use super::{Function, returns_first};
+use super::{Asked, Function, no_function};
+use crate::error::SqlError;
+use crate::statement::CHAIN;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use datafusion::arrow::compute::take;
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -16,12 +18,20 @@ use datafusion::logical_expr::{ColumnarValue, Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 use std::sync::{Arc, LazyLock};
 
+/// Aggregates that keep their values, and copy them at the end: what they get is looked at for its size.
+const COLLECTING: [&str; 2] = ["array_agg", "string_agg"];
+
 /// The function that a large literal goes through.
 const LARGE_CONSTANT: &str = "large_constant";
 
 static CONSTANT: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
-    Function::new(LARGE_CONSTANT, returns_first, |call| call.arg(0).cloned()).udf()
+    Function::new(LARGE_CONSTANT, returns_same, |call| call.arg(0).cloned()).udf()
 });
+
+/// All of its argument's type, with what Arrow does not tell.
+fn returns_same(asked: &Asked<'_>) -> std::result::Result<FieldRef, SqlError> {
+    asked.fields.first().cloned().ok_or_else(|| no_function(LARGE_CONSTANT, asked.fields))
+}
 
 /// Whether the only value of an array is large.
 pub(super) fn is_large(value: &ArrayRef) -> bool {
@@ -62,7 +72,7 @@ impl AnalyzerRule for HideLarge {
             let names = NamePreserver::new(&node);
             node.map_expressions(|expr| {
                 let name = names.save(&expr);
-                let hidden = expr.transform_up(|part| Ok(hide(part)))?;
+                let hidden = expr.transform_down(|part| Ok(hide(part)))?;
                 Ok(hidden.update_data(|expr| name.restore(expr)))
             })
         })
@@ -75,7 +85,26 @@ impl AnalyzerRule for HideLarge {
 }
 
 fn hide(expr: Expr) -> Transformed<Expr> {
-    let Expr::Literal(value, metadata) = &expr else { return Transformed::no(expr) };
+    let (value, metadata) = match expr {
+        Expr::Literal(ref value, ref metadata) => (value, metadata),
+        // The operators of a chain are told by a literal.
+        Expr::ScalarFunction(ref function) if function.name() == CHAIN => {
+            return Transformed::new(expr, false, TreeNodeRecursion::Jump);
+        }
+        Expr::AggregateFunction(mut collecting) if COLLECTING.contains(&collecting.func.name()) => {
+            if let Some(value) = collecting.params.args.first_mut() {
+                let bare = std::mem::replace(value, Expr::Literal(ScalarValue::Null, None));
+                *value =
+                    Expr::ScalarFunction(ScalarFunction::new_udf(CONSTANT.clone(), vec![bare]));
+            }
+            return Transformed::new(
+                Expr::AggregateFunction(collecting),
+                true,
+                TreeNodeRecursion::Jump,
+            );
+        }
+        _ => return Transformed::no(expr),
+    };
     let is_large = match value {
         ScalarValue::Utf8(Some(text))
         | ScalarValue::LargeUtf8(Some(text))
@@ -88,5 +117,6 @@ fn hide(expr: Expr) -> Transformed<Expr> {
     let text = value.try_as_str().flatten().map(str::to_owned);
     let literal = Expr::Literal(ScalarValue::Utf8View(text), metadata.clone());
     let hidden = ScalarFunction::new_udf(CONSTANT.clone(), vec![literal]);
-    Transformed::yes(Expr::ScalarFunction(hidden))
+    // Its argument is a large literal again.
+    Transformed::new(Expr::ScalarFunction(hidden), true, TreeNodeRecursion::Jump)
 }

@@ -5,6 +5,7 @@ mod write;
 use crate::catalog::Definition;
 use crate::encode::{self, Style};
 use crate::error::{SqlError, SqlState};
+use crate::functions::bytes_of;
 use crate::moment::Moment;
 use crate::parse;
 use crate::pg_type::{self, Typed};
@@ -21,6 +22,8 @@ use write::Writer;
 
 /// Bytes that one COPY may bring: it is one transaction.
 const COPY_MAX_BYTES: usize = 64 << 20;
+/// About as much is written at a time.
+const PIECE_BYTES: usize = 1 << 20;
 /// What binary COPY begins with: a signature, flags, and the length of what else its head may have.
 const BINARY_HEAD: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
@@ -418,21 +421,40 @@ pub(super) async fn copy_out(session: &mut Session, copy: &Copy) -> Result<CopyO
         ));
     };
     let rows = rows.with_first().await?;
-    let writer = Writer {
+    let writer = Arc::new(Writer {
         options: copy.options.clone(),
         names: rows.schema.fields().iter().map(|field| field.name().clone()).collect(),
         types: rows.schema.fields().iter().map(|field| pg_type::of_field(field)).collect(),
         style: session.style(),
-    };
+    });
     let (columns, format) =
         (writer.names.len(), i16::from(copy.options.format == CopyFormat::Binary));
     let (head, tail) = (writer.head(), writer.tail());
     let piece = |bytes: Vec<u8>| stream::iter((!bytes.is_empty()).then_some(Ok((bytes, 0))));
-    let lines = rows.stream.map(move |batch| {
-        let batch = batch.map_err(SqlError::from)?;
-        Ok((writer.lines(&batch)?, batch.num_rows() as u64))
+    let lines = rows.stream.flat_map(move |batch| {
+        let writer = writer.clone();
+        let pieces = match batch.map_err(SqlError::from) {
+            Ok(batch) => Ok(pieces_of(batch)),
+            Err(error) => Err(error),
+        };
+        let (pieces, error) = match pieces {
+            Ok(pieces) => (pieces, None),
+            Err(error) => (Vec::new(), Some(Err(error))),
+        };
+        let lines = pieces
+            .into_iter()
+            .map(move |piece| Ok((writer.lines(&piece)?, piece.num_rows() as u64)));
+        stream::iter(lines.chain(error))
     });
     Ok((columns, format, piece(head).chain(lines).chain(piece(tail)).boxed()))
+}
+
+/// A batch in pieces of about a mebibyte: its rows may share a large value, of which each gets its own in the answer.
+fn pieces_of(batch: RecordBatch) -> Vec<RecordBatch> {
+    let bytes: usize = batch.columns().iter().map(bytes_of).sum();
+    let rows = batch.num_rows();
+    let at_once = (rows * PIECE_BYTES / bytes.max(1)).clamp(1, rows.max(1));
+    (0..rows).step_by(at_once).map(|from| batch.slice(from, at_once.min(rows - from))).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod support;
 mod changes;
 mod csv;
 mod idle;
+mod json;
 mod segments;
 mod statements;
 mod views;
