@@ -260,8 +260,10 @@ fn plain_words(text: &str) -> Option<&'static str> {
 
 /// The function whose arguments do not fit, of which the planner tells all that it has tried.
 fn unfit_function(message: &str) -> Option<&str> {
-    let (name, rest) = message.strip_prefix("Function '")?.split_once('\'')?;
-    rest.contains("coercion failed").then_some(name)
+    let (_, named) = message.split_once("Function '")?;
+    let (name, rest) = named.split_once('\'')?;
+    let tells_all = ["coercion failed", "failed to match any signature"];
+    tells_all.iter().any(|words| rest.contains(words)).then_some(name)
 }
 
 /// The planner's errors have no codes of their own, so their words tell.

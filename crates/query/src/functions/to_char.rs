@@ -278,8 +278,15 @@ fn offset_text(seconds: i64) -> String {
     }
 }
 
+/// A longer format is none that anybody writes, and what is made of it grows with its square.
+const FORMAT_MAX_BYTES: usize = 4_096;
+
 fn to_char(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
     let formats = call.texts(1)?;
+    if formats.iter().flatten().any(|format| format.len() > FORMAT_MAX_BYTES) {
+        let message = format!("a format may have {FORMAT_MAX_BYTES} bytes");
+        return Err(SqlError::new(SqlState::LimitExceeded, message));
+    }
     let array = call.arg(0)?;
     let mut out = StringViewBuilder::with_capacity(call.rows);
     let mut budget = super::Budget::default();

@@ -1,9 +1,10 @@
 //! What the numbers of a file's first records are: doubles, or integers and decimals that a double does not hold.
 
 use super::narrow::SEEN_KEY;
+use crate::error::{SqlError, SqlState};
 use crate::json::{Node, Value, spanned};
 use datafusion::arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
-use datafusion::common::Result;
+use datafusion::common::Result as DfResult;
 use datafusion::config::JsonOptions;
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::error::DataFusionError;
@@ -46,11 +47,17 @@ impl Numbers {
         self.is_wide |= is_integer && fraction.is_empty() && double >= 9.2e18;
     }
 
-    /// What holds all of them, if a double does not.
-    fn kind(&self) -> Option<DataType> {
-        let digits = self.whole_digits + self.fraction_digits;
-        let exact = self.is_wide && !self.has_exponent && digits <= DIGITS_MAX;
-        exact.then(|| DataType::Decimal128(DIGITS_MAX as u8, self.fraction_digits as i8))
+    /// What holds all of them.
+    fn kind(&self) -> Result<DataType, SqlError> {
+        if !self.is_wide {
+            return Ok(DataType::Float64);
+        }
+        if self.has_exponent || self.whole_digits + self.fraction_digits > DIGITS_MAX {
+            let message = "neither double precision nor numeric holds all of its numbers exactly";
+            return Err(SqlError::new(SqlState::NumericOutOfRange, message)
+                .hint("declare the columns of the table, this one as double precision or text"));
+        }
+        Ok(DataType::Decimal128(DIGITS_MAX as u8, self.fraction_digits as i8))
     }
 }
 
@@ -60,7 +67,7 @@ pub(super) async fn exact(
     options: &JsonOptions,
     store: &Arc<dyn ObjectStore>,
     objects: &[ObjectMeta],
-) -> Result<SchemaRef> {
+) -> DfResult<SchemaRef> {
     if !schema.fields().iter().any(|field| has_doubles(field.data_type())) {
         return Ok(schema);
     }
@@ -83,8 +90,17 @@ pub(super) async fn exact(
             note_object(&schema, &mut columns, record);
         })?;
     }
-    let fields: Fields =
-        schema.fields().iter().zip(&columns).map(|(field, column)| column.field(field)).collect();
+    let fields: Fields = schema
+        .fields()
+        .iter()
+        .zip(&columns)
+        .map(|(field, column)| {
+            column.field(field).map_err(|mut error| {
+                error.message = format!("column \"{}\": {}", field.name(), error.message);
+                error
+            })
+        })
+        .collect::<Result<_, SqlError>>()?;
     Ok(Arc::new(Schema::new(fields)))
 }
 
@@ -103,7 +119,7 @@ fn look(
     in_lines: bool,
     mut left: usize,
     mut note: impl FnMut((&str, &Node)),
-) -> Result<usize> {
+) -> DfResult<usize> {
     if !in_lines {
         // An array is one value; whoever reads it reads all of it.
         let mut text = String::new();
@@ -166,17 +182,18 @@ impl Column {
         }
     }
 
-    fn field(&self, field: &Field) -> Field {
+    fn field(&self, field: &Field) -> Result<Field, SqlError> {
         let part = |index: usize, field: &Field| match self.parts.get(index) {
             Some(part) => part.field(field),
-            None => field.clone(),
+            None => Ok(field.clone()),
         };
         let kind = match field.data_type() {
-            DataType::Float64 => self.numbers.kind().unwrap_or(DataType::Float64),
-            DataType::List(element) => DataType::List(Arc::new(part(0, element))),
+            DataType::Float64 => self.numbers.kind()?,
+            DataType::List(element) => DataType::List(Arc::new(part(0, element)?)),
             DataType::Struct(fields) => {
                 let numbered = fields.iter().enumerate();
-                DataType::Struct(numbered.map(|(index, field)| part(index, field)).collect())
+                let parts = numbered.map(|(index, field)| part(index, field));
+                DataType::Struct(parts.collect::<Result<_, _>>()?)
             }
             other => other.clone(),
         };
@@ -185,7 +202,7 @@ impl Column {
         if is_seen {
             field.metadata_mut().insert(SEEN_KEY.to_owned(), String::new());
         }
-        field
+        Ok(field)
     }
 }
 
@@ -204,13 +221,13 @@ mod tests {
     fn kind_of(texts: &[&str]) -> Option<DataType> {
         let mut numbers = Numbers::default();
         texts.iter().for_each(|text| numbers.note(text));
-        numbers.kind()
+        numbers.kind().ok()
     }
 
     #[test]
     fn doubles_stay_where_they_hold_everything() {
-        assert_eq!(kind_of(&["1", "2.5", "-0.1", "1e300"]), None);
-        assert_eq!(kind_of(&["9007199254740992", "1.5"]), None);
+        assert_eq!(kind_of(&["1", "2.5", "-0.1", "1e300"]), Some(DataType::Float64));
+        assert_eq!(kind_of(&["9007199254740992", "1.5"]), Some(DataType::Float64));
         // More than decimals have.
         assert_eq!(kind_of(&["123456789012345678901234567890123456789"]), None);
     }

@@ -114,7 +114,7 @@ def live(rows):
         if count % 2_000 == 0:
             pipeline.execute()
     pipeline.execute()
-    deadline = time.time() + 120
+    deadline = time.time() + 400
     while run("SELECT count(*) FROM sys.views WHERE lag > 0") != [(0,)]:
         assert time.time() < deadline, run("SELECT view, lag, error FROM sys.views")
         time.sleep(0.05)
