@@ -14,7 +14,7 @@ use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
     Accumulator, Aggregate, AggregateUDF, AggregateUDFImpl, Expr, ExprFunctionExt, LogicalPlan,
-    LogicalPlanBuilder, Signature, Subquery, Volatility,
+    LogicalPlanBuilder, Signature, Subquery, Values, Volatility,
 };
 use std::sync::Arc;
 
@@ -31,11 +31,35 @@ pub(super) fn plan_subqueries(plan: LogicalPlan) -> Result<LogicalPlan> {
                     conjunction(parts).unwrap_or_else(|| datafusion::logical_expr::lit(true));
                 LogicalPlan::Filter(filter)
             }
+            LogicalPlan::Values(values) => rows_of_values(values)?,
             other => other,
         };
         node.map_expressions(|expr| expr.transform_up(single))
     })?;
     Ok(plan.data)
+}
+
+/// VALUES with subqueries as the union of its rows: DataFusion computes VALUES while it plans, when no subquery has run.
+fn rows_of_values(values: Values) -> Result<LogicalPlan> {
+    let is_subquery = |part: &Expr| {
+        Ok(matches!(part, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_)))
+    };
+    let mut cells = values.values.iter().flatten();
+    if !cells.any(|cell| cell.exists(is_subquery).unwrap_or(true)) {
+        return Ok(LogicalPlan::Values(values));
+    }
+    let fields = values.schema.fields().clone();
+    let rows = values.values.into_iter().map(|row| {
+        let cells = row.into_iter().zip(&fields).map(|(cell, field)| {
+            let kind = field.data_type();
+            let cell = if kind.is_null() { cell } else { super::cast_to(cell, field) };
+            cell.alias(field.name())
+        });
+        LogicalPlanBuilder::empty(true).project(cells.collect::<Vec<_>>())?.build()
+    });
+    let mut rows = rows.collect::<Result<Vec<_>>>()?.into_iter();
+    let first = rows.next().map_or_else(|| LogicalPlanBuilder::empty(false).build(), Ok)?;
+    rows.try_fold(first, |all, row| LogicalPlanBuilder::from(all).union(row)?.build())
 }
 
 fn first_column(plan: &LogicalPlan) -> Option<Column> {

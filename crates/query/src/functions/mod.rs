@@ -260,7 +260,6 @@ impl ScalarUDFImpl for Function {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        limits::check_arguments(&args.args)?;
         let is_volatile = self.signature.volatility == Volatility::Volatile;
         let values: Option<Vec<ColumnarValue>> = match is_volatile {
             true => None,
@@ -268,6 +267,7 @@ impl ScalarUDFImpl for Function {
         };
         let constant = values.is_some();
         let values = values.unwrap_or_else(|| args.args.clone());
+        limits::check_arguments(&values)?;
         let rows = if constant { 1 } else { args.number_rows };
         // A column of nulls without a type has no marks for them: as texts it has.
         let marked = |array: ArrayRef| match array.data_type().is_null() {
