@@ -271,13 +271,13 @@ fn statements_by_chance_end_and_the_node_lives() {
         eprintln!("skipped: run scripts/test, which installs psycopg");
         return;
     };
-    let count = std::env::var("THALWEG_TEST_STATEMENTS").unwrap_or_else(|_| "600".to_owned());
+    let count = std::env::var("THALWEG_TEST_STATEMENTS").unwrap_or_else(|_| "300".to_owned());
     let server = Server::start(Path::new("memory"), &["--memory-max", "2GiB"]);
     let output = std::process::Command::new(python)
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/hostile_sql.py"))
         .args([server.resp, server.postgres.expect("a door")].map(|door| door.port().to_string()))
         .args(["7", &count])
-        // Other tests run beside this one: how long a PING takes is measured elsewhere.
+        // Other tests run beside this one: how long things take is measured elsewhere.
         .env("THALWEG_TEST_SLOW", "1")
         .output()
         .expect("python");

@@ -279,7 +279,7 @@ def say(port, maker, count, wrong, outcomes):
         except UnicodeError:
             outcome = "no text"
         took = time.monotonic() - begun
-        if took > TIMEOUT_MS / 1_000 + 1.5:
+        if took > TIMEOUT_MS / 1_000 + 1.5 and not os.environ.get("THALWEG_TEST_SLOW"):
             wrong.append((f"took {took:.1f} s", "", statement))
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
         if connection.info.transaction_status.name == "INERROR":
