@@ -3,7 +3,8 @@
     target/peers/bin/python bench/before_after.py BEFORE AFTER [--pairs 7] [--parts keys point …]    # writes bench/before_after.md
 
 In turns, the order changed with every pair; medians. Both are computed of the node's own CPU seconds where a generator shares the
-machine with it, and of the time until the answer where the node works alone. A ratio above 1 means that AFTER is faster."""
+machine with it, and of the time until the answer where the node works alone. A ratio above 1 means that AFTER is faster.
+"""
 
 import argparse
 import os
@@ -33,8 +34,10 @@ def keys():
     server = side_by_side.thalweg("memory")
     try:
         side_by_side.redis_benchmark(server, "set", 500_000, 50, 16)
-        return {f"keys: {test.upper()}": side_by_side.redis_benchmark(server, test, 2_000_000, 50, 16)["cpu_us"] * 1000
-                for test in ("set", "get")}
+        return {
+            f"keys: {test.upper()}": side_by_side.redis_benchmark(server, test, 2_000_000, 50, 16)["cpu_us"] * 1000
+            for test in ("set", "get")
+        }
     finally:
         server.stop()
 
@@ -86,7 +89,12 @@ def sums():
     node = Node("none")
     try:
         out = {}
-        for name, text in [("count", "count(*)"), ("sum(int)", "sum(x::int)"), ("x + x", "max(x + x)"), ("x * 3 - 1", "max(x * 3 - 1)")]:
+        for name, text in [
+            ("count", "count(*)"),
+            ("sum(int)", "sum(x::int)"),
+            ("x + x", "max(x + x)"),
+            ("x * 3 - 1", "max(x * 3 - 1)"),
+        ]:
             text = f"SELECT {text} FROM generate_series(1, {COUNT_ROWS}) AS t(x)".encode()
             node.post("/sql", text, "text/plain")
             begun = time.monotonic()
@@ -128,8 +136,16 @@ def main():
                 for name, value in PARTS[part]().items():
                     results.setdefault(name, {"before": [], "after": []})[which].append(value)
         print(f"pair {pair + 1} of {options.pairs}", file=sys.stderr)
-    lines = ["# Before and after", "", f"`{' '.join(['target/peers/bin/python', 'bench/before_after.py', 'BEFORE', 'AFTER'] + sys.argv[3:])}`",
-             "", machine(), "", "| what | before | after | before / after | spread of before |", "|---|---|---|---|---|"]
+    lines = [
+        "# Before and after",
+        "",
+        f"`{' '.join(['target/peers/bin/python', 'bench/before_after.py', 'BEFORE', 'AFTER'] + sys.argv[3:])}`",
+        "",
+        machine(),
+        "",
+        "| what | before | after | before / after | spread of before |",
+        "|---|---|---|---|---|",
+    ]
     for name, values in results.items():
         before, after = (statistics.median(values[which]) for which in ("before", "after"))
         spread = (max(values["before"]) - min(values["before"])) / before

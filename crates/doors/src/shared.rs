@@ -217,7 +217,8 @@ impl Shared {
         self.clients.lock().len() + self.admitted.load(Ordering::Relaxed)
     }
 
-    /// Counts a connection of a door that keeps no list of its clients; nothing where there are as many as there may be.
+    /// Counts a connection of a door that keeps no list of its clients; nothing where there are as many as there may
+    /// be.
     pub fn admit(self: &Arc<Self>) -> Option<Admitted> {
         let most = self.settings().connections_max.saturating_sub(self.clients.lock().len());
         let one_more = |admitted: usize| (admitted < most).then_some(admitted + 1);

@@ -49,7 +49,8 @@ pub(crate) struct ServeArgs {
     /// How often a materialized view writes its checkpoint [default: 5s]
     #[arg(long, env = "THALWEG_VIEW_CHECKPOINT")]
     pub(crate) view_checkpoint: Option<String>,
-    /// A stream's partition that is silent for this long while others bring records does not hold windows open [default: 5s]
+    /// A stream's partition that is silent for this long while others bring records does not hold windows open
+    /// [default: 5s]
     #[arg(long, env = "THALWEG_STREAM_IDLE")]
     pub(crate) stream_idle: Option<String>,
     /// Which entries leave memory first: `s3-fifo`, `lru`, `lfu`, `fifo` [default: s3-fifo]

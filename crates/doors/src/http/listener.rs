@@ -34,7 +34,8 @@ impl Listener for Counted {
         loop {
             // It waits and tries again where the system refuses.
             let (mut stream, address) = Listener::accept(&mut self.listener).await;
-            // The last piece of an answer must not wait until the one before it is acknowledged: 40 ms, on most systems.
+            // The last piece of an answer must not wait until the one before it is acknowledged: 40 ms, on most
+            // systems.
             let _only_slower = stream.set_nodelay(true);
             if let Some(admitted) = self.shared.admit() {
                 return (Connection { stream, _admitted: admitted }, address);

@@ -110,8 +110,8 @@ impl Survey {
         Ok(seen)
     }
 
-    /// The columns of files whose records go over several lines: DataFusion looks at a file in pieces that end at a line
-    /// break, wherever that stands, so it is done here.
+    /// The columns of files whose records go over several lines: DataFusion looks at a file in pieces that end at a
+    /// line break, wherever that stands, so it is done here.
     pub(crate) fn schema(
         locations: &[String],
         format: &Format,

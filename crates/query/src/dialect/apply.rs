@@ -1,5 +1,6 @@
-//! Subqueries that look at the row outside in ways that DataFusion cannot make a join of: a comparison other than `=`, a
-//! row outside in the columns or in a LIMIT, a union. Each is run for each different row outside, as Postgres does.
+//! Subqueries that look at the row outside in ways that DataFusion cannot make a join of: a comparison other than
+//! `=`, a row outside in the columns or in a LIMIT, a union. Each is run for each different row outside, as Postgres
+//! does.
 
 use crate::database::Inner;
 use crate::error::{SqlError, SqlState};

@@ -39,7 +39,8 @@ pub(super) fn plan_subqueries(plan: LogicalPlan) -> Result<LogicalPlan> {
     Ok(plan.data)
 }
 
-/// VALUES with subqueries as the union of its rows: DataFusion computes VALUES while it plans, when no subquery has run.
+/// VALUES with subqueries as the union of its rows: DataFusion computes VALUES while it plans, when no subquery has
+/// run.
 fn rows_of_values(values: Values) -> Result<LogicalPlan> {
     let is_subquery = |part: &Expr| {
         Ok(matches!(part, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_)))
@@ -211,8 +212,8 @@ fn seen_from_outside(expr: Expr) -> Result<Expr> {
         .data)
 }
 
-/// A query of a value that is computed from the row outside, too: first a query of what it takes from its own rows, then,
-/// outside, the value.
+/// A query of a value that is computed from the row outside, too: first a query of what it takes from its own rows,
+/// then, outside, the value.
 fn lift(subquery: &Subquery) -> Result<Option<Expr>> {
     let LogicalPlan::Projection(projection) = subquery.subquery.as_ref() else { return Ok(None) };
     let [value] = projection.expr.as_slice() else { return Ok(None) };

@@ -60,7 +60,8 @@ impl Marks {
     }
 }
 
-/// How far a partition that has been read to its last record lets event time go on: the highest of its marks up to there.
+/// How far a partition that has been read to its last record lets event time go on: the highest of its marks up to
+/// there.
 pub(crate) fn up_to(engine: &Engine, key: &str, last: StreamId) -> Result<Option<i64>, SqlError> {
     let marks = read(engine, key)?;
     Ok(marks.iter().filter(|mark| mark.after <= last).map(|mark| mark.watermark_us).max())
@@ -85,8 +86,8 @@ fn read(engine: &Engine, key: &str) -> Result<Vec<Mark>, SqlError> {
     Ok(marks)
 }
 
-/// The last ID that a partition has given out, whether its record is still there or not; the first possible one where there
-/// is no partition yet.
+/// The last ID that a partition has given out, whether its record is still there or not; the first possible one where
+/// there is no partition yet.
 pub(crate) fn newest(engine: &Engine, key: &str) -> Result<StreamId, SqlError> {
     if engine.call(&[b"EXISTS", key.as_bytes()])? == Reply::Integer(0) {
         return Ok(StreamId::MIN);

@@ -1,9 +1,9 @@
 //! The state of a view: groups by window, and how far event time has come.
 //!
 //! The state is a function of the records that were taken in, not of how they were cut into batches or in which order
-//! partitions were read: a record is too late by the watermark of its own partition, which only the records before it in
-//! that partition, and the marks between them, decide; windows close by the lowest watermark of all partitions, so no record that is in time finds
-//! its window closed.
+//! partitions were read: a record is too late by the watermark of its own partition, which only the records before it
+//! in that partition, and the marks between them, decide; windows close by the lowest watermark of all partitions, so
+//! no record that is in time finds its window closed.
 
 use super::accumulate::AggregatePlan;
 use super::compile::{Compiled, KeyColumn};
@@ -139,7 +139,8 @@ impl State {
             return Ok(Vec::new());
         };
         let lateness_us = self.lateness_us;
-        // A window that is closed stays closed, whatever became of the partition's records and marks (a key can be deleted).
+        // A window that is closed stays closed, whatever became of the partition's records and marks (a key can be
+        // deleted).
         let passed_us = self.watermark_us.unwrap_or(i64::MIN);
         // Nearly always even the earliest record is in time for the last watermark: then all are.
         let last_us = own.0.last().copied().unwrap_or(i64::MIN).max(passed_us);

@@ -394,8 +394,8 @@ impl Reader {
     }
 }
 
-/// The watermark that each record finds in its partition, and the partition's latest event time after all of them. Marks
-/// come with the rows that they stand before.
+/// The watermark that each record finds in its partition, and the partition's latest event time after all of them.
+/// Marks come with the rows that they stand before.
 fn own_watermarks(
     stream: &StreamDefinition,
     batch: &RecordBatch,

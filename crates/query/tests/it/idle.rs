@@ -31,8 +31,8 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 10, max_shrink_iters: 20, ..ProptestConfig::default() })]
 
-    /// Quiet times, loads, partitions that stop and come back: no record is late that came in order, and whoever reads the
-    /// stream later, in other batches, sets the same records aside and says the same.
+    /// Quiet times, loads, partitions that stop and come back: no record is late that came in order, and whoever
+    /// reads the stream later, in other batches, sets the same records aside and says the same.
     #[test]
     fn what_is_late_is_decided_once(happenings in happenings()) {
         let settings = SqlSettings { idle_ms: 60, ..SqlSettings::default() };

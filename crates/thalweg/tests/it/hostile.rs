@@ -299,28 +299,7 @@ fn limits_and_passwords_hold_at_every_door() {
         let _cut = stream.read_to_string(&mut answer);
         answer
     };
-    let postgres = |password: &str| {
-        let port = server.postgres.expect("a door").port().to_string();
-        let output = std::process::Command::new("psql")
-            .args([
-                "-h",
-                "127.0.0.1",
-                "-p",
-                &port,
-                "-U",
-                "anybody",
-                "-d",
-                "thalweg",
-                "-At",
-                "-c",
-                "SELECT 1",
-            ])
-            .env("PGPASSWORD", password)
-            .output();
-        output.ok().map(|output| {
-            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
-        })
-    };
+    let postgres = |password: &str| server.psql(password, "SELECT 1");
     assert!(http("/data/nothing").starts_with("HTTP/1.1 404"));
     assert_eq!(control.call("CONFIG SET maxclients 1").expect("a reply"), "OK");
     assert!(

@@ -4,6 +4,7 @@ error, the node must live, its memory stay bounded, and a PING on the Redis door
     hostile_sql.py REDIS_PORT POSTGRES_PORT SEED COUNT [PID]
 
 The same seed gives the same statements. What is found wrong is printed, and the exit status is 1."""
+
 import os
 import random
 import socket
@@ -18,42 +19,150 @@ CONNECTIONS = 3
 PING_MAX_S = 0.5
 MEMORY_MAX_BYTES = 3 << 30
 
-INTEGERS = ["0", "1", "-1", "2", "7", "100", "32767", "-32768", "65536", "2147483647", "-2147483648", "2147483648",
-            "9223372036854775807", "-9223372036854775808", "1000000000", "99999999999999999999", "NULL"]
-NUMBERS = INTEGERS + ["0.1", "1.5::numeric(38,37)", "1e308", "-1e-307", "'NaN'::float8", "'Infinity'::float8", "'-Infinity'::numeric",
-                      "1e38::numeric", "1.0e-38", "12345678901234567890.123456789", "1e400", "3.4e38::real", "1::smallint",
-                      "123.456::numeric(10,2)", "0.0::float8 * -1"]
-TEXTS = ["''", "'a'", "'ab%_\\\\'", "'\u00e9\u4e2d\U0001f600'", "'NULL'", "'{1,2,{3}'", "'2024-02-30'", "'1'", "'[1,2'", "'(((('",
-         "'infinity'", "E'\\\\x00ff'", "repeat('x', 1000)", "repeat('ab', 100000)", "chr(1114111)", "NULL::text", "'%s %I %L'",
-         "'1 year -3 days'", "'YYYY-MM-DD HH24:MI:SS.US TZ'", "'9G999D99MI'"]
-TIMES = ["now()", "'2024-02-29'::date", "'0001-01-01'::timestamp", "'9999-12-31 23:59:59.999999'::timestamp", "'infinity'::timestamptz",
-         "'-infinity'::date", "current_date", "'12:34:56'::time", "'1998-04-30 21:30+05:30'::timestamptz", "NULL::timestamp"]
-INTERVALS = ["'1 day'::interval", "'1000000 years'::interval", "'-1 mon'::interval", "'1 microsecond'::interval", "NULL::interval",
-             "make_interval(years => 1)", "'2147483647 months'::interval"]
-ARRAYS = ["ARRAY[1,2,3]", "ARRAY['a',NULL]", "'{}'::int[]", "ARRAY[[1,2],[3,4]]", "NULL::int[]", "array_fill(1, ARRAY[1000])",
-          "string_to_array('a,b,c', ',')", "array_agg_big", "ARRAY[1.5, 2]"]
-DOCUMENTS = ["'{\"a\": {\"b\": [1, 2, null]}}'::jsonb", "'[]'::json", "'null'::jsonb", "'{\"a\": 1e400}'::jsonb", "'\"x\"'::jsonb",
-             "jsonb_build_object('a', 1, 'b', ARRAY[1,2])", "to_jsonb(1.5)", "NULL::jsonb", "'{\"k\": 18446744073709551616}'::json"]
-OF_NUMBERS = ("abs ceil floor round trunc sqrt cbrt exp ln log log10 power mod div sign degrees radians sin cos tan asin acos atan "
-              "atan2 sinh cosh tanh gcd lcm factorial width_bucket random pi numeric_inc scale min_scale trim_scale to_hex chr "
-              "greatest least coalesce nullif generate_series make_date make_time to_timestamp bit_count isnan setseed").split()
-OF_TEXTS = ("length upper lower initcap reverse md5 sha256 ascii btrim ltrim rtrim lpad rpad left right repeat replace translate "
-            "split_part strpos substr substring overlay position concat concat_ws format quote_ident quote_literal quote_nullable "
-            "to_number to_date to_timestamp regexp_replace regexp_match regexp_matches regexp_split_to_array regexp_count starts_with "
-            "string_to_array encode decode octet_length bit_length char_length to_ascii unistr levenshtein soundex parse_ident "
-            "convert_from convert_to similar_to like_escape to_char").split()
-OF_TIMES = ("age date_trunc date_part extract_year to_char date_bin make_timestamp justify_hours justify_days justify_interval isfinite "
-            "timezone clock_timestamp statement_timestamp").split()
-OF_ARRAYS = ("array_length array_upper array_lower array_ndims cardinality array_append array_prepend array_cat array_remove "
-             "array_replace array_position array_positions array_to_string unnest array_dims").split()
-OF_DOCUMENTS = ("jsonb_array_elements jsonb_array_elements_text jsonb_each jsonb_each_text jsonb_object_keys jsonb_typeof jsonb_pretty "
-                "jsonb_strip_nulls jsonb_array_length jsonb_extract_path jsonb_extract_path_text jsonb_set jsonb_insert "
-                "json_array_elements json_typeof row_to_json to_json array_to_json jsonb_build_array json_object").split()
-AGGREGATES = ("count sum avg min max array_agg string_agg bool_and bool_or bit_and bit_or stddev variance corr covar_pop regr_slope "
-              "json_agg jsonb_agg jsonb_object_agg every mode percentile_cont approx_distinct median").split()
+INTEGERS = [
+    "0",
+    "1",
+    "-1",
+    "2",
+    "7",
+    "100",
+    "32767",
+    "-32768",
+    "65536",
+    "2147483647",
+    "-2147483648",
+    "2147483648",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "1000000000",
+    "99999999999999999999",
+    "NULL",
+]
+NUMBERS = INTEGERS + [
+    "0.1",
+    "1.5::numeric(38,37)",
+    "1e308",
+    "-1e-307",
+    "'NaN'::float8",
+    "'Infinity'::float8",
+    "'-Infinity'::numeric",
+    "1e38::numeric",
+    "1.0e-38",
+    "12345678901234567890.123456789",
+    "1e400",
+    "3.4e38::real",
+    "1::smallint",
+    "123.456::numeric(10,2)",
+    "0.0::float8 * -1",
+]
+TEXTS = [
+    "''",
+    "'a'",
+    "'ab%_\\\\'",
+    "'\u00e9\u4e2d\U0001f600'",
+    "'NULL'",
+    "'{1,2,{3}'",
+    "'2024-02-30'",
+    "'1'",
+    "'[1,2'",
+    "'(((('",
+    "'infinity'",
+    "E'\\\\x00ff'",
+    "repeat('x', 1000)",
+    "repeat('ab', 100000)",
+    "chr(1114111)",
+    "NULL::text",
+    "'%s %I %L'",
+    "'1 year -3 days'",
+    "'YYYY-MM-DD HH24:MI:SS.US TZ'",
+    "'9G999D99MI'",
+]
+TIMES = [
+    "now()",
+    "'2024-02-29'::date",
+    "'0001-01-01'::timestamp",
+    "'9999-12-31 23:59:59.999999'::timestamp",
+    "'infinity'::timestamptz",
+    "'-infinity'::date",
+    "current_date",
+    "'12:34:56'::time",
+    "'1998-04-30 21:30+05:30'::timestamptz",
+    "NULL::timestamp",
+]
+INTERVALS = [
+    "'1 day'::interval",
+    "'1000000 years'::interval",
+    "'-1 mon'::interval",
+    "'1 microsecond'::interval",
+    "NULL::interval",
+    "make_interval(years => 1)",
+    "'2147483647 months'::interval",
+]
+ARRAYS = [
+    "ARRAY[1,2,3]",
+    "ARRAY['a',NULL]",
+    "'{}'::int[]",
+    "ARRAY[[1,2],[3,4]]",
+    "NULL::int[]",
+    "array_fill(1, ARRAY[1000])",
+    "string_to_array('a,b,c', ',')",
+    "array_agg_big",
+    "ARRAY[1.5, 2]",
+]
+DOCUMENTS = [
+    '\'{"a": {"b": [1, 2, null]}}\'::jsonb',
+    "'[]'::json",
+    "'null'::jsonb",
+    "'{\"a\": 1e400}'::jsonb",
+    "'\"x\"'::jsonb",
+    "jsonb_build_object('a', 1, 'b', ARRAY[1,2])",
+    "to_jsonb(1.5)",
+    "NULL::jsonb",
+    "'{\"k\": 18446744073709551616}'::json",
+]
+OF_NUMBERS = (
+    "abs ceil floor round trunc sqrt cbrt exp ln log log10 power mod div sign degrees radians sin cos tan "
+    "asin acos atan "
+    "atan2 sinh cosh tanh gcd lcm factorial width_bucket random pi numeric_inc scale min_scale trim_scale to_hex chr "
+    "greatest least coalesce nullif generate_series make_date make_time to_timestamp bit_count isnan setseed"
+).split()
+OF_TEXTS = (
+    "length upper lower initcap reverse md5 sha256 ascii btrim ltrim rtrim lpad rpad left right repeat "
+    "replace translate "
+    "split_part strpos substr substring overlay position concat concat_ws format quote_ident "
+    "quote_literal quote_nullable "
+    "to_number to_date to_timestamp regexp_replace regexp_match regexp_matches regexp_split_to_array "
+    "regexp_count starts_with "
+    "string_to_array encode decode octet_length bit_length char_length to_ascii unistr levenshtein "
+    "soundex parse_ident "
+    "convert_from convert_to similar_to like_escape to_char"
+).split()
+OF_TIMES = (
+    "age date_trunc date_part extract_year to_char date_bin make_timestamp justify_hours justify_days "
+    "justify_interval isfinite "
+    "timezone clock_timestamp statement_timestamp"
+).split()
+OF_ARRAYS = (
+    "array_length array_upper array_lower array_ndims cardinality array_append array_prepend array_cat array_remove "
+    "array_replace array_position array_positions array_to_string unnest array_dims"
+).split()
+OF_DOCUMENTS = (
+    "jsonb_array_elements jsonb_array_elements_text jsonb_each jsonb_each_text jsonb_object_keys "
+    "jsonb_typeof jsonb_pretty "
+    "jsonb_strip_nulls jsonb_array_length jsonb_extract_path jsonb_extract_path_text jsonb_set jsonb_insert "
+    "json_array_elements json_typeof row_to_json to_json array_to_json jsonb_build_array json_object"
+).split()
+AGGREGATES = (
+    "count sum avg min max array_agg string_agg bool_and bool_or bit_and bit_or stddev variance corr "
+    "covar_pop regr_slope "
+    "json_agg jsonb_agg jsonb_object_agg every mode percentile_cont approx_distinct median"
+).split()
 WINDOWS = "row_number rank dense_rank percent_rank cume_dist ntile lag lead first_value last_value nth_value".split()
-TYPES = ("int bigint smallint real float8 numeric numeric(10,2) numeric(38,10) numeric(1000,500) text varchar(3) char(2) boolean date "
-         "time timestamp timestamptz interval bytea json jsonb uuid int[] text[] oid regclass name").split()
+TYPES = (
+    "int bigint smallint real float8 numeric numeric(10,2) numeric(38,10) numeric(1000,500) text "
+    "varchar(3) char(2) boolean date "
+    "time timestamp timestamptz interval bytea json jsonb uuid int[] text[] oid regclass name"
+).split()
 OPERATORS = "+ - * / % ^ || = <> < > <= >= ~ !~ LIKE ILIKE AND OR -> ->> #> @> ? && | & # << >> IS_DISTINCT".split()
 
 
@@ -69,11 +178,25 @@ class Maker:
     def value(self, depth=0):
         kind = self.random.random()
         if depth <= 0 or kind < 0.25:
-            return self.one([NUMBERS, TEXTS, TIMES, INTERVALS, ARRAYS, DOCUMENTS, ["true", "false", "NULL", "x", "y", "z", "t.x", "*", "$1"]][min(6, int(self.random.random() * 8))])
+            return self.one(
+                [
+                    NUMBERS,
+                    TEXTS,
+                    TIMES,
+                    INTERVALS,
+                    ARRAYS,
+                    DOCUMENTS,
+                    ["true", "false", "NULL", "x", "y", "z", "t.x", "*", "$1"],
+                ][min(6, int(self.random.random() * 8))]
+            )
         if kind < 0.55:
-            name = self.one([OF_NUMBERS, OF_TEXTS, OF_TIMES, OF_ARRAYS, OF_DOCUMENTS, AGGREGATES][int(self.random.random() * 6)])
+            name = self.one(
+                [OF_NUMBERS, OF_TEXTS, OF_TIMES, OF_ARRAYS, OF_DOCUMENTS, AGGREGATES][int(self.random.random() * 6)]
+            )
             args = ", ".join(self.value(depth - 1) for _ in range(self.random.randint(0, 4)))
-            more = self.one(["", "", "", "", " FILTER (WHERE " + self.value(0) + ")", " OVER (ORDER BY " + self.value(0) + ")"])
+            more = self.one(
+                ["", "", "", "", " FILTER (WHERE " + self.value(0) + ")", " OVER (ORDER BY " + self.value(0) + ")"]
+            )
             return f"{name}({args}){more}"
         if kind < 0.75:
             operator = self.one(OPERATORS).replace("IS_DISTINCT", "IS DISTINCT FROM")
@@ -91,24 +214,42 @@ class Maker:
         return f"EXISTS ({self.query(depth - 1)})"
 
     def relation(self, depth):
-        return self.one([
-            lambda: "victims", lambda: "victims t", lambda: "pg_class t", lambda: "information_schema.columns", lambda: "kv", lambda: "sys.settings",
-            lambda: f"generate_series({self.one(INTEGERS)}, {self.one(INTEGERS)}) t(x)",
-            lambda: "generate_series(1, 100000000000) t(x)",
-            lambda: f"(VALUES ({self.value(0)}, {self.value(0)}), ({self.value(0)}, {self.value(0)})) t(x, y)",
-            lambda: f"({self.query(depth - 1)}) t", lambda: f"unnest({self.one(ARRAYS)}) t(x)",
-            lambda: f"{self.relation(depth - 1) if depth > 0 else 'victims a'} {self.one(['CROSS JOIN', 'NATURAL JOIN', ',', 'FULL JOIN'])} victims b {self.one(['', 'ON true', 'USING (x)'])}",
-        ])()
+        return self.one(
+            [
+                lambda: "victims",
+                lambda: "victims t",
+                lambda: "pg_class t",
+                lambda: "information_schema.columns",
+                lambda: "kv",
+                lambda: "sys.settings",
+                lambda: f"generate_series({self.one(INTEGERS)}, {self.one(INTEGERS)}) t(x)",
+                lambda: "generate_series(1, 100000000000) t(x)",
+                lambda: f"(VALUES ({self.value(0)}, {self.value(0)}), ({self.value(0)}, {self.value(0)})) t(x, y)",
+                lambda: f"({self.query(depth - 1)}) t",
+                lambda: f"unnest({self.one(ARRAYS)}) t(x)",
+                lambda: f"{self.relation(depth - 1) if depth > 0 else 'victims a'} {self.one(['CROSS JOIN', 'NATURAL JOIN', ',', 'FULL JOIN'])} victims b {self.one(['', 'ON true', 'USING (x)'])}",
+            ]
+        )()
 
     def query(self, depth):
         if depth <= 0:
             return f"SELECT {self.value(0)}"
-        parts = [f"SELECT {self.one(['', '', '', 'DISTINCT '])}{', '.join(self.value(depth - 1) for _ in range(self.random.randint(1, 3)))}"]
+        parts = [
+            f"SELECT {self.one(['', '', '', 'DISTINCT '])}{', '.join(self.value(depth - 1) for _ in range(self.random.randint(1, 3)))}"
+        ]
         if self.random.random() < 0.7:
             parts.append(f"FROM {self.relation(depth)}")
-        for chance, text in [(0.3, lambda: f"WHERE {self.value(depth - 1)}"), (0.2, lambda: f"GROUP BY {self.one(['1', 'x', 'ROLLUP (x, y)', 'CUBE (x, y, z)', 'GROUPING SETS ((x), ())', self.value(0)])}"),
-                             (0.1, lambda: f"HAVING {self.value(0)}"), (0.2, lambda: f"ORDER BY {self.one(['1', 'random()', 'x DESC NULLS FIRST', '99', self.value(0)])}"),
-                             (0.2, lambda: f"LIMIT {self.one(INTEGERS)}"), (0.1, lambda: f"OFFSET {self.one(INTEGERS)}")]:
+        for chance, text in [
+            (0.3, lambda: f"WHERE {self.value(depth - 1)}"),
+            (
+                0.2,
+                lambda: f"GROUP BY {self.one(['1', 'x', 'ROLLUP (x, y)', 'CUBE (x, y, z)', 'GROUPING SETS ((x), ())', self.value(0)])}",
+            ),
+            (0.1, lambda: f"HAVING {self.value(0)}"),
+            (0.2, lambda: f"ORDER BY {self.one(['1', 'random()', 'x DESC NULLS FIRST', '99', self.value(0)])}"),
+            (0.2, lambda: f"LIMIT {self.one(INTEGERS)}"),
+            (0.1, lambda: f"OFFSET {self.one(INTEGERS)}"),
+        ]:
             if self.random.random() < chance:
                 parts.append(text())
         query = " ".join(parts)
@@ -121,71 +262,130 @@ class Maker:
     def long(self):
         """A statement that is long, or deep."""
         count = self.one([100, 1_000, 5_000, 20_000])
-        return self.one([
-            lambda: "SELECT 1 WHERE " + f" {self.one(['OR', 'AND'])} ".join(f"1 {self.one(['=', '<>'])} {i}" for i in range(count)),
-            lambda: "SELECT " + f" {self.one(['+', '-', '*', '||'])} ".join(["1"] * count),
-            lambda: "SELECT " + "(" * count + "1" + ")" * count,
-            lambda: "SELECT " + "abs(" * count + "1" + ")" * count,
-            lambda: "SELECT " + "NOT " * count + "true",
-            lambda: "SELECT " + "- " * count + "1",
-            lambda: "SELECT " + "CASE WHEN true THEN " * min(count, 5_000) + "1" + " END" * min(count, 5_000),
-            lambda: "SELECT 1 IN (" + ", ".join(map(str, range(count))) + ")",
-            lambda: "SELECT ARRAY[" + ", ".join(["1"] * count) + "]",
-            lambda: "SELECT '" + "[" * count + "]" * count + "'::jsonb",
-            lambda: "SELECT '" + "{" * count + "}" * count + "'::int[]",
-            lambda: "SELECT " + ", ".join(f"{i} AS c{i}" for i in range(min(count, 5_000))),
-            lambda: " UNION ALL ".join(["SELECT 1"] * min(count, 2_000)),
-            lambda: "SELECT " + "(SELECT " * min(count, 1_000) + "1" + ")" * min(count, 1_000),
-            lambda: "SELECT * FROM " + "(SELECT * FROM " * min(count, 500) + "victims" + ") t" * min(count, 500),
-            lambda: "SELECT count(*) FROM " + ", ".join(f"victims v{i}" for i in range(min(count, 100))),
-            lambda: "WITH " + ", ".join(f"c{i} AS (SELECT * FROM {'victims' if i == 0 else f'c{i - 1}, c{i - 1} d'})" for i in range(min(count, 30))) + f" SELECT count(*) FROM c{min(count, 30) - 1}",
-            lambda: "VALUES " + ", ".join(["(1, 'a')"] * count),
-            lambda: "SELECT 'a' " + "LIKE 'a' " * min(count, 2_000),
-            lambda: "SELECT x" + "::text::varchar" * min(count, 3_000) + " FROM victims",
-            lambda: "SELECT " + "x -> " * count + "'a'",
-            lambda: "EXPLAIN " + "SELECT * FROM victims WHERE x IN (" + "SELECT x FROM victims WHERE x IN (" * min(count, 200) + "1" + ")" * min(count, 200) + ")",
-        ])()
+        return self.one(
+            [
+                lambda: "SELECT 1 WHERE "
+                + f" {self.one(['OR', 'AND'])} ".join(f"1 {self.one(['=', '<>'])} {i}" for i in range(count)),
+                lambda: "SELECT " + f" {self.one(['+', '-', '*', '||'])} ".join(["1"] * count),
+                lambda: "SELECT " + "(" * count + "1" + ")" * count,
+                lambda: "SELECT " + "abs(" * count + "1" + ")" * count,
+                lambda: "SELECT " + "NOT " * count + "true",
+                lambda: "SELECT " + "- " * count + "1",
+                lambda: "SELECT " + "CASE WHEN true THEN " * min(count, 5_000) + "1" + " END" * min(count, 5_000),
+                lambda: "SELECT 1 IN (" + ", ".join(map(str, range(count))) + ")",
+                lambda: "SELECT ARRAY[" + ", ".join(["1"] * count) + "]",
+                lambda: "SELECT '" + "[" * count + "]" * count + "'::jsonb",
+                lambda: "SELECT '" + "{" * count + "}" * count + "'::int[]",
+                lambda: "SELECT " + ", ".join(f"{i} AS c{i}" for i in range(min(count, 5_000))),
+                lambda: " UNION ALL ".join(["SELECT 1"] * min(count, 2_000)),
+                lambda: "SELECT " + "(SELECT " * min(count, 1_000) + "1" + ")" * min(count, 1_000),
+                lambda: "SELECT * FROM " + "(SELECT * FROM " * min(count, 500) + "victims" + ") t" * min(count, 500),
+                lambda: "SELECT count(*) FROM " + ", ".join(f"victims v{i}" for i in range(min(count, 100))),
+                lambda: "WITH "
+                + ", ".join(
+                    f"c{i} AS (SELECT * FROM {'victims' if i == 0 else f'c{i - 1}, c{i - 1} d'})"
+                    for i in range(min(count, 30))
+                )
+                + f" SELECT count(*) FROM c{min(count, 30) - 1}",
+                lambda: "VALUES " + ", ".join(["(1, 'a')"] * count),
+                lambda: "SELECT 'a' " + "LIKE 'a' " * min(count, 2_000),
+                lambda: "SELECT x" + "::text::varchar" * min(count, 3_000) + " FROM victims",
+                lambda: "SELECT " + "x -> " * count + "'a'",
+                lambda: "EXPLAIN "
+                + "SELECT * FROM victims WHERE x IN ("
+                + "SELECT x FROM victims WHERE x IN (" * min(count, 200)
+                + "1"
+                + ")" * min(count, 200)
+                + ")",
+            ]
+        )()
 
     def large(self):
         """A statement that asks for much."""
         huge = self.one(["2000000000", "1073741824", "100000000", "9223372036854775807", "536870912"])
-        return self.one([
-            lambda: f"SELECT repeat({self.one(TEXTS)}, {huge})", lambda: f"SELECT lpad('a', {huge}, 'xy')", lambda: f"SELECT rpad({self.one(TEXTS)}, {huge})",
-            lambda: f"SELECT length(repeat('abcdefgh', 100000000))", lambda: f"SELECT translate(repeat('a', 100000000), 'a', '\u4e2d')",
-            lambda: f"SELECT replace(repeat('a', 10000000), 'a', repeat('b', 100000))", lambda: f"SELECT overlay(repeat('a', 50000000) PLACING repeat('b', 500000000) FROM 2)",
-            lambda: f"SELECT format('%{huge}s', 1)", lambda: f"SELECT array_fill(0, ARRAY[{huge}])", lambda: f"SELECT generate_series(1, {huge})",
-            lambda: f"SELECT array_agg(x) FROM generate_series(1, {huge}) t(x)", lambda: f"SELECT string_agg(repeat('x', 10000), '') FROM generate_series(1, 10000000) t(x)",
-            lambda: f"SELECT jsonb_agg(x) FROM generate_series(1, {huge}) t(x)", lambda: f"SELECT x, count(*) FROM generate_series(1, {huge}) t(x) GROUP BY x",
-            lambda: f"SELECT DISTINCT x * random() FROM generate_series(1, {huge}) t(x)", lambda: f"SELECT * FROM generate_series(1, {huge}) t(x) ORDER BY random()",
-            lambda: "SELECT count(*) FROM " + " CROSS JOIN ".join(f"generate_series(1, 10000) t{i}(x{i})" for i in range(4)),
-            lambda: f"SELECT sum(x) OVER (ORDER BY x ROWS BETWEEN {huge} PRECEDING AND CURRENT ROW) FROM generate_series(1, {huge}) t(x)",
-            lambda: "WITH RECURSIVE r(t) AS (SELECT 'a' UNION ALL SELECT t || t FROM r) SELECT max(length(t)) FROM r",
-            lambda: "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT sum(n) FROM r",
-            lambda: f"SELECT {self.one(['power', 'exp', 'factorial'])}({huge}::numeric)", lambda: "SELECT 1e131071::numeric * 1e131071::numeric",
-            lambda: "SELECT regexp_replace(repeat('a', 30000), '(a*)*(a*)*b', 'x')", lambda: "SELECT repeat('a', 1000) ~ '(((a?){100}){100}){100}'",
-            lambda: f"SELECT to_char(1, repeat('9', 100000))", lambda: f"SELECT pg_sleep({huge})", lambda: f"SELECT concat({', '.join(['repeat(chr(120), 100000000)'] * 30)})",
-            lambda: f"INSERT INTO victims SELECT x, 'y', 1.5 FROM generate_series(1, {huge}) t(x)", lambda: f"CREATE TEMP TABLE big AS SELECT * FROM generate_series(1, {huge}) t(x)",
-            lambda: f"SELECT lag(x, {huge}) OVER () FROM victims", lambda: f"SELECT ntile({huge}) OVER () FROM victims", lambda: f"SELECT substr('abc', -{huge}, {huge})",
-            lambda: f"SELECT array_to_string(array_agg(repeat('z', 1000000)), ',') FROM generate_series(1, 5000)", lambda: f"SELECT json_build_array({', '.join(['repeat(chr(97), 10000000)'] * 60)})",
-            lambda: f"SELECT * FROM victims LIMIT {huge} OFFSET {huge}", lambda: f"DECLARE c CURSOR FOR SELECT * FROM generate_series(1, {huge})",
-            lambda: f"COPY (SELECT repeat('x', 1000000) FROM generate_series(1, {huge})) TO STDOUT", lambda: f"SELECT md5(repeat('a', {huge}))",
-            lambda: f"SELECT string_to_array(repeat('a,', 200000000), ',')", lambda: f"SELECT regexp_split_to_array(repeat('a,', 50000000), ',')",
-        ])()
+        return self.one(
+            [
+                lambda: f"SELECT repeat({self.one(TEXTS)}, {huge})",
+                lambda: f"SELECT lpad('a', {huge}, 'xy')",
+                lambda: f"SELECT rpad({self.one(TEXTS)}, {huge})",
+                lambda: f"SELECT length(repeat('abcdefgh', 100000000))",
+                lambda: f"SELECT translate(repeat('a', 100000000), 'a', '\u4e2d')",
+                lambda: f"SELECT replace(repeat('a', 10000000), 'a', repeat('b', 100000))",
+                lambda: f"SELECT overlay(repeat('a', 50000000) PLACING repeat('b', 500000000) FROM 2)",
+                lambda: f"SELECT format('%{huge}s', 1)",
+                lambda: f"SELECT array_fill(0, ARRAY[{huge}])",
+                lambda: f"SELECT generate_series(1, {huge})",
+                lambda: f"SELECT array_agg(x) FROM generate_series(1, {huge}) t(x)",
+                lambda: f"SELECT string_agg(repeat('x', 10000), '') FROM generate_series(1, 10000000) t(x)",
+                lambda: f"SELECT jsonb_agg(x) FROM generate_series(1, {huge}) t(x)",
+                lambda: f"SELECT x, count(*) FROM generate_series(1, {huge}) t(x) GROUP BY x",
+                lambda: f"SELECT DISTINCT x * random() FROM generate_series(1, {huge}) t(x)",
+                lambda: f"SELECT * FROM generate_series(1, {huge}) t(x) ORDER BY random()",
+                lambda: "SELECT count(*) FROM "
+                + " CROSS JOIN ".join(f"generate_series(1, 10000) t{i}(x{i})" for i in range(4)),
+                lambda: f"SELECT sum(x) OVER (ORDER BY x ROWS BETWEEN {huge} PRECEDING AND CURRENT ROW) FROM generate_series(1, {huge}) t(x)",
+                lambda: "WITH RECURSIVE r(t) AS (SELECT 'a' UNION ALL SELECT t || t FROM r) SELECT max(length(t)) FROM r",
+                lambda: "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT sum(n) FROM r",
+                lambda: f"SELECT {self.one(['power', 'exp', 'factorial'])}({huge}::numeric)",
+                lambda: "SELECT 1e131071::numeric * 1e131071::numeric",
+                lambda: "SELECT regexp_replace(repeat('a', 30000), '(a*)*(a*)*b', 'x')",
+                lambda: "SELECT repeat('a', 1000) ~ '(((a?){100}){100}){100}'",
+                lambda: f"SELECT to_char(1, repeat('9', 100000))",
+                lambda: f"SELECT pg_sleep({huge})",
+                lambda: f"SELECT concat({', '.join(['repeat(chr(120), 100000000)'] * 30)})",
+                lambda: f"INSERT INTO victims SELECT x, 'y', 1.5 FROM generate_series(1, {huge}) t(x)",
+                lambda: f"CREATE TEMP TABLE big AS SELECT * FROM generate_series(1, {huge}) t(x)",
+                lambda: f"SELECT lag(x, {huge}) OVER () FROM victims",
+                lambda: f"SELECT ntile({huge}) OVER () FROM victims",
+                lambda: f"SELECT substr('abc', -{huge}, {huge})",
+                lambda: f"SELECT array_to_string(array_agg(repeat('z', 1000000)), ',') FROM generate_series(1, 5000)",
+                lambda: f"SELECT json_build_array({', '.join(['repeat(chr(97), 10000000)'] * 60)})",
+                lambda: f"SELECT * FROM victims LIMIT {huge} OFFSET {huge}",
+                lambda: f"DECLARE c CURSOR FOR SELECT * FROM generate_series(1, {huge})",
+                lambda: f"COPY (SELECT repeat('x', 1000000) FROM generate_series(1, {huge})) TO STDOUT",
+                lambda: f"SELECT md5(repeat('a', {huge}))",
+                lambda: f"SELECT string_to_array(repeat('a,', 200000000), ',')",
+                lambda: f"SELECT regexp_split_to_array(repeat('a,', 50000000), ',')",
+            ]
+        )()
 
     def other(self):
         """Statements that are no queries."""
-        return self.one([
-            lambda: f"INSERT INTO victims VALUES ({self.value(1)}, {self.value(1)}, {self.value(1)}) RETURNING {self.value(1)}", lambda: f"UPDATE victims SET y = {self.value(2)} WHERE {self.value(2)}",
-            lambda: f"DELETE FROM victims WHERE {self.value(2)}", lambda: f"CREATE TEMP TABLE t{self.random.randint(0, 9)} AS {self.query(2)}", lambda: f"CREATE VIEW w{self.random.randint(0, 9)} AS {self.query(2)}",
-            lambda: f"DROP VIEW IF EXISTS w{self.random.randint(0, 9)}", lambda: f"CREATE TABLE d{self.random.randint(0, 9)} (a {self.one(TYPES)} DEFAULT {self.value(1)}, b {self.one(TYPES)} CHECK ({self.value(1)}))",
-            lambda: f"DROP TABLE IF EXISTS d{self.random.randint(0, 9)}", lambda: f"INSERT INTO d{self.random.randint(0, 9)} {self.query(1)}", lambda: "BEGIN", lambda: "ROLLBACK", lambda: "COMMIT", lambda: "SAVEPOINT s",
-            lambda: "ROLLBACK TO s", lambda: f"SET {self.one(['timezone', 'datestyle', 'extra_float_digits', 'search_path', 'client_encoding', 'nosuch'])} = {self.value(0)}", lambda: f"EXPLAIN {self.query(2)}",
-            lambda: f"PREPARE p{self.random.randint(0, 99)} AS {self.query(1)}", lambda: f"EXECUTE p{self.random.randint(0, 99)}({self.value(0)})", lambda: f"FETCH {self.one(INTEGERS)} FROM c", lambda: "CLOSE c",
-            lambda: f"ALTER TABLE d{self.random.randint(0, 9)} ADD COLUMN c{self.random.randint(0, 9)} {self.one(TYPES)} DEFAULT {self.value(0)}", lambda: f"SHOW {self.one(['all', 'nosuch', 'timezone'])}",
-            lambda: f"CREATE MATERIALIZED VIEW m{self.random.randint(0, 3)} AS SELECT {self.value(1)}, count(*) FROM nosuch GROUP BY 1", lambda: f"CREATE STREAM s{self.random.randint(0, 3)} (a {self.one(TYPES)})",
-            lambda: f"INSERT INTO s{self.random.randint(0, 3)} VALUES ({self.value(1)})", lambda: f"SELECT * FROM s{self.random.randint(0, 3)}", lambda: f"DROP STREAM IF EXISTS s{self.random.randint(0, 3)}",
-            lambda: f"MERGE INTO victims USING victims t ON {self.value(0)} WHEN MATCHED THEN DELETE", lambda: f"LOCK TABLE victims", lambda: f"VACUUM FULL", lambda: f"GRANT ALL ON victims TO PUBLIC",
-        ])()
+        return self.one(
+            [
+                lambda: f"INSERT INTO victims VALUES ({self.value(1)}, {self.value(1)}, {self.value(1)}) RETURNING {self.value(1)}",
+                lambda: f"UPDATE victims SET y = {self.value(2)} WHERE {self.value(2)}",
+                lambda: f"DELETE FROM victims WHERE {self.value(2)}",
+                lambda: f"CREATE TEMP TABLE t{self.random.randint(0, 9)} AS {self.query(2)}",
+                lambda: f"CREATE VIEW w{self.random.randint(0, 9)} AS {self.query(2)}",
+                lambda: f"DROP VIEW IF EXISTS w{self.random.randint(0, 9)}",
+                lambda: f"CREATE TABLE d{self.random.randint(0, 9)} (a {self.one(TYPES)} DEFAULT {self.value(1)}, b {self.one(TYPES)} CHECK ({self.value(1)}))",
+                lambda: f"DROP TABLE IF EXISTS d{self.random.randint(0, 9)}",
+                lambda: f"INSERT INTO d{self.random.randint(0, 9)} {self.query(1)}",
+                lambda: "BEGIN",
+                lambda: "ROLLBACK",
+                lambda: "COMMIT",
+                lambda: "SAVEPOINT s",
+                lambda: "ROLLBACK TO s",
+                lambda: f"SET {self.one(['timezone', 'datestyle', 'extra_float_digits', 'search_path', 'client_encoding', 'nosuch'])} = {self.value(0)}",
+                lambda: f"EXPLAIN {self.query(2)}",
+                lambda: f"PREPARE p{self.random.randint(0, 99)} AS {self.query(1)}",
+                lambda: f"EXECUTE p{self.random.randint(0, 99)}({self.value(0)})",
+                lambda: f"FETCH {self.one(INTEGERS)} FROM c",
+                lambda: "CLOSE c",
+                lambda: f"ALTER TABLE d{self.random.randint(0, 9)} ADD COLUMN c{self.random.randint(0, 9)} {self.one(TYPES)} DEFAULT {self.value(0)}",
+                lambda: f"SHOW {self.one(['all', 'nosuch', 'timezone'])}",
+                lambda: f"CREATE MATERIALIZED VIEW m{self.random.randint(0, 3)} AS SELECT {self.value(1)}, count(*) FROM nosuch GROUP BY 1",
+                lambda: f"CREATE STREAM s{self.random.randint(0, 3)} (a {self.one(TYPES)})",
+                lambda: f"INSERT INTO s{self.random.randint(0, 3)} VALUES ({self.value(1)})",
+                lambda: f"SELECT * FROM s{self.random.randint(0, 3)}",
+                lambda: f"DROP STREAM IF EXISTS s{self.random.randint(0, 3)}",
+                lambda: f"MERGE INTO victims USING victims t ON {self.value(0)} WHEN MATCHED THEN DELETE",
+                lambda: f"LOCK TABLE victims",
+                lambda: f"VACUUM FULL",
+                lambda: f"GRANT ALL ON victims TO PUBLIC",
+            ]
+        )()
 
     def statement(self):
         kind = self.random.random()
@@ -202,7 +402,30 @@ class Maker:
             # Broken in places.
             for _ in range(self.random.randint(1, 5)):
                 at = self.random.randint(0, len(text))
-                text = text[:at] + self.one(["(", ")", "'", "\"", ";", ",", "$$", "--", "/*", "::", "[", "\\", "\u2028", "::int[", " FROM ", "$1"]) + text[at + self.random.randint(0, 4):]
+                text = (
+                    text[:at]
+                    + self.one(
+                        [
+                            "(",
+                            ")",
+                            "'",
+                            '"',
+                            ";",
+                            ",",
+                            "$$",
+                            "--",
+                            "/*",
+                            "::",
+                            "[",
+                            "\\",
+                            "\u2028",
+                            "::int[",
+                            " FROM ",
+                            "$1",
+                        ]
+                    )
+                    + text[at + self.random.randint(0, 4) :]
+                )
         return text.replace("\0", "")
 
 
@@ -238,7 +461,9 @@ class Watch(threading.Thread):
 
 
 def connect(port):
-    connection = psycopg.connect(f"host=127.0.0.1 port={port} user=anybody dbname=thalweg", autocommit=True, prepare_threshold=None)
+    connection = psycopg.connect(
+        f"host=127.0.0.1 port={port} user=anybody dbname=thalweg", autocommit=True, prepare_threshold=None
+    )
     connection.execute(f"SET statement_timeout = {TIMEOUT_MS}")
     return connection
 
@@ -302,7 +527,9 @@ def main():
     begun = time.monotonic()
     for number in range(CONNECTIONS):
         maker = Maker(seed * 1_000 + number)
-        clients.append(threading.Thread(target=say, args=(postgres_port, maker, count // CONNECTIONS + 1, wrong, outcomes)))
+        clients.append(
+            threading.Thread(target=say, args=(postgres_port, maker, count // CONNECTIONS + 1, wrong, outcomes))
+        )
         clients[-1].start()
     for client in clients:
         client.join()
@@ -312,10 +539,14 @@ def main():
     except (psycopg.Error, AssertionError) as error:
         wrong.append(("the node is gone", str(error), ""))
     pings = sorted(watch.pings) or [0]
-    print(f"{sum(outcomes.values())} statements of seed {seed} in {time.monotonic() - begun:.0f} s: "
-          f"{', '.join(f'{outcome} {many}' for outcome, many in sorted(outcomes.items(), key=lambda pair: -pair[1]))}")
-    print(f"PING: median {pings[len(pings) // 2] * 1000:.2f} ms, p99 {pings[len(pings) * 99 // 100] * 1000:.1f} ms, worst {watch.worst_s * 1000:.0f} ms; "
-          f"memory at most {watch.memory_bytes >> 20} MiB")
+    print(
+        f"{sum(outcomes.values())} statements of seed {seed} in {time.monotonic() - begun:.0f} s: "
+        f"{', '.join(f'{outcome} {many}' for outcome, many in sorted(outcomes.items(), key=lambda pair: -pair[1]))}"
+    )
+    print(
+        f"PING: median {pings[len(pings) // 2] * 1000:.2f} ms, p99 {pings[len(pings) * 99 // 100] * 1000:.1f} ms, worst {watch.worst_s * 1000:.0f} ms; "
+        f"memory at most {watch.memory_bytes >> 20} MiB"
+    )
     if watch.worst_s > PING_MAX_S and not os.environ.get("THALWEG_TEST_SLOW"):
         wrong.append((f"a PING took {watch.worst_s:.2f} s", "", ""))
     if watch.memory_bytes > MEMORY_MAX_BYTES:

@@ -61,6 +61,26 @@ impl Server {
         panic!("the node ended before it was ready: {:?}", child.wait());
     }
 
+    /// What psql says of a command, answer and errors; nothing where there is no psql.
+    pub(crate) fn psql(&self, password: &str, command: &str) -> Option<String> {
+        let port = self.postgres.expect("a door").port().to_string();
+        let output = Command::new("psql")
+            .args(["-h", "127.0.0.1", "-p", &port, "-U", "anybody", "-d", "thalweg"])
+            .args(["-At", "-c", command])
+            .env("PGPASSWORD", password)
+            .output();
+        match output {
+            Ok(output) => {
+                let text = [output.stdout, output.stderr].concat();
+                Some(String::from_utf8_lossy(&text).trim().to_owned())
+            }
+            Err(error) => {
+                eprintln!("skipped: psql: {error}; run scripts/test, which installs it");
+                None
+            }
+        }
+    }
+
     /// A node that keeps nothing.
     pub(crate) fn in_memory() -> Self {
         Self::start(Path::new("memory"), &[])

@@ -54,34 +54,7 @@ fn postgres_clients() {
 #[test]
 fn psql() {
     let server = Server::in_memory();
-    let port = server.postgres.expect("a door").port().to_string();
-    let run = |command: &str| {
-        let output = Command::new("psql")
-            .args([
-                "-h",
-                "127.0.0.1",
-                "-p",
-                &port,
-                "-U",
-                "anybody",
-                "-d",
-                "thalweg",
-                "-At",
-                "-c",
-                command,
-            ])
-            .output();
-        match output {
-            Ok(output) => {
-                let text = [output.stdout, output.stderr].concat();
-                Some(String::from_utf8_lossy(&text).trim().to_owned())
-            }
-            Err(error) => {
-                eprintln!("skipped: psql: {error}; run scripts/test, which installs it");
-                None
-            }
-        }
-    };
+    let run = |command: &str| server.psql("", command);
     let Some(answer) = run("CREATE STREAM clicks (at TIMESTAMP, page TEXT)") else { return };
     assert_eq!(answer, "CREATE STREAM");
     assert_eq!(run("INSERT INTO clicks VALUES ('2026-01-01', '/')").expect("runs"), "INSERT 0 1");

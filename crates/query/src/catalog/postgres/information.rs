@@ -4,7 +4,7 @@ use super::constraints::{Constraint, constraints};
 use super::relations::{Attribute, Kind, PG_CATALOG, Relation, SCHEMAS};
 use super::rows::{is_text, query_of, schema_name};
 use super::{CatalogTable, Facts, Row, some};
-use crate::catalog::Definition;
+use crate::catalog::SequenceDefinition;
 use crate::database::DATABASE;
 
 pub(super) const TABLES: &[CatalogTable] = &[
@@ -23,8 +23,8 @@ pub(super) const TABLES: &[CatalogTable] = &[
     CatalogTable {
         name: "tables",
         needs_columns: false,
-        columns: "table_catalog name table_schema name table_name name table_type text self_referencing_column_name name \
-            reference_generation text user_defined_type_catalog name user_defined_type_schema name \
+        columns: "table_catalog name table_schema name table_name name table_type text self_referencing_column_name \
+            name reference_generation text user_defined_type_catalog name user_defined_type_schema name \
             user_defined_type_name name is_insertable_into text is_typed text commit_action text",
         rows: tables,
     },
@@ -40,7 +40,8 @@ pub(super) const TABLES: &[CatalogTable] = &[
             udt_schema name udt_name name scope_catalog name scope_schema name scope_name name \
             maximum_cardinality int4 dtd_identifier name is_self_referencing text is_identity text \
             identity_generation text identity_start text identity_increment text identity_maximum text \
-            identity_minimum text identity_cycle text is_generated text generation_expression text is_updatable text",
+            identity_minimum text identity_cycle text is_generated text generation_expression text is_updatable \
+            text",
         rows: columns,
     },
     CatalogTable {
@@ -55,23 +56,23 @@ pub(super) const TABLES: &[CatalogTable] = &[
         name: "sequences",
         needs_columns: false,
         columns: "sequence_catalog name sequence_schema name sequence_name name data_type text numeric_precision int4 \
-            numeric_precision_radix int4 numeric_scale int4 start_value text minimum_value text maximum_value text \
-            increment text cycle_option text",
+            numeric_precision_radix int4 numeric_scale int4 start_value text minimum_value text maximum_value \
+            text increment text cycle_option text",
         rows: sequences,
     },
     CatalogTable {
         name: "table_constraints",
         needs_columns: false,
-        columns: "constraint_catalog name constraint_schema name constraint_name name table_catalog name table_schema name \
-            table_name name constraint_type text is_deferrable text initially_deferred text enforced text \
+        columns: "constraint_catalog name constraint_schema name constraint_name name table_catalog name table_schema \
+            name table_name name constraint_type text is_deferrable text initially_deferred text enforced text \
             nulls_distinct text",
         rows: table_constraints,
     },
     CatalogTable {
         name: "key_column_usage",
         needs_columns: false,
-        columns: "constraint_catalog name constraint_schema name constraint_name name table_catalog name table_schema name \
-            table_name name column_name name ordinal_position int4 position_in_unique_constraint int4",
+        columns: "constraint_catalog name constraint_schema name constraint_name name table_catalog name table_schema \
+            name table_name name column_name name ordinal_position int4 position_in_unique_constraint int4",
         rows: key_column_usage,
     },
     CatalogTable {
@@ -98,8 +99,8 @@ pub(super) const TABLES: &[CatalogTable] = &[
     CatalogTable {
         name: "routines",
         needs_columns: false,
-        columns: "specific_catalog name specific_schema name specific_name name routine_catalog name routine_schema name \
-            routine_name name routine_type text data_type text",
+        columns: "specific_catalog name specific_schema name specific_name name routine_catalog name routine_schema \
+            name routine_name name routine_type text data_type text",
         rows: |_| Vec::new(),
     },
     CatalogTable {
@@ -183,13 +184,11 @@ fn column_row(facts: &Facts, relation: &Relation, position: usize, column: &Attr
     };
     let sql = if typed.is_array { "ARRAY" } else { typed.element.sql };
     let udt = if typed.is_array { format!("_{name}") } else { name.to_owned() };
-    let sequence = facts.relations.iter().find_map(|other| match other.definition.as_deref()? {
-        Definition::Sequence(sequence) => {
-            let (table, owned) = sequence.owner.as_ref()?;
-            (*table == relation.name && *owned == column.name).then_some(sequence)
-        }
-        _ => None,
-    });
+    let owns = |sequence: &&SequenceDefinition| {
+        let owner = sequence.owner.as_ref();
+        owner.is_some_and(|(table, owned)| *table == relation.name && *owned == column.name)
+    };
+    let sequence = facts.sequences().map(|(_, sequence)| sequence).find(owns);
     let sequence = sequence.filter(|_| !column.identity.is_empty());
     let generation = match column.identity {
         "a" => some("ALWAYS"),
@@ -256,11 +255,8 @@ fn views(facts: &Facts) -> Vec<Row> {
 }
 
 fn sequences(facts: &Facts) -> Vec<Row> {
-    let row = |relation: &Relation| {
-        let Some(Definition::Sequence(sequence)) = relation.definition.as_deref() else {
-            return None;
-        };
-        Some(vec![
+    let row = |(relation, sequence): (&Relation, &SequenceDefinition)| {
+        vec![
             some(DATABASE),
             some("public"),
             some(&relation.name),
@@ -273,9 +269,9 @@ fn sequences(facts: &Facts) -> Vec<Row> {
             some(sequence.max),
             some(sequence.increment),
             some("NO"),
-        ])
+        ]
     };
-    facts.relations.iter().filter_map(row).collect()
+    facts.sequences().map(row).collect()
 }
 
 fn named(name: &str) -> Row {

@@ -1,17 +1,18 @@
-//! Postgres' own catalog, as far as psql, drivers and tools ask for it: `pg_catalog` and `information_schema` over what has
-//! been declared here. What never changes, as `pg_type`, and what is always empty comes from the library
+//! Postgres' own catalog, as far as psql, drivers and tools ask for it: `pg_catalog` and `information_schema` over
+//! what has been declared here. What never changes, as `pg_type`, and what is always empty comes from the library
 //! `datafusion-pg-catalog`.
 
 mod constraints;
 mod functions;
 mod information;
+mod listings;
 mod relations;
 mod rows;
 
 pub(crate) use functions::{NAME_OF_OID, OID_OF_NAME, register};
 pub(crate) use relations::{find, relations};
 
-use crate::catalog::{Overlay, gone};
+use crate::catalog::{Definition, Overlay, SequenceDefinition, gone};
 use crate::database::Inner;
 use crate::dialect::field_of_oid;
 use crate::moment::Moment;
@@ -50,6 +51,14 @@ struct Facts {
 }
 
 impl Facts {
+    /// Sequences, with how they were declared.
+    fn sequences(&self) -> impl Iterator<Item = (&Relation, &SequenceDefinition)> {
+        self.relations.iter().filter_map(|relation| match relation.definition.as_deref()? {
+            Definition::Sequence(sequence) => Some((relation, sequence)),
+            _ => None,
+        })
+    }
+
     /// Relations with columns.
     fn with_columns(&self) -> impl Iterator<Item = (&Relation, &[Attribute])> {
         self.relations.iter().filter_map(|relation| {

@@ -1,7 +1,7 @@
 //! The tables of `pg_catalog` that follow from what has been declared.
 
 use super::constraints::{Constraint, constraints};
-use super::functions::quoted;
+use super::listings::{pg_indexes, pg_sequence, pg_sequences, pg_tables, views};
 use super::relations::{Kind, PUBLIC, Relation, SCHEMAS, number_of};
 use super::{CatalogTable, Facts, Row, some, truth};
 use crate::catalog::Definition;
@@ -26,21 +26,22 @@ pub(super) const TABLES: &[CatalogTable] = &[
     CatalogTable {
         name: "pg_class",
         needs_columns: true,
-        columns: "oid oid relname name relnamespace oid reltype oid reloftype oid relowner oid relam oid relfilenode oid \
-            reltablespace oid relpages int4 reltuples float4 relallvisible int4 reltoastrelid oid relhasindex bool \
-            relisshared bool relpersistence char relkind char relnatts int2 relchecks int2 relhasrules bool \
-            relhastriggers bool relhassubclass bool relrowsecurity bool relforcerowsecurity bool relispopulated bool \
-            relreplident char relispartition bool relrewrite oid relfrozenxid text relminmxid text relacl text[] \
-            reloptions text[] relpartbound text",
+        columns: "oid oid relname name relnamespace oid reltype oid reloftype oid relowner oid relam oid relfilenode \
+            oid reltablespace oid relpages int4 reltuples float4 relallvisible int4 reltoastrelid oid \
+            relhasindex bool relisshared bool relpersistence char relkind char relnatts int2 relchecks int2 \
+            relhasrules bool relhastriggers bool relhassubclass bool relrowsecurity bool relforcerowsecurity \
+            bool relispopulated bool relreplident char relispartition bool relrewrite oid relfrozenxid text \
+            relminmxid text relacl text[] reloptions text[] relpartbound text",
         rows: pg_class,
     },
     CatalogTable {
         name: "pg_attribute",
         needs_columns: true,
         columns: "attrelid oid attname name atttypid oid attstattarget int4 attlen int2 attnum int2 attndims int4 \
-            attcacheoff int4 atttypmod int4 attbyval bool attalign char attstorage char attcompression char attnotnull bool \
-            atthasdef bool atthasmissing bool attidentity char attgenerated char attisdropped bool attislocal bool \
-            attinhcount int4 attcollation oid attacl text[] attoptions text[] attfdwoptions text[] attmissingval text",
+            attcacheoff int4 atttypmod int4 attbyval bool attalign char attstorage char attcompression char \
+            attnotnull bool atthasdef bool atthasmissing bool attidentity char attgenerated char attisdropped \
+            bool attislocal bool attinhcount int4 attcollation oid attacl text[] attoptions text[] attfdwoptions \
+            text[] attmissingval text",
         rows: pg_attribute,
     },
     CatalogTable {
@@ -52,10 +53,11 @@ pub(super) const TABLES: &[CatalogTable] = &[
     CatalogTable {
         name: "pg_constraint",
         needs_columns: false,
-        columns: "oid oid conname name connamespace oid contype char condeferrable bool condeferred bool convalidated bool \
-            conrelid oid contypid oid conindid oid conparentid oid confrelid oid confupdtype char confdeltype char \
-            confmatchtype char conislocal bool coninhcount int4 connoinherit bool conkey int2[] confkey int2[] \
-            conpfeqop oid[] conppeqop oid[] conffeqop oid[] confdelsetcols int2[] conexclop oid[] conbin text",
+        columns: "oid oid conname name connamespace oid contype char condeferrable bool condeferred bool convalidated \
+            bool conrelid oid contypid oid conindid oid conparentid oid confrelid oid confupdtype char \
+            confdeltype char confmatchtype char conislocal bool coninhcount int4 connoinherit bool conkey int2[] \
+            confkey int2[] conpfeqop oid[] conppeqop oid[] conffeqop oid[] confdelsetcols int2[] conexclop oid[] \
+            conbin text",
         rows: pg_constraint,
     },
     CatalogTable {
@@ -63,14 +65,15 @@ pub(super) const TABLES: &[CatalogTable] = &[
         needs_columns: false,
         columns: "indexrelid oid indrelid oid indnatts int2 indnkeyatts int2 indisunique bool indnullsnotdistinct bool \
             indisprimary bool indisexclusion bool indimmediate bool indisclustered bool indisvalid bool \
-            indcheckxmin bool indisready bool indislive bool indisreplident bool indkey int2[] indcollation oid[] \
-            indclass oid[] indoption text indexprs text indpred text",
+            indcheckxmin bool indisready bool indislive bool indisreplident bool indkey int2[] indcollation \
+            oid[] indclass oid[] indoption text indexprs text indpred text",
         rows: pg_index,
     },
     CatalogTable {
         name: "pg_sequence",
         needs_columns: false,
-        columns: "seqrelid oid seqtypid oid seqstart int8 seqincrement int8 seqmax int8 seqmin int8 seqcache int8 seqcycle bool",
+        columns: "seqrelid oid seqtypid oid seqstart int8 seqincrement int8 seqmax int8 seqmin int8 seqcache int8 \
+            seqcycle bool",
         rows: pg_sequence,
     },
     CatalogTable {
@@ -103,8 +106,8 @@ pub(super) const TABLES: &[CatalogTable] = &[
     CatalogTable {
         name: "pg_extension",
         needs_columns: false,
-        columns: "oid oid extname name extowner oid extnamespace oid extrelocatable bool extversion text extconfig oid[] \
-            extcondition text[]",
+        columns: "oid oid extname name extowner oid extnamespace oid extrelocatable bool extversion text extconfig \
+            oid[] extcondition text[]",
         rows: |_| Vec::new(),
     },
     CatalogTable {
@@ -355,69 +358,14 @@ fn pg_index(facts: &Facts) -> Vec<Row> {
     facts.relations.iter().filter_map(row).collect()
 }
 
-fn pg_sequence(facts: &Facts) -> Vec<Row> {
-    let row = |relation: &Relation| {
-        let Some(Definition::Sequence(sequence)) = relation.definition.as_deref() else {
-            return None;
-        };
-        Some(vec![
-            some(relation.oid),
-            some(20),
-            some(sequence.start),
-            some(sequence.increment),
-            some(sequence.max),
-            some(sequence.min),
-            some(1),
-            truth(false),
-        ])
-    };
-    facts.relations.iter().filter_map(row).collect()
-}
-
-fn pg_sequences(facts: &Facts) -> Vec<Row> {
-    let row = |relation: &Relation| {
-        let Some(Definition::Sequence(sequence)) = relation.definition.as_deref() else {
-            return None;
-        };
-        Some(vec![
-            some("public"),
-            some(&relation.name),
-            some("thalweg"),
-            some("bigint"),
-            some(sequence.start),
-            some(sequence.min),
-            some(sequence.max),
-            some(sequence.increment),
-            truth(false),
-            some(1),
-            None,
-        ])
-    };
-    facts.relations.iter().filter_map(row).collect()
-}
-
 /// A schema's name.
 pub(super) fn schema_name(oid: u32) -> &'static str {
     SCHEMAS.iter().find(|(number, _)| *number == oid).map_or("public", |(_, name)| name)
 }
 
-fn pg_tables(facts: &Facts) -> Vec<Row> {
-    let tables = facts.relations.iter().filter(|relation| relation.kind == Kind::Table);
-    let row = |relation: &Relation| {
-        let indexes = facts.relations.iter().filter_map(|other| other.index.as_ref());
-        let has_index = indexes.into_iter().any(|index| index.table == relation.oid);
-        vec![
-            some(schema_name(relation.schema)),
-            some(&relation.name),
-            some("thalweg"),
-            None,
-            truth(has_index),
-            truth(false),
-            truth(false),
-            truth(false),
-        ]
-    };
-    tables.map(row).collect()
+/// Whether a type is one that has a length.
+pub(super) fn is_text(typed: Typed) -> bool {
+    TYPES.contains(&typed.element) && matches!(typed.element.name, "varchar" | "bpchar" | "text")
 }
 
 /// The query of a view.
@@ -427,44 +375,4 @@ pub(super) fn query_of(relation: &Relation) -> Option<&str> {
         Definition::View(view) => Some(&view.query),
         _ => None,
     }
-}
-
-fn views(facts: &Facts, kind: Kind, materialized: bool) -> Vec<Row> {
-    let found = facts.relations.iter().filter(|relation| relation.kind == kind);
-    let row = |relation: &Relation| {
-        let mut row =
-            vec![some(schema_name(relation.schema)), some(&relation.name), some("thalweg")];
-        if materialized {
-            row.extend([None, truth(false), truth(true)]);
-        }
-        row.push(query_of(relation).map(str::to_owned));
-        row
-    };
-    found.map(row).collect()
-}
-
-fn pg_indexes(facts: &Facts) -> Vec<Row> {
-    let row = |relation: &Relation| {
-        let index = relation.index.as_ref()?;
-        let columns: Vec<String> = index.columns.iter().map(|(_, name)| quoted(name)).collect();
-        let definition = format!(
-            "CREATE UNIQUE INDEX {} ON public.{} USING btree ({})",
-            quoted(&relation.name),
-            quoted(&index.table_name),
-            columns.join(", ")
-        );
-        Some(vec![
-            some("public"),
-            some(&index.table_name),
-            some(&relation.name),
-            None,
-            some(definition),
-        ])
-    };
-    facts.relations.iter().filter_map(row).collect()
-}
-
-/// Whether a type is one that has a length.
-pub(super) fn is_text(typed: Typed) -> bool {
-    TYPES.contains(&typed.element) && matches!(typed.element.name, "varchar" | "bpchar" | "text")
 }
