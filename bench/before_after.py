@@ -1,9 +1,12 @@
 """Two builds of Thalweg against each other: what a change costs, or brings.
 
-    target/peers/bin/python bench/before_after.py BEFORE AFTER [--pairs 7] [--parts keys point …]    # writes bench/before_after.md
+    target/peers/bin/python bench/before_after.py BEFORE AFTER [--pairs 7] [--parts keys point …]
 
-In turns, the order changed with every pair; medians. Both are computed of the node's own CPU seconds where a generator shares the
-machine with it, and of the time until the answer where the node works alone. A ratio above 1 means that AFTER is faster.
+It writes bench/before_after.md.
+
+In turns, the order changed with every pair; medians. What is measured is the node's own CPU where a generator
+shares the machine with it, and the time until the answer where the node works alone. A ratio above 1 means that
+AFTER is faster.
 """
 
 import argparse

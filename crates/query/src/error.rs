@@ -239,7 +239,10 @@ impl From<DataFusionError> for SqlError {
         match unfit_function(message) {
             Some(name) if state == SqlState::UndefinedFunction => {
                 Self::new(state, format!("function {name} does not exist with such arguments"))
-                    .hint("No function matches the given name and argument types. You might need to add explicit type casts.")
+                    .hint(
+                        "No function matches the given name and argument types. \
+                         You might need to add explicit type casts.",
+                    )
             }
             _ => Self::new(state, message),
         }

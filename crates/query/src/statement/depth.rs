@@ -150,7 +150,12 @@ fn flatten_unions(body: &mut Box<SetExpr>) {
         return;
     };
     let kind = *set_quantifier;
-    let belongs = |body: &SetExpr| matches!(body, SetExpr::SetOperation { op: SetOperator::Union, set_quantifier, .. } if *set_quantifier == kind);
+    let belongs = |body: &SetExpr| match body {
+        SetExpr::SetOperation { op: SetOperator::Union, set_quantifier, .. } => {
+            *set_quantifier == kind
+        }
+        _ => false,
+    };
     if spine(body) < CHAIN_MIN {
         return;
     }

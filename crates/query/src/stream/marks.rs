@@ -8,7 +8,7 @@
 //!
 //! | field | value |
 //! |---|---|
-//! | ID of the record that the mark follows, `<ms>-<sequence>`; `0-0` before the first one | the watermark that the partition lets pass: microseconds since 1970, decimal |
+//! | ID of the record that the mark follows, `<ms>-<sequence>`; `0-0` before the first one | its watermark: µs since 1970, decimal |
 
 use super::append::transact_in;
 use super::texts_of;
