@@ -2,6 +2,7 @@
 //! `=`, a row outside in the columns or in a LIMIT, a union. Each is run for each different row outside, as Postgres
 //! does.
 
+use super::subqueries::has_subquery;
 use crate::database::Inner;
 use crate::error::{SqlError, SqlState};
 use crate::table::OpenTransaction;
@@ -134,13 +135,6 @@ fn is_joinable(plan: &LogicalPlan, is_value: bool) -> bool {
         | LogicalPlan::Distinct(_) => !mentions_outside(plan) && of_inputs(),
         _ => !contains_outside(plan),
     }
-}
-
-fn has_subquery(expr: &Expr) -> bool {
-    expr.exists(|part| {
-        Ok(matches!(part, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_)))
-    })
-    .unwrap_or(true)
 }
 
 /// `column = something of the row outside`.

@@ -3,7 +3,7 @@
 //! it. So such columns go through a function that it cannot see through. (The test `constants_below_grouping_sets`
 //! tells when this can go.)
 
-use crate::functions::{Function, returns_first};
+use crate::functions::{Function, returns_same};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::common::{Column, Result};
@@ -40,7 +40,7 @@ fn hide(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
         return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
     }
     // It says that it might give something else each time.
-    let same = Function::new("thalweg_same", returns_first, |call| call.arg(0).cloned());
+    let same = Function::new("thalweg_same", returns_same, |call| call.arg(0).cloned());
     let same = same.volatile().udf();
     let columns = aggregate.input.schema().iter().map(|(qualifier, field)| {
         let column = Column::new(qualifier.cloned(), field.name());

@@ -42,11 +42,8 @@ pub(super) fn plan_subqueries(plan: LogicalPlan) -> Result<LogicalPlan> {
 /// VALUES with subqueries as the union of its rows: DataFusion computes VALUES while it plans, when no subquery has
 /// run.
 fn rows_of_values(values: Values) -> Result<LogicalPlan> {
-    let is_subquery = |part: &Expr| {
-        Ok(matches!(part, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_)))
-    };
     let mut cells = values.values.iter().flatten();
-    if !cells.any(|cell| cell.exists(is_subquery).unwrap_or(true)) {
+    if !cells.any(has_subquery) {
         return Ok(LogicalPlan::Values(values));
     }
     let fields = values.schema.fields().clone();
@@ -61,6 +58,14 @@ fn rows_of_values(values: Values) -> Result<LogicalPlan> {
     let mut rows = rows.collect::<Result<Vec<_>>>()?.into_iter();
     let first = rows.next().map_or_else(|| LogicalPlanBuilder::empty(false).build(), Ok)?;
     rows.try_fold(first, |all, row| LogicalPlanBuilder::from(all).union(row)?.build())
+}
+
+/// Whether a subquery is in an expression.
+pub(super) fn has_subquery(expr: &Expr) -> bool {
+    expr.exists(|part| {
+        Ok(matches!(part, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_)))
+    })
+    .unwrap_or(true)
 }
 
 fn first_column(plan: &LogicalPlan) -> Option<Column> {
@@ -217,11 +222,8 @@ fn seen_from_outside(expr: Expr) -> Result<Expr> {
 fn lift(subquery: &Subquery) -> Result<Option<Expr>> {
     let LogicalPlan::Projection(projection) = subquery.subquery.as_ref() else { return Ok(None) };
     let [value] = projection.expr.as_slice() else { return Ok(None) };
-    let has_subquery = value.exists(|part| {
-        Ok(matches!(part, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_)))
-    })?;
     // One within would be moved away from the rows that it looks at.
-    if !value.contains_outer() || has_subquery {
+    if !value.contains_outer() || has_subquery(value) {
         return Ok(None);
     }
     let mut columns: Vec<Column> = value.column_refs().into_iter().cloned().collect();

@@ -19,7 +19,7 @@ pub(super) fn functions() -> Vec<Function> {
         Function::new("array_length", returns_integer, |call| lengths(call, false)),
         Function::new("array_upper", returns_integer, |call| lengths(call, false)),
         Function::new("array_lower", returns_integer, |call| lengths(call, true)),
-        Function::new("array_or_empty", returns_list, or_empty),
+        Function::new("array_or_empty", super::returns_same, or_empty),
         Function::new("cardinality", returns_integer, cardinality),
         Function::new("array_to_string", returns_text, to_string),
         Function::new(
@@ -29,10 +29,6 @@ pub(super) fn functions() -> Vec<Function> {
         )
         .alias("string_to_table_list"),
     ]
-}
-
-fn returns_list(asked: &Asked<'_>) -> Result<FieldRef, SqlError> {
-    asked.fields.first().cloned().ok_or_else(|| no_function("array", asked.fields))
 }
 
 fn returns_element(asked: &Asked<'_>) -> Result<FieldRef, SqlError> {

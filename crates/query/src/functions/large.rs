@@ -2,12 +2,11 @@
 //! times; here all rows share its bytes, and a function of it is computed once.
 
 use super::limits::PLANNED_MAX_BYTES;
-use super::{Asked, Function, no_function};
-use crate::error::SqlError;
+use super::{Function, returns_same};
 use crate::statement::CHAIN;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use datafusion::arrow::compute::take;
-use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, ScalarValue};
@@ -27,11 +26,6 @@ const LARGE_CONSTANT: &str = "large_constant";
 static CONSTANT: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
     Function::new(LARGE_CONSTANT, returns_same, |call| call.arg(0).cloned()).udf()
 });
-
-/// All of its argument's type, with what Arrow does not tell.
-fn returns_same(asked: &Asked<'_>) -> std::result::Result<FieldRef, SqlError> {
-    asked.fields.first().cloned().ok_or_else(|| no_function(LARGE_CONSTANT, asked.fields))
-}
 
 /// Whether the only value of an array is large.
 pub(super) fn is_large(value: &ArrayRef) -> bool {

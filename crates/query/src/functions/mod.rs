@@ -103,6 +103,11 @@ pub(crate) fn returns_double(_: &Asked<'_>) -> Result<FieldRef, SqlError> {
     returns(DataType::Float64)
 }
 
+/// All of its first argument's type, with what Arrow does not tell.
+pub(crate) fn returns_same(asked: &Asked<'_>) -> Result<FieldRef, SqlError> {
+    asked.fields.first().cloned().ok_or_else(|| no_function("a function", asked.fields))
+}
+
 /// What its first argument is.
 pub(crate) fn returns_first(asked: &Asked<'_>) -> Result<FieldRef, SqlError> {
     returns(asked.kind(0).clone())

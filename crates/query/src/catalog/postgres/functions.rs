@@ -2,7 +2,8 @@
 
 use super::constraints::{Constraint, constraints};
 use super::relations::{PG_CATALOG, PUBLIC, Relation, find, relations};
-use crate::catalog::{Definition, Overlay};
+use super::rows::query_of;
+use crate::catalog::Overlay;
 use crate::database::Inner;
 use crate::error::{SqlError, SqlState};
 use crate::functions::{Call, Function, returns_bigint, returns_boolean, returns_text};
@@ -124,18 +125,12 @@ fn index_definition(relations: &[Relation], call: &Call<'_>) -> Result<ArrayRef,
         if place > 0 {
             return Some(names.nth(usize::try_from(place - 1).ok()?).unwrap_or_default());
         }
-        let columns = names.collect::<Vec<_>>().join(", ");
-        let (name, table) = (quoted(&relation.name), quoted(&index.table_name));
-        Some(format!("CREATE UNIQUE INDEX {name} ON public.{table} USING btree ({columns})"))
+        Some(index.definition(&relation.name))
     })
 }
 
 fn view_definition(relations: &[Relation], call: &Call<'_>) -> Result<ArrayRef, SqlError> {
-    let text = |relation: &Relation| match relation.definition.as_deref()? {
-        Definition::Query(query) => Some(format!("{};", query.query)),
-        Definition::View(view) => Some(format!("{};", view.query)),
-        _ => None,
-    };
+    let text = |relation: &Relation| Some(format!("{};", query_of(relation)?));
     if is_number(call) {
         return texts(call, |oid| text(by_oid(relations, oid)?));
     }

@@ -1,6 +1,5 @@
 //! The tables of `pg_catalog` that list relations of one kind: sequences, tables, views, indexes.
 
-use super::functions::quoted;
 use super::relations::{Kind, Relation};
 use super::rows::{query_of, schema_name};
 use super::{Facts, Row, some, truth};
@@ -77,19 +76,12 @@ pub(super) fn views(facts: &Facts, kind: Kind, materialized: bool) -> Vec<Row> {
 pub(super) fn pg_indexes(facts: &Facts) -> Vec<Row> {
     let row = |relation: &Relation| {
         let index = relation.index.as_ref()?;
-        let columns: Vec<String> = index.columns.iter().map(|(_, name)| quoted(name)).collect();
-        let definition = format!(
-            "CREATE UNIQUE INDEX {} ON public.{} USING btree ({})",
-            quoted(&relation.name),
-            quoted(&index.table_name),
-            columns.join(", ")
-        );
         Some(vec![
             some("public"),
             some(&index.table_name),
             some(&relation.name),
             None,
-            some(definition),
+            some(index.definition(&relation.name)),
         ])
     };
     facts.relations.iter().filter_map(row).collect()

@@ -81,9 +81,7 @@ pub(crate) struct OwnSchema {
     inner: Weak<Inner>,
     overlay: Overlay,
     tables: &'static [CatalogTable],
-    /// Where the columns of relations are looked up.
-    public: Arc<dyn SchemaProvider>,
-    sys: Arc<dyn SchemaProvider>,
+    places: Places,
     rest: Option<Arc<dyn SchemaProvider>>,
 }
 
@@ -93,7 +91,7 @@ impl std::fmt::Debug for OwnSchema {
     }
 }
 
-/// Where what is asked for can be found.
+/// Where the columns of relations are looked up.
 #[derive(Clone)]
 pub(crate) struct Places {
     pub(crate) public: Arc<dyn SchemaProvider>,
@@ -112,8 +110,7 @@ impl OwnSchema {
             inner: Arc::downgrade(inner),
             overlay,
             tables: rows::TABLES,
-            public: places.public.clone(),
-            sys: places.sys.clone(),
+            places: places.clone(),
             rest,
         }
     }
@@ -143,8 +140,7 @@ impl SchemaProvider for OwnSchema {
             return Ok(Some(Arc::new(Reading {
                 inner: self.inner.clone(),
                 overlay: self.overlay.clone(),
-                public: self.public.clone(),
-                sys: self.sys.clone(),
+                places: self.places.clone(),
                 schema: schema_of(table)?,
                 table,
             })));
@@ -165,8 +161,7 @@ impl SchemaProvider for OwnSchema {
 struct Reading {
     inner: Weak<Inner>,
     overlay: Overlay,
-    public: Arc<dyn SchemaProvider>,
-    sys: Arc<dyn SchemaProvider>,
+    places: Places,
     schema: SchemaRef,
     table: &'static CatalogTable,
 }
@@ -189,9 +184,9 @@ impl Reading {
             }
             let found = match relation.schema {
                 relations::PUBLIC if relation.index.is_none() => {
-                    self.public.table(&relation.name).await
+                    self.places.public.table(&relation.name).await
                 }
-                relations::SYS => self.sys.table(&relation.name).await,
+                relations::SYS => self.places.sys.table(&relation.name).await,
                 _ => continue,
             };
             // One that cannot be planned any more, its files gone, is there all the same.

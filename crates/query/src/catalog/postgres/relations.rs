@@ -1,5 +1,6 @@
 //! What has been declared, as Postgres tells of it: relations with numbers, indexes, constraints.
 
+use super::functions::quoted;
 use crate::catalog::{Definition, Overlay, TableDefinition};
 use crate::database::Inner;
 use crate::pg_type::{self, Typed};
@@ -76,6 +77,15 @@ pub(crate) struct Index {
     pub(super) is_primary: bool,
     /// Made by CREATE UNIQUE INDEX: there is no constraint.
     pub(super) is_plain: bool,
+}
+
+impl Index {
+    /// As SQL.
+    pub(super) fn definition(&self, name: &str) -> String {
+        let columns: Vec<String> = self.columns.iter().map(|(_, name)| quoted(name)).collect();
+        let (name, table, columns) = (quoted(name), quoted(&self.table_name), columns.join(", "));
+        format!("CREATE UNIQUE INDEX {name} ON public.{table} USING btree ({columns})")
+    }
 }
 
 /// A relation.

@@ -5,7 +5,7 @@ use super::listings::{pg_indexes, pg_sequence, pg_sequences, pg_tables, views};
 use super::relations::{Kind, PUBLIC, Relation, SCHEMAS, number_of};
 use super::{CatalogTable, Facts, Row, some, truth};
 use crate::catalog::Definition;
-use crate::pg_type::{TYPES, Typed};
+use crate::pg_type::Typed;
 
 /// The owner of everything.
 const OWNER: u32 = 10;
@@ -247,7 +247,6 @@ fn attribute(
         8 | 16 => 'd',
         _ => 'i',
     };
-    let is_text = matches!(typed.element.name, "text" | "varchar" | "bpchar");
     let mut row = vec![
         some(relation),
         some(name),
@@ -269,7 +268,7 @@ fn attribute(
         truth(false),
         truth(true),
         some(0),
-        some(if is_text { 100 } else { 0 }),
+        some(if is_text(typed) { 100 } else { 0 }),
         None,
         None,
         None,
@@ -363,9 +362,9 @@ pub(super) fn schema_name(oid: u32) -> &'static str {
     SCHEMAS.iter().find(|(number, _)| *number == oid).map_or("public", |(_, name)| name)
 }
 
-/// Whether a type is one that has a length.
+/// Whether a type is one of texts.
 pub(super) fn is_text(typed: Typed) -> bool {
-    TYPES.contains(&typed.element) && matches!(typed.element.name, "varchar" | "bpchar" | "text")
+    matches!(typed.element.name, "varchar" | "bpchar" | "text")
 }
 
 /// The query of a view.
