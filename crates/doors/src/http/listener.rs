@@ -2,18 +2,23 @@
 
 use crate::shared::{Admitted, Shared};
 use axum::serve::Listener;
-use std::io::Result;
+use std::io::{ErrorKind, Result};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Sleep;
 
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
     retry-after: 1\r\nconnection: close\r\ncontent-length: 89\r\n\r\n\
     {\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"too many clients already are open\"}";
+
+/// How long a connection may say nothing at all, where no other time is set: as long as nginx waits for a next request.
+const SILENCE_USUAL: Duration = Duration::from_secs(75);
 
 pub(super) struct Counted {
     pub(super) listener: TcpListener,
@@ -23,6 +28,8 @@ pub(super) struct Counted {
 /// A connection, which counts until it is closed.
 pub(super) struct Connection {
     stream: TcpStream,
+    /// Until when its first byte must be there.
+    begins: Option<Pin<Box<Sleep>>>,
     _admitted: Admitted,
 }
 
@@ -38,7 +45,12 @@ impl Listener for Counted {
             // systems.
             let _only_slower = stream.set_nodelay(true);
             if let Some(admitted) = self.shared.admit() {
-                return (Connection { stream, _admitted: admitted }, address);
+                let silence = match self.shared.settings().idle_timeout_ms {
+                    0 => SILENCE_USUAL,
+                    ms => Duration::from_millis(ms),
+                };
+                let begins = Some(Box::pin(tokio::time::sleep(silence)));
+                return (Connection { stream, begins, _admitted: admitted }, address);
             }
             self.shared.stats.rejected.fetch_add(1, Ordering::Relaxed);
             tokio::spawn(async move {
@@ -59,7 +71,15 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if read.is_ready() {
+            self.begins = None;
+        } else if let Some(begins) = &mut self.begins
+            && begins.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(Err(ErrorKind::TimedOut.into()));
+        }
+        read
     }
 }
 

@@ -162,6 +162,27 @@ fn slow_and_half_open_clients_disturb_nobody() {
 }
 
 #[test]
+fn http_connections_that_say_nothing_are_closed() {
+    let server = Server::start(std::path::Path::new("memory"), &["--idle-timeout", "1s"]);
+    let address = server.http.trim_start_matches("http://").to_owned();
+    let mut silent = std::net::TcpStream::connect(&address).expect("connect");
+    let mut speaks = std::net::TcpStream::connect(&address).expect("connect");
+    for stream in [&silent, &speaks] {
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    }
+    let request = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n";
+    speaks.write_all(request).expect("send");
+    let mut answer = [0; 512];
+    assert!(speaks.read(&mut answer).is_ok_and(|length| length > 0));
+    let mut told = Vec::new();
+    let end = silent.read_to_end(&mut told);
+    assert!(end.is_ok() && told.is_empty(), "{end:?} {told:?}");
+    // One that has spoken is kept for the next request.
+    speaks.write_all(request).expect("send");
+    assert!(speaks.read(&mut answer).is_ok_and(|length| length > 0));
+}
+
+#[test]
 fn without_the_password_nothing_is_said() {
     let server = Server::start(std::path::Path::new("memory"), &["--password", "open sesame"]);
     let mut stranger = server.connect();
