@@ -171,7 +171,7 @@ fn translate(text: &str, from: &str, to: &str) -> String {
     text.chars().filter_map(change).collect()
 }
 
-fn slice(text: &str, start: i64, length: Option<i64>) -> Result<String, SqlError> {
+fn slice(text: &str, start: i64, length: Option<i64>) -> Result<&str, SqlError> {
     if length.is_some_and(|length| length < 0) {
         return Err(SqlError::new(
             SqlState::SubstringError,
@@ -181,7 +181,16 @@ fn slice(text: &str, start: i64, length: Option<i64>) -> Result<String, SqlError
     let end = length.map_or(i64::MAX, |length| start.saturating_add(length));
     let skip = usize::try_from(start.max(1) - 1).unwrap_or(usize::MAX);
     let take = usize::try_from(end.saturating_sub(start.max(1))).unwrap_or(0);
-    Ok(text.chars().skip(skip).take(take).collect())
+    let end = skip.saturating_add(take).min(text.len());
+    // Where all letters up to the end are one byte each, places are offsets.
+    if text.as_bytes().get(..end).is_some_and(<[u8]>::is_ascii) {
+        return Ok(text.get(skip.min(end)..end).unwrap_or_default());
+    }
+    let offset = |text: &str, letters: usize| {
+        text.char_indices().nth(letters).map_or(text.len(), |(offset, _)| offset)
+    };
+    let rest = text.get(offset(text, skip)..).unwrap_or_default();
+    Ok(rest.get(..offset(rest, take)).unwrap_or_default())
 }
 
 /// `substring(text, from, for)`; with a text in the second place, what a regular expression finds.

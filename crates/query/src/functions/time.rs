@@ -45,6 +45,11 @@ pub(super) fn functions() -> Vec<Function> {
             timestamp_minus_timestamp,
         ),
         Function::new(
+            "timestamp_plus_interval",
+            |_| returns(DataType::Timestamp(TimeUnit::Microsecond, None)),
+            timestamp_plus_interval,
+        ),
+        Function::new(
             "timestamptz_plus_interval",
             |_| returns(timestamptz()),
             timestamptz_plus_interval,
@@ -196,11 +201,22 @@ fn plus_months(time: NaiveDateTime, months: i32) -> Option<NaiveDateTime> {
     if months < 0 { time.checked_sub_months(by) } else { time.checked_add_months(by) }
 }
 
-/// Months and days by the calendar of the session's zone, the rest by the clock.
+fn timestamp_plus_interval(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    plus_interval(call, DataType::Timestamp(TimeUnit::Microsecond, None), &moment::utc())
+}
+
 fn timestamptz_plus_interval(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    plus_interval(call, timestamptz(), &call.moment().zone)
+}
+
+/// Months and days by the calendar of a zone, the rest by the clock.
+fn plus_interval(
+    call: &Call<'_>,
+    kind: DataType,
+    zone: &datafusion::arrow::array::timezone::Tz,
+) -> Result<ArrayRef, SqlError> {
     let (times, spans) = (micros(call, 0)?, spans(call, 1)?);
-    let zone = call.moment().zone;
-    whole::<TimestampMicrosecondType>(call, timestamptz(), |row| {
+    whole::<TimestampMicrosecondType>(call, kind, |row| {
         if times.is_null(row) || spans.is_null(row) {
             return Ok(None);
         }
@@ -210,7 +226,7 @@ fn timestamptz_plus_interval(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
         }
         let mut us = us;
         if span.months != 0 || span.days != 0 {
-            let local = moment::naive(encode::local_us(us, &zone))
+            let local = moment::naive(encode::local_us(us, zone))
                 .and_then(|time| plus_months(time, span.months));
             let local = local.and_then(|time| {
                 time.and_utc()
@@ -218,7 +234,7 @@ fn timestamptz_plus_interval(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
                     .checked_add(i64::from(span.days).checked_mul(DAY_US)?)
             });
             us = local
-                .and_then(|local| moment::to_utc_us(local, &zone))
+                .and_then(|local| moment::to_utc_us(local, zone))
                 .ok_or_else(|| out_of_range("timestamp"))?;
         }
         us.checked_add(span.nanoseconds / 1_000).map(Some).ok_or_else(|| out_of_range("timestamp"))
