@@ -59,6 +59,8 @@ types! {
     NUMERIC 1700 1231 -1 "numeric" "numeric" 'N';
     REGCLASS 2205 2210 4 "regclass" "regclass" 'N';
     REGTYPE 2206 2211 4 "regtype" "regtype" 'N';
+    REGNAMESPACE 4089 4090 4 "regnamespace" "regnamespace" 'N';
+    REGROLE 4096 4097 4 "regrole" "regrole" 'N';
     RECORD 2249 2287 -1 "record" "record" 'P';
     UUID 2950 2951 16 "uuid" "uuid" 'U';
     JSONB 3802 3807 -1 "jsonb" "jsonb" 'U';

@@ -237,11 +237,29 @@ pub(crate) struct SequenceDefinition {
     /// The table and column that it goes with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) owner: Option<(String, String)>,
+    /// Under which its counter stands: each that is made has another, so that what a transaction takes back has
+    /// counted nothing. Nothing in those that are older than this: theirs stands under the sequence's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) storage: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) temporary: bool,
 }
 
 impl Default for SequenceDefinition {
     fn default() -> Self {
-        Self { start: 1, increment: 1, min: 1, max: i64::MAX, owner: None }
+        let (owner, storage, temporary) = (None, None, false);
+        Self { start: 1, increment: 1, min: 1, max: i64::MAX, owner, storage, temporary }
+    }
+}
+
+impl SequenceDefinition {
+    /// The name under which its counter stands.
+    pub(crate) fn storage<'a>(&'a self, name: &'a str) -> &'a str {
+        self.storage.as_deref().unwrap_or(name)
+    }
+
+    pub(crate) fn belongs_to(&self, table: &str) -> bool {
+        self.owner.as_ref().is_some_and(|(owner, _)| owner == table)
     }
 }
 

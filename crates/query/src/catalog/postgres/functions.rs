@@ -3,14 +3,17 @@
 use super::constraints::{Constraint, constraints};
 use super::relations::{PG_CATALOG, PUBLIC, Relation, find, relations};
 use super::rows::query_of;
+use crate::catalog::Definition;
 use crate::catalog::Overlay;
 use crate::database::Inner;
 use crate::error::{SqlError, SqlState};
-use crate::functions::{Call, Function, returns_bigint, returns_boolean, returns_text};
-use crate::session::sequence_name;
+use crate::functions::{Asked, Call, Function, returns_boolean, returns_text};
+use crate::pg_type;
 use datafusion::arrow::array::{
     ArrayRef, BooleanArray, Int64Array, StringViewArray, StringViewBuilder,
 };
+use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::SessionContext;
 use std::sync::{Arc, Weak};
 
@@ -19,22 +22,33 @@ pub(crate) const OID_OF_NAME: &str = "thalweg_regclass";
 /// The name of a relation: what `oid::regclass::text` is.
 pub(crate) const NAME_OF_OID: &str = "thalweg_relation_name";
 
+/// A function that gets the relations as they are when it is called.
+fn told(
+    inner: &Weak<Inner>,
+    tell: fn(&[Relation], &Call<'_>) -> Result<ArrayRef, SqlError>,
+) -> impl Fn(&Call<'_>) -> Result<ArrayRef, SqlError> + Send + Sync + 'static {
+    let inner = inner.clone();
+    move |call: &Call<'_>| {
+        let inner = inner.upgrade().ok_or(thalweg_node::EngineError::ShuttingDown)?;
+        tell(&relations(&inner, &Overlay::new()), call)
+    }
+}
+
+/// The function that names the relation of a number.
+pub(crate) fn relation_name(inner: &Weak<Inner>) -> Arc<ScalarUDF> {
+    Function::new(NAME_OF_OID, returns_text, told(inner, name_of_oid)).stable().udf()
+}
+
+fn returns_regclass(_: &Asked<'_>) -> Result<FieldRef, SqlError> {
+    Ok(pg_type::field_ref(DataType::Int64, "regclass"))
+}
+
 /// Makes the functions known.
 pub(crate) fn register(context: &SessionContext, inner: &Weak<Inner>) {
-    let look = |inner: &Weak<Inner>| -> Result<Vec<Relation>, SqlError> {
-        let inner = inner.upgrade().ok_or(thalweg_node::EngineError::ShuttingDown)?;
-        Ok(relations(&inner, &Overlay::new()))
-    };
-    // Each gets the relations as they are when it is called.
-    let told = |inner: &Weak<Inner>,
-                tell: fn(&[Relation], &Call<'_>) -> Result<ArrayRef, SqlError>| {
-        let inner = inner.clone();
-        move |call: &Call<'_>| tell(&look(&inner)?, call)
-    };
+    context.register_udf(relation_name(inner).as_ref().clone());
     let functions = [
-        Function::new(OID_OF_NAME, returns_bigint, told(inner, oid_of_name)),
-        Function::new("to_regclass", returns_bigint, told(inner, to_regclass)),
-        Function::new(NAME_OF_OID, returns_text, told(inner, name_of_oid)),
+        Function::new(OID_OF_NAME, returns_regclass, told(inner, oid_of_name)),
+        Function::new("to_regclass", returns_regclass, told(inner, to_regclass)),
         Function::new("pg_get_constraintdef", returns_text, told(inner, constraint_definition)),
         Function::new("pg_get_indexdef", returns_text, told(inner, index_definition)),
         Function::new("pg_get_viewdef", returns_text, told(inner, view_definition)),
@@ -148,9 +162,15 @@ fn serial_sequence(relations: &[Relation], call: &Call<'_>) -> Result<ArrayRef, 
             continue;
         };
         let found = find(relations, table).ok_or_else(|| undefined(table))?;
-        let sequence = sequence_name(&found.name, column);
-        let is_there = relations.iter().any(|relation| relation.name == sequence);
-        out.append_option(is_there.then(|| format!("public.{}", quoted(&sequence))));
+        let owned = |relation: &&Relation| match relation.definition.as_deref() {
+            Some(Definition::Sequence(sequence)) => sequence
+                .owner
+                .as_ref()
+                .is_some_and(|owner| *owner == (found.name.clone(), column.to_owned())),
+            _ => false,
+        };
+        let sequence = relations.iter().find(owned);
+        out.append_option(sequence.map(|sequence| format!("public.{}", quoted(&sequence.name))));
     }
     Ok(Arc::new(out.finish()))
 }

@@ -8,9 +8,11 @@ mod information;
 mod listings;
 mod relations;
 mod rows;
+mod types;
 
-pub(crate) use functions::{NAME_OF_OID, OID_OF_NAME, register};
-pub(crate) use relations::{find, relations};
+pub(crate) use functions::{NAME_OF_OID, OID_OF_NAME, register, relation_name};
+pub(crate) use relations::{find, name_of_schema, number_of_schema, relations};
+pub(crate) use types::{proc_name, proc_number};
 
 use crate::catalog::{Definition, Overlay, SequenceDefinition, gone};
 use crate::database::Inner;

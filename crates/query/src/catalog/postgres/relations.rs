@@ -26,6 +26,16 @@ pub(super) const SCHEMAS: [(u32, &str); 4] = [
     (INFORMATION_SCHEMA, "information_schema"),
     (SYS, "sys"),
 ];
+/// The name of a schema's number.
+pub(crate) fn name_of_schema(number: i64) -> Option<&'static str> {
+    SCHEMAS.iter().find(|(oid, _)| i64::from(*oid) == number).map(|(_, name)| *name)
+}
+
+/// The number of a schema.
+pub(crate) fn number_of_schema(wanted: &str) -> Option<i64> {
+    SCHEMAS.iter().find(|(_, name)| *name == wanted).map(|(oid, _)| i64::from(*oid))
+}
+
 /// Relations of Postgres' own catalog that others name by their numbers.
 const OWN: [(u32, &str); 12] = [
     (1_247, "pg_type"),
@@ -225,10 +235,13 @@ pub(super) fn declared_columns(relation: &Relation) -> Option<Vec<Attribute>> {
         typed: pg_type::of_field(&column.kind.field("", true)),
         is_required: !column.nullable || key.contains(&position) || column.identity.is_some(),
         default: match column.identity {
-            Some(Identity::Serial) => {
-                let sequence = sequence_name(&relation.name, &column.name);
-                Some(format!("nextval('{sequence}'::regclass)"))
-            }
+            Some(Identity::Serial) => Some(match &column.default {
+                Some(default) => default.replace("')", "'::regclass)"),
+                None => {
+                    let sequence = sequence_name(&relation.name, &column.name);
+                    format!("nextval('{sequence}'::regclass)")
+                }
+            }),
             Some(_) => None,
             None => column.default.clone(),
         },
@@ -263,6 +276,7 @@ pub(crate) fn find<'a>(relations: &'a [Relation], text: &str) -> Option<&'a Rela
             '"' => is_quoted = !is_quoted,
             '.' if !is_quoted => parts.push(std::mem::take(&mut part)),
             other if is_quoted => part.push(other),
+            other if other.is_whitespace() => {}
             other => part.extend(other.to_lowercase()),
         }
     }

@@ -3,7 +3,7 @@
 use super::constraints::{Constraint, constraints};
 use super::listings::{pg_indexes, pg_sequence, pg_sequences, pg_tables, views};
 use super::relations::{Kind, PUBLIC, Relation, SCHEMAS, number_of};
-use super::{CatalogTable, Facts, Row, some, truth};
+use super::{CatalogTable, Facts, Row, some, truth, types};
 use crate::catalog::Definition;
 use crate::pg_type::Typed;
 
@@ -22,6 +22,12 @@ pub(super) const TABLES: &[CatalogTable] = &[
             let row = |(oid, name): (u32, &str)| vec![some(oid), some(name), some(OWNER), None];
             SCHEMAS.map(row).to_vec()
         },
+    },
+    CatalogTable {
+        name: "pg_type",
+        needs_columns: false,
+        columns: types::COLUMNS,
+        rows: |_| types::pg_type(),
     },
     CatalogTable {
         name: "pg_class",
