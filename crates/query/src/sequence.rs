@@ -1,9 +1,9 @@
 //! Sequences: numbers that are given out once, whether the transaction that asked for one commits or not.
 //!
-//! A sequence is two entries: `thalweg:sequence:<name>` counts how often it was asked since it was last set, and
-//! `thalweg:sequence:<name>:base` holds the number that it was set to, as decimal text.
+//! A sequence is two entries: `thalweg:sequence:<storage>` counts how often it was asked since it was last set, and
+//! `thalweg:sequence:<storage>:base` holds the number that it was set to, as decimal text.
 
-use crate::catalog::{Definition, SequenceDefinition};
+use crate::catalog::{Definition, Overlay, SequenceDefinition};
 use crate::database::Inner;
 use crate::error::{SqlError, SqlState};
 use datafusion::arrow::array::{ArrayRef, AsArray, Int64Builder};
@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Weak};
 use thalweg_machine::Reply;
+use thalweg_node::Engine;
 
 /// What a session has drawn: for `currval` and `lastval`.
 #[derive(Debug, Default)]
@@ -27,12 +28,12 @@ pub(crate) struct Drawn {
     latest: Option<i64>,
 }
 
-fn key(name: &str) -> Vec<u8> {
-    format!("thalweg:sequence:{name}").into_bytes()
+fn key(storage: &str) -> Vec<u8> {
+    format!("thalweg:sequence:{storage}").into_bytes()
 }
 
-fn base_key(name: &str) -> Vec<u8> {
-    format!("thalweg:sequence:{name}:base").into_bytes()
+fn base_key(storage: &str) -> Vec<u8> {
+    format!("thalweg:sequence:{storage}:base").into_bytes()
 }
 
 /// A sequence's name without schema and quotes.
@@ -44,13 +45,18 @@ fn plain(name: &str) -> String {
     }
 }
 
-fn find(inner: &Inner, name: &str) -> Result<SequenceDefinition, SqlError> {
-    match inner.catalog.get(name).as_deref() {
+/// A sequence, as the session and its transaction see it.
+fn find(
+    inner: &Inner,
+    overlay: Option<&Overlay>,
+    name: &str,
+) -> Result<SequenceDefinition, SqlError> {
+    let own = overlay.and_then(|overlay| overlay.get(name).cloned());
+    match own.unwrap_or_else(|| inner.catalog.get(name)).as_deref() {
         Some(Definition::Sequence(sequence)) => Ok(sequence.clone()),
         Some(_) => {
             Err(SqlError::new(SqlState::WrongObjectType, format!("\"{name}\" is not a sequence")))
         }
-        // A table that this transaction makes has its sequence already, with the usual numbers.
         None => Err(SqlError::unknown("relation", name)),
     }
 }
@@ -62,12 +68,13 @@ pub(crate) fn next(
     name: &str,
     sequence: &SequenceDefinition,
 ) -> Result<i64, SqlError> {
-    let base: &[&[u8]] = &[b"GET", &base_key(name)];
+    let storage = sequence.storage(name);
+    let base: &[&[u8]] = &[b"GET", &base_key(storage)];
     let base = match inner.engine.call(base)?.as_bytes() {
         Some(text) => std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok()),
         None => sequence.start.checked_sub(sequence.increment),
     };
-    let count = match inner.engine.call(&[b"INCR", &key(name)])? {
+    let count = match inner.engine.call(&[b"INCR", &key(storage)])? {
         Reply::Integer(count) => count,
         Reply::Error(error) => return Err(error.into()),
         _ => return Err(SqlError::new(SqlState::Internal, "a sequence's entry is no number")),
@@ -107,8 +114,9 @@ pub(crate) fn set(
     }
     let base = if called { value } else { value.saturating_sub(sequence.increment) };
     let base = base.to_string();
+    let storage = sequence.storage(name);
     for command in
-        [&[b"SET".as_slice(), &base_key(name), base.as_bytes()][..], &[b"DEL", &key(name)]]
+        [&[b"SET".as_slice(), &base_key(storage), base.as_bytes()][..], &[b"DEL", &key(storage)]]
     {
         if let Reply::Error(error) = inner.engine.call(command)? {
             return Err(error.into());
@@ -118,8 +126,8 @@ pub(crate) fn set(
 }
 
 /// Forgets what a sequence has given out.
-pub(crate) fn forget(inner: &Inner, name: &str) -> Result<(), SqlError> {
-    inner.engine.call(&[b"DEL", &key(name), &base_key(name)])?;
+pub(crate) fn forget(engine: &Engine, storage: &str) -> Result<(), SqlError> {
+    engine.call(&[b"DEL", &key(storage), &base_key(storage)])?;
     Ok(())
 }
 
@@ -137,6 +145,7 @@ struct Function {
     which: Which,
     inner: Weak<Inner>,
     drawn: Arc<Mutex<Drawn>>,
+    overlay: Option<Arc<Overlay>>,
     signature: Signature,
 }
 
@@ -163,12 +172,14 @@ pub(crate) fn register(
     state: &mut SessionState,
     inner: &Arc<Inner>,
     drawn: &Arc<Mutex<Drawn>>,
+    overlay: Option<&Arc<Overlay>>,
 ) -> Result<(), SqlError> {
     for which in [Which::Next, Which::Current, Which::Last, Which::Set] {
         let function = Function {
             which,
             inner: Arc::downgrade(inner),
             drawn: drawn.clone(),
+            overlay: overlay.cloned(),
             signature: Signature::variadic_any(Volatility::Volatile),
         };
         state.register_udf(Arc::new(ScalarUDF::from(function)))?;
@@ -185,10 +196,11 @@ impl Function {
         called: bool,
     ) -> Result<i64, SqlError> {
         let name = plain(name);
+        let find = || find(inner, self.overlay.as_deref(), &name);
         match self.which {
-            Which::Next => next(inner, &self.drawn, &name, &find(inner, &name)?),
+            Which::Next => next(inner, &self.drawn, &name, &find()?),
             Which::Current => {
-                find(inner, &name)?;
+                find()?;
                 self.drawn.lock().last.get(&name).copied().ok_or_else(|| {
                     let message = format!(
                         "currval of sequence \"{name}\" is not yet defined in this session"
@@ -202,7 +214,7 @@ impl Function {
             }),
             Which::Set => {
                 let value = value.unwrap_or(0);
-                set(inner, &name, &find(inner, &name)?, value, called)?;
+                set(inner, &name, &find()?, value, called)?;
                 if called {
                     self.drawn.lock().last.insert(name, value);
                 }

@@ -8,21 +8,23 @@ mod modify;
 pub(crate) use modify::insert_rows;
 mod overlay;
 mod prepare;
+mod set;
 mod upsert;
 mod variables;
+pub(crate) use variables::Variables;
 
-use crate::catalog::Definition;
+use crate::catalog::Overlay;
 use crate::database::Inner;
 use crate::error::{SqlError, SqlState};
 use crate::functions::while_planning;
 use crate::moment::{Formats, Moment};
 use crate::statement::{Statement, parse};
-use crate::table::{OpenTransaction, PointLookup, Transaction, TransactionHandle};
+use crate::table::{OpenTransaction, PointLookup, Temporary, Transaction, TransactionHandle};
 use cursor::Cursor;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Field, SchemaRef};
 use datafusion::common::{ParamValues, ScalarValue};
-use datafusion::execution::{SendableRecordBatchStream, SessionState};
+use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -185,21 +187,16 @@ pub struct Session {
     pub(crate) transaction: Option<Arc<Mutex<Transaction>>>,
     block: Block,
     failed: bool,
-    read_only: bool,
     /// What SET has set.
-    variables: BTreeMap<String, String>,
-    /// What SET LOCAL has set, and what was there before.
-    local: Vec<(String, Option<String>)>,
+    pub(crate) variables: Arc<Mutex<Variables>>,
     /// Prepared statements, by name.
     pub(crate) statements: HashMap<String, Arc<Prepared>>,
     cursors: BTreeMap<String, Cursor>,
     /// Tables that nobody else sees and that end with the session.
-    temporary: BTreeMap<String, Arc<Definition>>,
+    temporary: Temporary,
     sequences: Arc<Mutex<crate::sequence::Drawn>>,
     number: u64,
     notices: Vec<(&'static str, SqlError)>,
-    /// Variables whose change the client is told.
-    reported: Vec<(String, String)>,
 }
 
 impl Session {
@@ -209,16 +206,13 @@ impl Session {
             transaction: None,
             block: Block::None,
             failed: false,
-            read_only: false,
-            variables: BTreeMap::new(),
-            local: Vec::new(),
+            variables: Arc::default(),
             statements: HashMap::new(),
             cursors: BTreeMap::new(),
             temporary: BTreeMap::new(),
             sequences: Arc::default(),
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
             notices: Vec::new(),
-            reported: Vec::new(),
         }
     }
 
@@ -239,7 +233,7 @@ impl Session {
     /// What follows is one transaction, until it is ended, unless there is one already.
     pub(crate) fn begin_implicit(&mut self) {
         if self.block == Block::None {
-            self.transaction = Some(Arc::new(Mutex::new(Transaction::new(&self.inner.engine))));
+            self.transaction = Some(self.new_transaction());
             self.block = Block::Implicit;
         }
     }
@@ -292,9 +286,11 @@ impl Session {
 
     /// What time it is for a statement, and where.
     pub(crate) fn moment(&self) -> Moment {
-        let zone = crate::moment::zone(self.zone()).unwrap_or_else(crate::moment::utc);
+        let variables = self.variables.lock();
+        let zone = variables.zone().and_then(crate::moment::zone);
+        let zone = zone.unwrap_or_else(crate::moment::utc);
         let now_us = Some((self.inner.engine.now_ms() as i64).saturating_mul(1_000));
-        Moment { now_us, zone, formats: self.formats() }
+        Moment { now_us, zone, formats: variables.formats() }
     }
 
     /// Runs all statements of a text, collecting rows; gives the last one's answer.
@@ -392,15 +388,26 @@ impl Session {
             state.config_mut().options_mut().extensions.insert(open);
             state.config_mut().set_extension(handle);
         }
-        if let Some(zone) = self.variables.get("timezone") {
-            state.config_mut().options_mut().execution.time_zone = Some(zone.clone());
+        let (zone, formats) = {
+            let variables = self.variables.lock();
+            (variables.zone().map(str::to_owned), variables.formats())
+        };
+        if let Some(zone) = zone {
+            state.config_mut().options_mut().execution.time_zone = Some(zone);
         }
-        if self.formats() != Formats::default() {
-            state.config_mut().options_mut().extensions.insert(self.formats());
+        if formats != Formats::default() {
+            state.config_mut().options_mut().extensions.insert(formats);
         }
-        crate::sequence::register(&mut state, &self.inner, &self.sequences)?;
-        if let Some(overlay) = self.overlay() {
-            state.register_catalog_list(crate::catalog::overlaid(&self.inner, overlay)?);
+        for function in set::functions(&self.variables) {
+            state.register_udf(function.udf())?;
+        }
+        let overlay = self.overlay().map(Arc::new);
+        crate::sequence::register(&mut state, &self.inner, &self.sequences, overlay.as_ref())?;
+        if let Some(overlay) = overlay {
+            state.register_catalog_list(crate::catalog::overlaid(
+                &self.inner,
+                Overlay::clone(&overlay),
+            )?);
         }
         Ok(state)
     }

@@ -2,7 +2,7 @@
 
 use super::{Block, Outcome, Session};
 use crate::error::{SqlError, SqlState};
-use crate::table::Transaction;
+use crate::table::{Temporary, Transaction};
 use datafusion::common::ScalarValue;
 use datafusion::sql::parser::{ResetStatement, Statement as DfStatement};
 use datafusion::sql::sqlparser::ast::{
@@ -22,7 +22,8 @@ impl Session {
             DfStatement::Reset(ResetStatement::Variable(name)) => {
                 let name = name.to_string();
                 let all = name.eq_ignore_ascii_case("all");
-                self.reset((!all).then_some(name.trim_matches('"')))?;
+                let name = (!all).then_some(name.trim_matches('"'));
+                self.variables.lock().reset(name)?;
                 return Ok(Some(Outcome::Done("RESET".to_owned())));
             }
             _ => return Ok(None),
@@ -48,12 +49,15 @@ impl Session {
                 "ROLLBACK"
             }
             SqlStatement::Rollback { savepoint: Some(name), .. } => {
-                self.open_transaction("ROLLBACK TO SAVEPOINT")?.lock().go_back(&folded(name))?;
+                let open = self.open_transaction("ROLLBACK TO SAVEPOINT")?;
+                let temporary = open.lock().go_back(&folded(name))?;
+                self.return_temporary(temporary);
                 self.failed = false;
                 "ROLLBACK"
             }
             SqlStatement::Savepoint { name } => {
-                self.open_transaction("SAVEPOINT")?.lock().save(&folded(name))?;
+                let open = self.open_transaction("SAVEPOINT")?;
+                open.lock().save(&folded(name), self.temporary.clone())?;
                 "SAVEPOINT"
             }
             SqlStatement::ReleaseSavepoint { name } => {
@@ -66,9 +70,10 @@ impl Session {
             }
             SqlStatement::Reset(reset) => {
                 match &reset.reset {
-                    Reset::ALL => self.reset(None)?,
+                    Reset::ALL => self.variables.lock().reset(None)?,
                     Reset::ConfigurationParameter(name) => {
-                        self.reset(Some(name.to_string().trim_matches('"')))?;
+                        let name = name.to_string();
+                        self.variables.lock().reset(Some(name.trim_matches('"')))?;
                     }
                 }
                 "RESET"
@@ -115,10 +120,8 @@ impl Session {
             }
             Block::Implicit => self.block = Block::Explicit,
             Block::None => {
-                let transaction = Transaction::new(&self.inner.engine);
-                self.transaction = Some(Arc::new(Mutex::new(transaction)));
+                self.transaction = Some(self.new_transaction());
                 self.block = Block::Explicit;
-                self.read_only = self.reads_only_by_default();
             }
         }
         self.set_modes(modes, false)
@@ -150,16 +153,18 @@ impl Session {
     /// Makes the open transaction happen. Whether it does or not, it is over.
     pub(super) fn commit(&mut self) -> Result<(), SqlError> {
         self.block = Block::None;
-        self.read_only = false;
         let held = self.keep_held_cursors();
         let Some(transaction) = self.transaction.take() else { return Ok(()) };
-        held?;
-        let transaction = Arc::into_inner(transaction).ok_or_else(|| {
-            SqlError::new(SqlState::Internal, "a query of this transaction still runs")
-        });
-        let committed =
-            transaction.and_then(|transaction| transaction.into_inner().commit(&self.inner));
-        self.end_local();
+        // Tasks of a query that has given its last row may end a little later. They find an empty transaction then, and
+        // nobody asks for what they find.
+        let empty = Transaction::new(&self.inner.engine, Temporary::new());
+        let transaction = std::mem::replace(&mut *transaction.lock(), empty);
+        let temporary = transaction.temporary().clone();
+        let committed = held.and_then(|()| transaction.commit(&self.inner));
+        if committed.is_err() {
+            self.return_temporary(temporary);
+        }
+        self.variables.lock().end(committed.is_ok());
         committed
     }
 
@@ -167,10 +172,12 @@ impl Session {
     pub(super) fn roll_back(&mut self) {
         self.block = Block::None;
         self.failed = false;
-        self.read_only = false;
         self.cursors.retain(|_, cursor| cursor.is_held());
-        self.transaction = None;
-        self.end_local();
+        if let Some(transaction) = self.transaction.take() {
+            let temporary = transaction.lock().temporary().clone();
+            self.return_temporary(temporary);
+        }
+        self.variables.lock().end(false);
     }
 
     fn open_transaction(&self, what: &str) -> Result<&Arc<Mutex<Transaction>>, SqlError> {
@@ -184,8 +191,8 @@ impl Session {
     /// Refuses what writes in a transaction that only reads.
     pub(super) fn refuse_if_read_only(&self, what: &str) -> Result<(), SqlError> {
         let read_only = match self.transaction {
-            Some(_) => self.read_only,
-            None => self.reads_only_by_default(),
+            Some(_) => self.variables.lock().read_only,
+            None => self.variables.lock().reads_only_by_default(),
         };
         if !read_only {
             return Ok(());
@@ -201,7 +208,7 @@ impl Session {
                     let message = "DISCARD ALL cannot run inside a transaction block";
                     return Err(SqlError::new(SqlState::ActiveTransaction, message));
                 }
-                self.reset(None)?;
+                self.variables.lock().reset(None)?;
                 self.statements.clear();
                 self.cursors.clear();
                 self.drop_temporary();
@@ -285,7 +292,7 @@ impl Session {
     /// A session with the same variables, outside of any transaction.
     pub(super) fn inner_session(&self) -> Session {
         let mut session = Session::new(self.inner.clone());
-        session.variables = self.variables.clone();
+        session.variables = Arc::new(Mutex::new(self.variables.lock().clone()));
         session
     }
 }

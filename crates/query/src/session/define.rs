@@ -8,22 +8,24 @@ use crate::catalog::{
 use crate::dialect;
 use crate::error::{SqlError, SqlState};
 use crate::statement::Statement;
+use crate::table::Retired;
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringViewArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::sql::parser::{CreateExternalTable, Statement as DfStatement};
 use datafusion::sql::sqlparser::ast::{
-    CreateTable, CreateView, Expr, ObjectName, SequenceOptions, Statement as SqlStatement,
-    Truncate, TruncateIdentityOption, Value,
+    CreateTable, CreateView, ObjectName, Statement as SqlStatement, Truncate,
+    TruncateIdentityOption, Value,
 };
 use std::sync::Arc;
 
 mod alter;
 mod columns;
 mod drop;
+mod sequences;
 
-pub(crate) use columns::sequence_name;
+pub(crate) use sequences::{nextval_of, sequence_name};
 
 impl Session {
     /// Statements that are only ours.
@@ -109,7 +111,11 @@ impl Session {
         if_not_exists: bool,
     ) -> Result<bool, SqlError> {
         crate::catalog::check_name(name)?;
-        let is_temporary = matches!(&definition, Definition::Table(table) if table.temporary);
+        let is_temporary = match &definition {
+            Definition::Table(table) => table.temporary,
+            Definition::Sequence(sequence) => sequence.temporary,
+            _ => false,
+        };
         let other = match is_temporary {
             true => self.temporary.get(name).cloned(),
             false => self.definition(name).filter(|_| !self.temporary.contains_key(name)),
@@ -139,8 +145,11 @@ impl Session {
         seen: Option<Arc<Definition>>,
         now: Option<Definition>,
     ) -> Result<(), SqlError> {
-        if let (Some(slot), Some(definition)) = (self.temporary.get_mut(name), &now) {
-            *slot = Arc::new(definition.clone());
+        if self.temporary.contains_key(name) {
+            match now {
+                Some(now) => self.temporary.insert(name.to_owned(), Arc::new(now)),
+                None => self.temporary.remove(name),
+            };
             return Ok(());
         }
         self.in_transaction(|transaction, _| {
@@ -195,10 +204,17 @@ impl Session {
         match statement.as_ref() {
             SqlStatement::CreateTable(create) => self.create_table(create).await.map(Some),
             SqlStatement::CreateView(create) => self.create_query_view(create).await.map(Some),
-            SqlStatement::CreateSequence { if_not_exists, name, sequence_options, .. } => {
+            SqlStatement::CreateSequence {
+                temporary,
+                if_not_exists,
+                name,
+                sequence_options,
+                ..
+            } => {
                 let name = object_name(name)?;
-                let sequence = sequence_of(sequence_options)?;
-                self.declare(&name, Definition::Sequence(sequence), *if_not_exists)?;
+                let sequence = sequences::sequence_of(sequence_options)?;
+                let sequence = SequenceDefinition { temporary: *temporary, ..sequence };
+                self.make_sequence(&name, sequence, *if_not_exists)?;
                 Ok(Some("CREATE SEQUENCE".to_owned()))
             }
             SqlStatement::CreateIndex(create) => self.create_index(create).await.map(Some),
@@ -246,15 +262,14 @@ impl Session {
         sequences: Vec<(String, SequenceDefinition)>,
         if_not_exists: bool,
     ) -> Result<bool, SqlError> {
-        definition.storage = Some(self.new_storage(name, definition.temporary));
+        let temporary = definition.temporary;
+        definition.storage = Some(self.new_storage(name, temporary));
         if !self.declare(name, Definition::Table(definition), if_not_exists)? {
             return Ok(false);
         }
         for (sequence, numbers) in sequences {
-            crate::sequence::forget(&self.inner, &sequence)?;
-            if self.definition(&sequence).is_none() {
-                self.declare(&sequence, Definition::Sequence(numbers), false)?;
-            }
+            let numbers = SequenceDefinition { temporary, ..numbers };
+            self.make_sequence(&sequence, numbers, false)?;
         }
         Ok(true)
     }
@@ -410,72 +425,28 @@ impl Session {
             let mut now = table.clone();
             now.storage = Some(self.new_storage(&name, table.temporary));
             if truncate.identity == Some(TruncateIdentityOption::Restart) {
-                for column in table.columns.iter().filter(|column| column.identity.is_some()) {
-                    crate::sequence::forget(&self.inner, &sequence_name(&name, &column.name))?;
-                }
-            }
-            if table.temporary {
-                self.clear(&storage)?;
-                continue;
+                self.restart_sequences(&name)?;
             }
             self.put(&name, Some(old), Some(Definition::Table(now)))?;
-            self.retire(&storage)?;
+            self.retire(Retired::Rows(storage))?;
         }
         Ok("TRUNCATE TABLE".to_owned())
     }
 
-    /// Rows that nobody reaches any more go when the transaction has happened.
-    fn retire(&mut self, storage: &str) -> Result<(), SqlError> {
+    /// What nobody reaches any more goes when the transaction has happened.
+    fn retire(&mut self, retired: Retired) -> Result<(), SqlError> {
         match &self.transaction {
             Some(transaction) => {
-                transaction.lock().retire(storage);
+                transaction.lock().retire(retired);
                 Ok(())
             }
-            None => self.clear(storage),
+            None => retired.clear(&self.inner.engine),
         }
     }
 }
 
 /// Bytes of rows that CREATE TABLE AS may bring.
 const ROWS_MAX_BYTES: usize = 64 << 20;
-
-fn sequence_of(options: &[SequenceOptions]) -> Result<SequenceDefinition, SqlError> {
-    let number = |expr: &Expr| {
-        let text = expr.to_string().replace([' ', '(', ')'], "");
-        text.parse::<i64>().map_err(|_| {
-            SqlError::new(SqlState::InvalidParameter, format!("{expr} is not a number"))
-        })
-    };
-    let mut sequence = SequenceDefinition::default();
-    let (mut start, mut min, mut max) = (None, None, None);
-    for option in options {
-        match option {
-            SequenceOptions::IncrementBy(by, _) => sequence.increment = number(by)?,
-            SequenceOptions::MinValue(value) => min = value.as_ref().map(number).transpose()?,
-            SequenceOptions::MaxValue(value) => max = value.as_ref().map(number).transpose()?,
-            SequenceOptions::StartWith(value, _) => start = Some(number(value)?),
-            // One number at a time is what it gives anyway.
-            SequenceOptions::Cache(_) => {}
-            SequenceOptions::Cycle(no) => {
-                if !*no {
-                    return Err(SqlError::unsupported("sequences that CYCLE are not supported"));
-                }
-            }
-        }
-    }
-    if sequence.increment == 0 {
-        return Err(SqlError::new(SqlState::InvalidParameter, "INCREMENT must not be zero"));
-    }
-    let up = sequence.increment > 0;
-    sequence.min = min.unwrap_or(if up { 1 } else { i64::MIN });
-    sequence.max = max.unwrap_or(if up { i64::MAX } else { -1 });
-    sequence.start = start.unwrap_or(if up { sequence.min } else { sequence.max });
-    if !(sequence.min..=sequence.max).contains(&sequence.start) {
-        let message = format!("START value ({}) is out of bounds", sequence.start);
-        return Err(SqlError::new(SqlState::InvalidParameter, message));
-    }
-    Ok(sequence)
-}
 
 /// Rows of one text column.
 pub(crate) fn text_rows(

@@ -144,7 +144,7 @@ impl Session {
         }
         // A statement on its own is tried again when somebody else was faster.
         for attempt in 1.. {
-            let transaction = Arc::new(Mutex::new(Transaction::new(&self.inner.engine)));
+            let transaction = self.new_transaction();
             let changed = self.change_in(&transaction, change, types, values).await?;
             match self.finish(transaction) {
                 Err(error) if error.state == SqlState::SerializationFailure && attempt < TRIES => {
@@ -175,7 +175,7 @@ impl Session {
         if let Some(open) = &self.transaction {
             return work(&mut open.lock(), engine);
         }
-        let mut transaction = Transaction::new(engine);
+        let mut transaction = Transaction::new(engine, self.temporary.clone());
         let outcome = work(&mut transaction, engine)?;
         tokio::task::block_in_place(|| transaction.commit(&self.inner))?;
         Ok(outcome)

@@ -2,8 +2,18 @@
 
 use super::Session;
 use crate::catalog::{Definition, Overlay};
-use crate::error::SqlError;
+use crate::table::{Retired, Temporary, Transaction};
+use parking_lot::Mutex;
 use std::sync::Arc;
+
+/// What an object holds in the engine.
+pub(super) fn stored(name: &str, definition: &Definition) -> Option<Retired> {
+    match definition {
+        Definition::Table(table) => Some(Retired::Rows(table.storage(name).into_owned())),
+        Definition::Sequence(sequence) => Some(Retired::Counter(sequence.storage(name).to_owned())),
+        _ => None,
+    }
+}
 
 impl Session {
     /// What differs from the catalog; nothing where nothing does.
@@ -32,19 +42,27 @@ impl Session {
         self.inner.catalog.get(name)
     }
 
-    /// Forgets the session's temporary tables, and their rows.
-    pub(super) fn drop_temporary(&mut self) {
-        for (_, definition) in std::mem::take(&mut self.temporary) {
-            if let Definition::Table(table) = definition.as_ref()
-                && let Err(error) = self.clear(table.storage("").as_ref())
-            {
-                tracing::warn!(%error, "the rows of a temporary table could not be deleted");
-            }
-        }
+    pub(super) fn new_transaction(&self) -> Arc<Mutex<Transaction>> {
+        self.variables.lock().begin();
+        let temporary = self.temporary.clone();
+        Arc::new(Mutex::new(Transaction::new(&self.inner.engine, temporary)))
     }
 
-    /// Deletes the rows that stand under a name.
-    pub(super) fn clear(&self, storage: &str) -> Result<(), SqlError> {
-        crate::table::clear(&self.inner.engine, storage)
+    /// Forgets the session's temporary tables, and their rows.
+    pub(super) fn drop_temporary(&mut self) {
+        self.return_temporary(Temporary::new());
+    }
+
+    /// Makes the temporary objects again what they were: what has come since goes, with what it holds.
+    pub(super) fn return_temporary(&mut self, before: Temporary) {
+        let now = std::mem::replace(&mut self.temporary, before);
+        for (name, definition) in now {
+            let held = stored(&name, &definition);
+            let is_kept = self.temporary.iter().any(|(name, kept)| stored(name, kept) == held);
+            let Some(held) = held.filter(|_| !is_kept) else { continue };
+            if let Err(error) = held.clear(&self.inner.engine) {
+                tracing::warn!(%error, ?held, "what was temporary could not be deleted");
+            }
+        }
     }
 }

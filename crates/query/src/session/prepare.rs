@@ -73,8 +73,9 @@ impl Session {
             if self.overlay().is_none() {
                 prepared.version = version;
                 prepared.lookup = PointLookup::of_plan(&plan, &self.inner.catalog);
-                let exact = prepared.parameters.iter().any(is_exact);
-                prepared.plan = (!exact).then_some(plan);
+                let by_value = prepared.parameters.iter().any(is_exact)
+                    || dialect::has_parameters_in_tables(statement);
+                prepared.plan = (!by_value).then_some(plan);
             }
         }
         Ok(())
@@ -134,7 +135,8 @@ impl Session {
         dialect::type_parameters(&mut statement, types, values)?;
         let state = self.state(self.transaction.as_ref())?;
         let plan = state.statement_to_plan(statement).await?;
-        Ok(dialect::narrow_literals(plan)?)
+        let plan = dialect::narrow_literals(plan)?;
+        Ok(dialect::show_names(plan, &state)?)
     }
 }
 

@@ -1,15 +1,9 @@
-//! Variables: SET, RESET and SHOW.
+//! A session's variables: which there are, what they take, and what a transaction that is taken back makes of them.
 
-use super::{Rows, RowsTag, Session, text_rows};
 use crate::encode::Style;
 use crate::error::{SqlError, SqlState};
 use crate::moment::Formats;
-use datafusion::sql::parser::Statement as DfStatement;
-use datafusion::sql::sqlparser::ast::{
-    ContextModifier, Expr, Set, Statement as SqlStatement, TransactionAccessMode, TransactionMode,
-    Value,
-};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Variables that clients of Postgres set, and what they are from the beginning; what they ask for is what they get
 /// anyway, or is only remembered.
@@ -113,7 +107,7 @@ const FIXED: &[&str] = &[
 ];
 
 /// Variables whose change drivers are told, by the names that they know them by.
-const REPORTED: &[(&str, &str)] = &[
+pub(super) const REPORTED: &[(&str, &str)] = &[
     ("application_name", "application_name"),
     ("client_encoding", "client_encoding"),
     ("datestyle", "DateStyle"),
@@ -122,7 +116,7 @@ const REPORTED: &[(&str, &str)] = &[
     ("timezone", "TimeZone"),
 ];
 
-fn unrecognized(name: &str) -> SqlError {
+pub(super) fn unrecognized(name: &str) -> SqlError {
     let message = format!("unrecognized configuration parameter \"{name}\"");
     SqlError::new(SqlState::UndefinedObject, message)
 }
@@ -150,11 +144,33 @@ fn milliseconds(text: &str) -> Option<u64> {
     Some((number * each).round() as u64)
 }
 
-impl Session {
+/// The variables of a session.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Variables {
+    values: BTreeMap<String, String>,
+    /// What the open transaction has changed, in order.
+    changed: Vec<Changed>,
+    /// Whose change the client is to be told.
+    reported: Vec<(String, String)>,
+    is_open: bool,
+    /// Whether the open transaction may only read.
+    pub(super) read_only: bool,
+}
+
+/// A variable that a transaction has changed.
+#[derive(Clone, Debug)]
+struct Changed {
+    name: String,
+    before: Option<String>,
+    /// SET LOCAL: it is over with the transaction.
+    local: bool,
+}
+
+impl Variables {
     /// What a variable is; nothing where there is no such variable.
-    pub(crate) fn variable(&self, name: &str) -> Option<String> {
+    pub(crate) fn get(&self, name: &str) -> Option<String> {
         let name = name.to_lowercase();
-        if let Some(value) = self.variables.get(&name) {
+        if let Some(value) = self.values.get(&name) {
             return Some(value.clone());
         }
         if name == "transaction_read_only" {
@@ -164,14 +180,19 @@ impl Session {
         found.map(|(_, value)| (*value).to_owned())
     }
 
-    /// The zone in which times are shown.
-    pub(crate) fn zone(&self) -> &str {
-        self.variables.get("timezone").map_or("UTC", String::as_str)
+    /// The same; an error where there is no such variable.
+    pub(crate) fn known(&self, name: &str) -> Result<String, SqlError> {
+        self.get(name).ok_or_else(|| unrecognized(name))
+    }
+
+    /// The zone in which times are shown, where it was set.
+    pub(crate) fn zone(&self) -> Option<&str> {
+        self.values.get("timezone").map(String::as_str)
     }
 
     /// How the session writes times, intervals and bytes.
     pub(crate) fn formats(&self) -> Formats {
-        let of = |name: &str| self.variables.get(name).map_or("", String::as_str);
+        let of = |name: &str| self.values.get(name).map_or("", String::as_str);
         let formats = Formats::default().with_date_style(of("datestyle")).unwrap_or_default();
         Formats {
             intervals: Formats::interval_format(of("intervalstyle")).unwrap_or_default(),
@@ -182,12 +203,18 @@ impl Session {
 
     /// How the session's values are written to a client.
     pub(crate) fn style(&self) -> Style {
-        Style { formats: self.formats(), ..Style::wire(self.zone()) }
+        Style { formats: self.formats(), ..Style::wire(self.zone().unwrap_or("UTC")) }
     }
 
     /// How long a statement may run; 0: for ever.
     pub(crate) fn statement_timeout_ms(&self) -> u64 {
-        self.variables.get("statement_timeout").and_then(|text| milliseconds(text)).unwrap_or(0)
+        self.values.get("statement_timeout").and_then(|text| milliseconds(text)).unwrap_or(0)
+    }
+
+    /// Whether transactions may only read from the beginning.
+    pub(super) fn reads_only_by_default(&self) -> bool {
+        let default = self.values.get("default_transaction_read_only");
+        default.and_then(|text| crate::parse::boolean(text)).unwrap_or(false)
     }
 
     /// What a client says about itself when it connects.
@@ -199,7 +226,7 @@ impl Session {
                 let _refused = self.assign(&name, value, false);
             }
             if name == "user" {
-                self.variables.insert("session_authorization".to_owned(), value.clone());
+                self.values.insert("session_authorization".to_owned(), value.clone());
             }
         }
         self.reported.clear();
@@ -209,8 +236,14 @@ impl Session {
         std::mem::take(&mut self.reported)
     }
 
-    /// Sets a variable, for the session or for the transaction.
-    pub(crate) fn assign(&mut self, name: &str, value: &str, local: bool) -> Result<(), SqlError> {
+    /// Sets a variable, for the session or for the transaction; gives what it is then. Without a transaction, what is
+    /// only for it is over at once.
+    pub(crate) fn assign(
+        &mut self,
+        name: &str,
+        value: &str,
+        local: bool,
+    ) -> Result<String, SqlError> {
         let name = name.to_lowercase();
         if !VARIABLES.iter().any(|(known, _)| *known == name) && !name.contains('.') {
             return Err(unrecognized(&name));
@@ -220,12 +253,26 @@ impl Session {
             return Err(SqlError::new(SqlState::CannotChangeNow, message));
         }
         let value = self.checked(&name, value)?;
-        let before = self.variables.insert(name.clone(), value);
-        if local && self.transaction.is_some() {
-            self.local.push((name.clone(), before));
+        if self.is_open || !local {
+            self.put(&name, Some(value.clone()), local);
         }
-        self.report(&name);
-        Ok(())
+        Ok(value)
+    }
+
+    fn put(&mut self, name: &str, value: Option<String>, local: bool) {
+        let before = match value {
+            Some(value) => self.values.insert(name.to_owned(), value),
+            None => self.values.remove(name),
+        };
+        if self.is_open {
+            if !local {
+                // What is for the session from now on outlives what was for the transaction.
+                let earlier = self.changed.iter_mut().filter(|changed| changed.name == name);
+                earlier.for_each(|changed| changed.local = false);
+            }
+            self.changed.push(Changed { name: name.to_owned(), before, local });
+        }
+        self.report(name);
     }
 
     fn checked(&mut self, name: &str, value: &str) -> Result<String, SqlError> {
@@ -278,144 +325,48 @@ impl Session {
 
     fn report(&mut self, name: &str) {
         if let Some((_, shown)) = REPORTED.iter().find(|(known, _)| *known == name) {
-            let value = self.variable(name).unwrap_or_default();
+            let value = self.get(name).unwrap_or_default();
             self.reported.push(((*shown).to_owned(), value));
         }
     }
 
     pub(super) fn reset(&mut self, name: Option<&str>) -> Result<(), SqlError> {
         let Some(name) = name else {
-            let names: Vec<String> = self.variables.keys().cloned().collect();
+            let names: Vec<String> = self.values.keys().cloned().collect();
             for name in names.iter().filter(|name| *name != "session_authorization") {
                 self.reset(Some(name))?;
             }
             return Ok(());
         };
         let name = name.to_lowercase();
-        if self.variable(&name).is_none() {
-            return Err(unrecognized(&name));
+        if !name.contains('.') {
+            self.known(&name)?;
         }
-        self.variables.remove(&name);
-        self.report(&name);
+        self.put(&name, None, false);
         Ok(())
     }
 
-    /// The transaction is over: what SET LOCAL has set is what it was before.
-    pub(super) fn end_local(&mut self) {
-        for (name, before) in std::mem::take(&mut self.local).into_iter().rev() {
+    /// A transaction begins.
+    pub(super) fn begin(&mut self) {
+        self.is_open = true;
+        self.read_only = self.reads_only_by_default();
+    }
+
+    /// The transaction is over: what SET LOCAL has set is what it was before, and if it was taken back, everything.
+    pub(super) fn end(&mut self, committed: bool) {
+        self.is_open = false;
+        self.read_only = false;
+        for Changed { name, before, local } in std::mem::take(&mut self.changed).into_iter().rev() {
+            if committed && !local {
+                continue;
+            }
             match before {
-                Some(value) => self.variables.insert(name.clone(), value),
-                None => self.variables.remove(&name),
+                Some(value) => self.values.insert(name.clone(), value),
+                None => self.values.remove(&name),
             };
             self.report(&name);
         }
-        self.variables.remove("transaction_read_only");
-    }
-
-    /// Whether transactions may only read from the beginning.
-    pub(super) fn reads_only_by_default(&self) -> bool {
-        let default = self.variables.get("default_transaction_read_only");
-        default.and_then(|text| crate::parse::boolean(text)).unwrap_or(false)
-    }
-
-    pub(super) fn set(&mut self, set: &Set) -> Result<(), SqlError> {
-        let (name, value, local) = match set {
-            Set::SingleAssignment { scope, variable, values, .. } => {
-                let texts: Vec<String> = values.iter().map(text_of).collect();
-                let local = matches!(scope, Some(ContextModifier::Local));
-                (variable.to_string(), texts.join(", "), local)
-            }
-            Set::SetTimeZone { local, value } => ("timezone".to_owned(), text_of(value), *local),
-            Set::SetNames { charset_name, .. } => {
-                ("client_encoding".to_owned(), charset_name.to_string(), false)
-            }
-            Set::SetNamesDefault {} => ("client_encoding".to_owned(), "UTF8".to_owned(), false),
-            Set::SetTransaction { modes, session, snapshot } => {
-                if snapshot.is_some() {
-                    return Err(SqlError::unsupported("SET TRANSACTION SNAPSHOT is not supported"));
-                }
-                return self.set_modes(modes, *session);
-            }
-            // There is one isolation level, and it is the strictest.
-            Set::SetSessionParam(_) | Set::SetRole { .. } => return Ok(()),
-            Set::SetSessionAuthorization(_) => return Ok(()),
-            other => return Err(SqlError::unsupported(format!("{other} is not supported"))),
-        };
-        let name = name.trim_matches('"').to_owned();
-        if value.eq_ignore_ascii_case("default") {
-            return self.reset(Some(&name));
-        }
-        if matches!(
-            name.to_lowercase().as_str(),
-            "transaction_isolation" | "default_transaction_isolation"
-        ) {
-            return Ok(());
-        }
-        self.assign(&name, &value, local)
-    }
-
-    /// READ ONLY and READ WRITE; every isolation level that is asked for is given, for there is one, the strictest.
-    pub(super) fn set_modes(
-        &mut self,
-        modes: &[TransactionMode],
-        session: bool,
-    ) -> Result<(), SqlError> {
-        for mode in modes {
-            let TransactionMode::AccessMode(access) = mode else { continue };
-            let read_only = matches!(access, TransactionAccessMode::ReadOnly);
-            if session {
-                let value = if read_only { "on" } else { "off" };
-                self.variables.insert("default_transaction_read_only".to_owned(), value.to_owned());
-            } else if self.transaction.is_some() {
-                self.read_only = read_only;
-            }
-        }
-        Ok(())
-    }
-
-    /// SHOW: a variable's value as rows; `None` if the statement is another one.
-    pub(super) fn show(&self, statement: &DfStatement) -> Result<Option<Rows>, SqlError> {
-        let DfStatement::Statement(statement) = statement else { return Ok(None) };
-        let SqlStatement::ShowVariable { variable } = statement.as_ref() else { return Ok(None) };
-        let words: Vec<String> = variable.iter().map(|word| word.value.to_lowercase()).collect();
-        let (name, shown) = match words.join(" ").as_str() {
-            "time zone" => ("timezone".to_owned(), "TimeZone".to_owned()),
-            "transaction isolation level" => {
-                ("transaction_isolation".to_owned(), "transaction_isolation".to_owned())
-            }
-            "streams" | "views" | "materialized views" => {
-                let kinds: &[&str] = match words.first().map(String::as_str) {
-                    Some("streams") => &["stream"],
-                    Some("views") => &["view", "materialized view"],
-                    _ => &["materialized view"],
-                };
-                let names = self.inner.catalog.list();
-                let names =
-                    names.into_iter().filter(|(_, definition)| kinds.contains(&definition.kind()));
-                let names = names.map(|(name, _)| Some(name)).collect();
-                return Ok(Some(Rows::new(text_rows("name", names)?.0, RowsTag::Word("SHOW"))));
-            }
-            _ => {
-                let shown = REPORTED.iter().find(|(known, _)| *known == words.join("."));
-                let name = words.join(".");
-                (name.clone(), shown.map_or(name, |(_, shown)| (*shown).to_owned()))
-            }
-        };
-        let value = self.variable(&name).ok_or_else(|| unrecognized(&name))?;
-        let rows = text_rows(&shown, vec![Some(value)])?;
-        Ok(Some(Rows::new(rows.0, RowsTag::Word("SHOW"))))
-    }
-}
-
-/// A value of SET as text.
-fn text_of(expr: &Expr) -> String {
-    match expr {
-        Expr::Value(value) => match &value.value {
-            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => text.clone(),
-            other => other.to_string(),
-        },
-        Expr::Identifier(name) => name.value.clone(),
-        other => other.to_string().trim_matches('\'').to_owned(),
+        self.values.remove("transaction_read_only");
     }
 }
 

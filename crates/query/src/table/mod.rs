@@ -7,7 +7,9 @@ mod write;
 
 pub(crate) use lookup::{PointLookup, key_of};
 pub(crate) use row::{BUCKETS, RowDecoder, bucket_key, bucket_of, damaged};
-pub(crate) use transaction::{OpenTransaction, Transaction, TransactionHandle, collect_writes};
+pub(crate) use transaction::{
+    OpenTransaction, Retired, Temporary, Transaction, TransactionHandle, collect_writes,
+};
 pub(crate) use write::{Assignments, Conflict, Target, UNIQUES_MAX};
 pub(crate) use write::{Writer, new_key};
 

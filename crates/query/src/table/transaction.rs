@@ -99,9 +99,33 @@ pub(crate) struct Transaction {
     bytes: usize,
     /// What was declared and dropped.
     declared: BTreeMap<String, Declared>,
-    /// Names under which rows stand that nobody can reach any more once it has happened.
-    retired: Vec<String>,
+    /// What nobody can reach any more once it has happened.
+    retired: Vec<Retired>,
+    /// The session's temporary objects as they were when it began, to which a rollback goes back.
+    temporary: Temporary,
     savepoints: Vec<Savepoint>,
+}
+
+/// The temporary objects of a session, by name.
+pub(crate) type Temporary = BTreeMap<String, Arc<Definition>>;
+
+/// What stands under a name and goes with the transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Retired {
+    /// A table's rows.
+    Rows(String),
+    /// A sequence's counter.
+    Counter(String),
+}
+
+impl Retired {
+    /// Deletes it.
+    pub(crate) fn clear(&self, engine: &Engine) -> Result<(), SqlError> {
+        match self {
+            Self::Rows(storage) => super::clear(engine, storage),
+            Self::Counter(storage) => crate::sequence::forget(engine, storage),
+        }
+    }
 }
 
 /// An object of the catalog that a transaction has changed.
@@ -121,10 +145,11 @@ struct Savepoint {
     bytes: usize,
     declared: BTreeMap<String, Declared>,
     retired: usize,
+    temporary: Temporary,
 }
 
 impl Transaction {
-    pub(crate) fn new(engine: &Engine) -> Self {
+    pub(crate) fn new(engine: &Engine, temporary: Temporary) -> Self {
         Self {
             engine: engine.clone(),
             session: Session::default(),
@@ -133,6 +158,7 @@ impl Transaction {
             bytes: 0,
             declared: BTreeMap::new(),
             retired: Vec::new(),
+            temporary,
             savepoints: Vec::new(),
         }
     }
@@ -168,14 +194,16 @@ impl Transaction {
         }
     }
 
-    /// The rows under a name go when the transaction has happened.
-    pub(crate) fn retire(&mut self, storage: &str) {
-        self.writes.remove(storage);
-        self.retired.push(storage.to_owned());
+    /// What nobody reaches any more goes when the transaction has happened.
+    pub(crate) fn retire(&mut self, retired: Retired) {
+        if let Retired::Rows(storage) = &retired {
+            self.writes.remove(storage);
+        }
+        self.retired.push(retired);
     }
 
     /// Remembers what has been written so far, under a name.
-    pub(crate) fn save(&mut self, name: &str) -> Result<(), SqlError> {
+    pub(crate) fn save(&mut self, name: &str, temporary: Temporary) -> Result<(), SqlError> {
         // Each holds a copy of what was written, so together they count like writes.
         let held: usize = self.savepoints.iter().map(|savepoint| savepoint.bytes).sum();
         if held + 2 * self.bytes > WRITES_MAX_BYTES {
@@ -190,22 +218,27 @@ impl Transaction {
             bytes: self.bytes,
             declared: self.declared.clone(),
             retired: self.retired.len(),
+            temporary,
         });
         Ok(())
     }
 
-    /// Goes back to what had been written then.
-    pub(crate) fn go_back(&mut self, name: &str) -> Result<(), SqlError> {
+    /// Goes back to what had been written then; gives the temporary objects of then.
+    pub(crate) fn go_back(&mut self, name: &str) -> Result<Temporary, SqlError> {
         let index = self.find_savepoint(name)?;
         self.savepoints.truncate(index + 1);
-        if let Some(savepoint) = self.savepoints.last() {
-            self.writes = savepoint.writes.clone();
-            self.appends.truncate(savepoint.appends);
-            self.bytes = savepoint.bytes;
-            self.declared = savepoint.declared.clone();
-            self.retired.truncate(savepoint.retired);
-        }
-        Ok(())
+        let Some(savepoint) = self.savepoints.last() else { return Ok(self.temporary.clone()) };
+        self.writes = savepoint.writes.clone();
+        self.appends.truncate(savepoint.appends);
+        self.bytes = savepoint.bytes;
+        self.declared = savepoint.declared.clone();
+        self.retired.truncate(savepoint.retired);
+        Ok(savepoint.temporary.clone())
+    }
+
+    /// The temporary objects of the session when it began.
+    pub(crate) fn temporary(&self) -> &Temporary {
+        &self.temporary
     }
 
     /// Forgets a moment, and all after it; what was written stays written.
@@ -290,10 +323,10 @@ impl Transaction {
             commands.extend(rows);
             if commands.is_empty() { Ok(()) } else { self.run(&commands) }
         })?;
-        for storage in retired {
+        for retired in retired {
             // What cannot be deleted now is only space: nobody reaches it.
-            if let Err(error) = super::clear(&self.engine, &storage) {
-                tracing::warn!(%error, storage, "rows of a dropped table could not be deleted");
+            if let Err(error) = retired.clear(&self.engine) {
+                tracing::warn!(%error, ?retired, "what was dropped could not be deleted");
             }
         }
         Ok(())

@@ -2,10 +2,12 @@
 
 use super::super::Session;
 use super::columns::{add_unique, column_names, column_of, ident};
-use super::{object_name, sequence_name};
+use super::object_name;
+use super::sequences::{nextval_of, sequence_name};
 use crate::catalog::{Check, Definition, SequenceDefinition, TableDefinition, Unique};
 use crate::dialect;
 use crate::error::{SqlError, SqlState};
+use crate::table::Retired;
 use crate::types::Column;
 use datafusion::arrow::array::ArrayRef;
 use datafusion::sql::sqlparser::ast::{
@@ -58,7 +60,7 @@ impl Session {
     ) -> Result<String, SqlError> {
         match operation {
             AlterTableOperation::AddColumn { column_def, if_not_exists, .. } => {
-                let (column, extra) = column_of(name, column_def)?;
+                let (mut column, extra) = column_of(name, column_def)?;
                 if table.position(&column.name).is_some() {
                     if *if_not_exists {
                         return Ok(name.to_owned());
@@ -73,12 +75,10 @@ impl Session {
                 }
                 if let Some(sequence) = extra.sequence {
                     let owner = Some((name.to_owned(), column.name.clone()));
-                    let sequence = SequenceDefinition { owner, ..sequence };
-                    self.declare(
-                        &sequence_name(name, &column.name),
-                        Definition::Sequence(sequence),
-                        false,
-                    )?;
+                    let temporary = table.temporary;
+                    let sequence = SequenceDefinition { owner, temporary, ..sequence };
+                    let drawn_from = self.draw_from(name, &mut column);
+                    self.make_sequence(&drawn_from, sequence, false)?;
                 }
                 for (given, condition) in extra.checks {
                     let check_name =
@@ -87,7 +87,7 @@ impl Session {
                 }
                 let value = match (&column.default, column.identity) {
                     (Some(default), _) => default.clone(),
-                    (None, Some(_)) => format!("nextval('{}')", sequence_name(name, &column.name)),
+                    (None, Some(_)) => nextval_of(&sequence_name(name, &column.name)),
                     (None, None) => "NULL".to_owned(),
                 };
                 table.columns.push(column);
@@ -195,7 +195,8 @@ impl Session {
         table.primary_key.iter_mut().for_each(moved);
         table.uniques.iter_mut().flat_map(|unique| &mut unique.columns).for_each(moved);
         let sources = sources(&table, table.columns.len());
-        self.rewrite_table(name, &old, table, sources).await
+        self.rewrite_table(name, &old, table, sources).await?;
+        self.drop_sequences(name, Some(column))
     }
 
     fn rename_column(
@@ -220,11 +221,13 @@ impl Session {
         if let Some(column) = table.columns.get_mut(at) {
             // Its sequence keeps its name.
             if column.identity.is_some() && column.default.is_none() {
-                column.default = Some(format!("nextval('{}')", sequence_name(name, from)));
+                column.default = Some(nextval_of(&sequence_name(name, from)));
             }
             column.name = to.to_owned();
         }
-        self.put(name, Some(old.clone()), Some(Definition::Table(table)))
+        self.put(name, Some(old.clone()), Some(Definition::Table(table)))?;
+        let renamed = |column: &str| if column == from { to } else { column }.to_owned();
+        self.rename_owner(name, |column| (name.to_owned(), renamed(column)))
     }
 
     fn rename_table(
@@ -247,8 +250,9 @@ impl Session {
             .iter_mut()
             .filter(|column| column.identity.is_some() && column.default.is_none())
         {
-            column.default = Some(format!("nextval('{}')", sequence_name(name, &column.name)));
+            column.default = Some(nextval_of(&sequence_name(name, &column.name)));
         }
+        self.rename_owner(name, |column| (new.to_owned(), column.to_owned()))?;
         if table.temporary {
             self.temporary.remove(name);
             self.temporary.insert(new.to_owned(), Arc::new(Definition::Table(table)));
@@ -461,7 +465,7 @@ impl Session {
             let columns: Vec<ArrayRef> = batch.columns().to_vec();
             super::insert_rows(self, name, &table, &columns)?;
         }
-        self.retire(&storage)
+        self.retire(Retired::Rows(storage))
     }
 
     async fn rows_of(

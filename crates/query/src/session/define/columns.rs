@@ -13,11 +13,6 @@ use datafusion::sql::sqlparser::ast::{
     Ident, IndexColumn, ObjectName, TableConstraint,
 };
 
-/// The sequence that a column's numbers come from.
-pub(crate) fn sequence_name(table: &str, column: &str) -> String {
-    format!("{table}_{column}_seq").chars().take(63).collect()
-}
-
 fn unsupported<T>(what: impl Into<String>) -> Result<T, SqlError> {
     Err(SqlError::unsupported(what))
 }
@@ -54,6 +49,7 @@ pub(super) fn table_definition(
     create: &CreateTable,
 ) -> Result<(TableDefinition, Vec<(String, SequenceDefinition)>), SqlError> {
     let mut declared = Declared {
+        session,
         table: name,
         definition: TableDefinition::default(),
         sequences: Vec::new(),
@@ -67,10 +63,11 @@ pub(super) fn table_definition(
     for constraint in &create.constraints {
         declared.constraint(constraint)?;
     }
-    declared.finish(session)
+    declared.finish()
 }
 
 struct Declared<'a> {
+    session: &'a Session,
     table: &'a str,
     definition: TableDefinition,
     sequences: Vec<(String, SequenceDefinition)>,
@@ -101,10 +98,10 @@ fn is_serial(kind: &SqlType) -> bool {
 
 impl Declared<'_> {
     fn column(&mut self, declared: &ColumnDef) -> Result<(), SqlError> {
-        let (column, extra) = column_of(self.table, declared)?;
+        let (mut column, extra) = column_of(self.table, declared)?;
         if let Some(sequence) = extra.sequence {
             let owner = Some((self.table.to_owned(), column.name.clone()));
-            let name = sequence_name(self.table, &column.name);
+            let name = self.session.draw_from(self.table, &mut column);
             self.sequences.push((name, SequenceDefinition { owner, ..sequence }));
         }
         if extra.is_key {
@@ -166,10 +163,7 @@ impl Declared<'_> {
         Ok(())
     }
 
-    fn finish(
-        mut self,
-        _session: &Session,
-    ) -> Result<(TableDefinition, Vec<(String, SequenceDefinition)>), SqlError> {
+    fn finish(mut self) -> Result<(TableDefinition, Vec<(String, SequenceDefinition)>), SqlError> {
         for name in std::mem::take(&mut self.key) {
             let position = self.position(&name)?;
             if let Some(column) = self.definition.columns.get_mut(position) {
@@ -263,7 +257,7 @@ pub(super) fn column_of(table: &str, declared: &ColumnDef) -> Result<(Column, Ex
                 });
                 column.nullable = false;
                 let options = sequence_options.as_deref().unwrap_or_default();
-                extra.sequence = Some(super::sequence_of(options)?);
+                extra.sequence = Some(super::sequences::sequence_of(options)?);
             }
             // Texts are compared by their bytes, whatever is asked for, if that is what "C" means.
             ColumnOption::Collation(name)

@@ -1,10 +1,11 @@
 //! DROP: what depends on a thing is in its way, or goes with it.
 
 use super::super::{Block, Session};
-use super::{object_name, sequence_name};
+use super::object_name;
 use crate::catalog::{Definition, TableDefinition};
 use crate::dialect;
 use crate::error::{SqlError, SqlState};
+use crate::table::Retired;
 use datafusion::sql::sqlparser::ast::{ObjectName, ObjectType};
 
 impl Session {
@@ -59,12 +60,6 @@ impl Session {
             );
             return Err(SqlError::new(SqlState::WrongObjectType, message).hint(hint));
         }
-        if self.temporary.remove(name).is_some() {
-            if let Definition::Table(table) = definition.as_ref() {
-                self.clear(&table.storage(name))?;
-            }
-            return Ok(());
-        }
         self.drop_dependents(name, cascade)?;
         let inner = self.inner.clone();
         match definition.as_ref() {
@@ -88,9 +83,10 @@ impl Session {
                 })
             }
             Definition::Table(table) => self.drop_table(name, table, &definition),
-            Definition::Sequence(_) => {
+            Definition::Sequence(sequence) => {
+                let counter = Retired::Counter(sequence.storage(name).to_owned());
                 self.put(name, Some(definition.clone()), None)?;
-                crate::sequence::forget(&inner, name)
+                self.retire(counter)
             }
             Definition::External(_) | Definition::Query(_) => {
                 self.put(name, Some(definition.clone()), None)
@@ -105,13 +101,8 @@ impl Session {
         definition: &std::sync::Arc<Definition>,
     ) -> Result<(), SqlError> {
         self.put(name, Some(definition.clone()), None)?;
-        for column in table.columns.iter().filter(|column| column.identity.is_some()) {
-            let sequence = sequence_name(name, &column.name);
-            if let Some(found) = self.definition(&sequence) {
-                self.put(&sequence, Some(found), None)?;
-            }
-        }
-        self.retire(&table.storage(name))
+        self.drop_sequences(name, None)?;
+        self.retire(Retired::Rows(table.storage(name).into_owned()))
     }
 
     /// What cannot be taken back is not done after BEGIN.

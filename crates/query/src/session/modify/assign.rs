@@ -1,5 +1,6 @@
 //! Values as a table's columns take them.
 
+use super::super::define::{nextval_of, sequence_name};
 use super::*;
 
 pub(super) fn internal(error: datafusion::arrow::error::ArrowError) -> SqlError {
@@ -46,10 +47,9 @@ pub(super) fn is_default(cell: &SqlExpr) -> bool {
 /// What a column gets where nothing is given, as SQL.
 pub(super) fn default_of(table: &str, column: &Column) -> Option<String> {
     match column.identity {
-        Some(_) if column.default.is_none() => Some(format!(
-            "nextval('{}')",
-            super::super::define::sequence_name(table, &column.name).replace('\'', "''")
-        )),
+        Some(_) if column.default.is_none() => {
+            Some(nextval_of(&sequence_name(table, &column.name)))
+        }
         _ => column.default.clone(),
     }
 }
