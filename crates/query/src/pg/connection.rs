@@ -164,7 +164,7 @@ impl Connection {
             let ErrorResponse { fields, .. } = notice.into();
             self.wire.put(PgWireBackendMessage::NoticeResponse(NoticeResponse::new(fields)))?;
         }
-        for (name, value) in self.session.take_reported() {
+        for (name, value) in self.session.variables.lock().take_reported() {
             self.wire.parameter(&name, &value)?;
         }
         Ok(())
@@ -192,7 +192,7 @@ pub(super) struct Deadline(Option<Instant>);
 
 impl Deadline {
     pub(super) fn of(session: &Session) -> Self {
-        let limit_ms = session.statement_timeout_ms();
+        let limit_ms = session.variables.lock().statement_timeout_ms();
         Self((limit_ms > 0).then(|| Instant::now() + Duration::from_millis(limit_ms)))
     }
 

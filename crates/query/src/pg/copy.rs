@@ -1,5 +1,7 @@
 //! COPY … FROM STDIN and COPY … TO STDOUT, as text, CSV and in binary form.
 
+mod binary;
+mod read;
 mod write;
 
 use crate::catalog::Definition;
@@ -14,10 +16,12 @@ use crate::statement::{Copy, CopyFormat, CopyOptions, Header};
 use crate::stream::Appender;
 use crate::types::{Column, ColumnType};
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringViewBuilder};
-use datafusion::arrow::datatypes::Schema;
+use datafusion::arrow::datatypes::{Field as ArrowField, Schema};
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
+use read::{Field, Lines, value_of};
 use std::sync::Arc;
+pub(super) use write::Piece;
 use write::Writer;
 
 /// Bytes that one COPY may bring: it is one transaction.
@@ -120,9 +124,7 @@ impl CopyIn {
             );
         }
         let (arrays, rows) = if self.copy.options.format == CopyFormat::Binary {
-            return Err(SqlError::unsupported(
-                "COPY FROM STDIN in binary form is not supported; text and csv are",
-            ));
+            self.columns_of_binary()?
         } else {
             self.columns_of_text()?
         };
@@ -153,11 +155,20 @@ impl CopyIn {
         }
     }
 
-    /// The columns that are copied, in the order of their fields, and how many rows there are.
-    fn columns_of_text(&self) -> Result<(Vec<ArrayRef>, usize), SqlError> {
+    fn target_columns(&self) -> Vec<&Column> {
         let columns = columns_of(&self.definition).unwrap_or_default();
-        let targets: Vec<&Column> =
-            self.targets.iter().filter_map(|&target| columns.get(target)).collect();
+        self.targets.iter().filter_map(|&target| columns.get(target)).collect()
+    }
+
+    /// The columns that are copied, in the order of their fields, and how many rows there are.
+    fn columns_of_binary(&self) -> Result<(Vec<ArrayRef>, usize), SqlError> {
+        let fields: Vec<ArrowField> = self.target_columns().into_iter().map(field_of).collect();
+        binary::read(&self.data, &fields)
+    }
+
+    /// The same of text and CSV.
+    fn columns_of_text(&self) -> Result<(Vec<ArrayRef>, usize), SqlError> {
+        let targets = self.target_columns();
         let mut builders: Vec<StringViewBuilder> =
             targets.iter().map(|_| StringViewBuilder::new()).collect();
         let data = std::str::from_utf8(&self.data).map_err(|_| {
@@ -188,14 +199,17 @@ impl CopyIn {
             rows += 1;
         }
         let arrays = builders.into_iter().zip(&targets).map(|(mut builder, column)| {
-            let field = match column.kind {
-                // What is too long is refused when it is written.
-                ColumnType::Varchar(_) | ColumnType::Char(_) => ColumnType::Text.field("", true),
-                kind => kind.field("", true),
-            };
-            parse::array_of_texts(&builder.finish(), &field, &self.moment)
+            parse::array_of_texts(&builder.finish(), &field_of(column), &self.moment)
         });
         Ok((arrays.collect::<Result<_, _>>()?, rows))
+    }
+}
+
+/// The field that a column's values are read as: what is too long is refused when it is written.
+fn field_of(column: &Column) -> ArrowField {
+    match column.kind {
+        ColumnType::Varchar(_) | ColumnType::Char(_) => ColumnType::Text.field("", true),
+        kind => kind.field("", true),
     }
 }
 
@@ -216,191 +230,16 @@ fn check_header(
     }
 }
 
-/// A field's value: nothing where it is what stands for that.
-fn value_of(options: &CopyOptions, column: &str, field: Field) -> Option<String> {
-    let listed = |names: &[String]| names.iter().any(|name| name == column || name == "*");
-    let is_null = match options.format {
-        CopyFormat::Text => field.raw_is_null,
-        _ if field.quoted => listed(&options.force_null) && field.text == options.null,
-        _ => field.text == options.null && !listed(&options.force_not_null),
-    };
-    (!is_null).then_some(field.text)
+/// What COPY … TO STDOUT gives.
+pub(super) struct CopyOut {
+    pub(super) columns: usize,
+    /// 1 for the binary form.
+    pub(super) format: i16,
+    /// What stands before the first row, in the same message where it is binary.
+    pub(super) head: Vec<u8>,
+    pub(super) rows: BoxStream<'static, Result<Piece, SqlError>>,
+    pub(super) tail: Vec<u8>,
 }
-
-/// A field of a line.
-#[derive(Debug, Default, PartialEq)]
-struct Field {
-    text: String,
-    quoted: bool,
-    /// Whether it is, as it was written, what stands for no value.
-    raw_is_null: bool,
-}
-
-/// The lines of COPY's data, cut into fields.
-struct Lines<'a> {
-    rest: &'a str,
-    options: &'a CopyOptions,
-}
-
-impl Lines<'_> {
-    fn next_line(&mut self) -> Result<Option<Vec<Field>>, SqlError> {
-        if self.rest.is_empty()
-            || matches!(self.rest, "\\.")
-            || self.rest.starts_with("\\.\n")
-            || self.rest.starts_with("\\.\r\n")
-        {
-            return Ok(None);
-        }
-        match self.options.format {
-            CopyFormat::Csv => self.csv_line().map(Some),
-            _ => self.text_line().map(Some),
-        }
-    }
-
-    fn text_line(&mut self) -> Result<Vec<Field>, SqlError> {
-        let bytes = self.rest.as_bytes();
-        // A newline behind a backslash belongs to the value.
-        let mut end = 0;
-        while let Some(&byte) = bytes.get(end) {
-            match byte {
-                b'\n' => break,
-                b'\\' => end += 2,
-                _ => end += 1,
-            }
-        }
-        let end = end.min(bytes.len());
-        let line = self.rest.get(..end).unwrap_or_default();
-        self.rest = self.rest.get(end + 1..).unwrap_or_default();
-        let line = line.strip_suffix('\r').unwrap_or(line);
-        let mut fields = Vec::new();
-        let mut start = 0;
-        let mut at = 0;
-        let bytes = line.as_bytes();
-        loop {
-            match bytes.get(at) {
-                Some(b'\\') => at += 2,
-                Some(&byte) if byte != self.options.delimiter => at += 1,
-                other => {
-                    let raw = line.get(start..at.min(line.len())).unwrap_or_default();
-                    let raw_is_null = raw == self.options.null;
-                    fields.push(Field { text: unescape(raw)?, quoted: false, raw_is_null });
-                    if other.is_none() {
-                        return Ok(fields);
-                    }
-                    at += 1;
-                    start = at;
-                }
-            }
-        }
-    }
-
-    fn csv_line(&mut self) -> Result<Vec<Field>, SqlError> {
-        let (quote, escape, delimiter) =
-            (self.options.quote, self.options.escape, self.options.delimiter);
-        let bytes = self.rest.as_bytes();
-        let mut fields = Vec::new();
-        let mut field = Vec::new();
-        let (mut inside, mut quoted, mut at) = (false, false, 0);
-        let mut finish = |field: &mut Vec<u8>, quoted: &mut bool| -> Result<(), SqlError> {
-            let text = String::from_utf8(std::mem::take(field))
-                .map_err(|_| bad_format("a quote cuts a character"))?;
-            fields.push(Field { text, quoted: std::mem::take(quoted), raw_is_null: false });
-            Ok(())
-        };
-        loop {
-            let Some(&byte) = bytes.get(at) else {
-                if inside {
-                    return Err(bad_format("unterminated CSV quoted field"));
-                }
-                break;
-            };
-            at += 1;
-            if inside {
-                let next = bytes.get(at).copied();
-                if byte == escape
-                    && next.is_some_and(|next| next == quote || next == escape)
-                    && (byte != quote || next == Some(quote))
-                {
-                    field.extend(next);
-                    at += 1;
-                } else if byte == quote {
-                    inside = false;
-                } else {
-                    field.push(byte);
-                }
-            } else if byte == quote {
-                inside = true;
-                quoted = true;
-            } else if byte == delimiter {
-                finish(&mut field, &mut quoted)?;
-            } else if byte == b'\n' {
-                break;
-            } else if byte == b'\r' && bytes.get(at) == Some(&b'\n') {
-                at += 1;
-                break;
-            } else {
-                field.push(byte);
-            }
-        }
-        finish(&mut field, &mut quoted)?;
-        self.rest = self.rest.get(at..).unwrap_or_default();
-        Ok(fields)
-    }
-}
-
-fn unescape(field: &str) -> Result<String, SqlError> {
-    if !field.contains('\\') {
-        return Ok(field.to_owned());
-    }
-    let mut out = Vec::with_capacity(field.len());
-    let mut bytes = field.bytes().peekable();
-    let digit = |byte: u8, base: u32| char::from(byte).to_digit(base).map(|digit| digit as u8);
-    while let Some(byte) = bytes.next() {
-        if byte != b'\\' {
-            out.push(byte);
-            continue;
-        }
-        let Some(next) = bytes.next() else {
-            out.push(b'\\');
-            break;
-        };
-        out.push(match next {
-            b'b' => 8,
-            b'f' => 12,
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            b'v' => 11,
-            b'x' if bytes.peek().is_some_and(|&byte| digit(byte, 16).is_some()) => {
-                let mut value = 0;
-                for _ in 0..2 {
-                    if let Some(next) = bytes.peek().and_then(|&byte| digit(byte, 16)) {
-                        value = value * 16 + next;
-                        bytes.next();
-                    }
-                }
-                value
-            }
-            b'0'..=b'7' => {
-                let mut value = u16::from(next - b'0');
-                for _ in 0..2 {
-                    if let Some(next) = bytes.peek().and_then(|&byte| digit(byte, 8)) {
-                        value = value * 8 + u16::from(next);
-                        bytes.next();
-                    }
-                }
-                (value & 0xFF) as u8
-            }
-            other => other,
-        });
-    }
-    String::from_utf8(out).map_err(|_| {
-        SqlError::new(SqlState::InvalidEncoding, "invalid byte sequence for encoding \"UTF8\"")
-    })
-}
-
-/// What COPY … TO STDOUT gives: how many columns, in which form, and pieces with the number of their rows.
-pub(super) type CopyOut = (usize, i16, BoxStream<'static, Result<(Vec<u8>, u64), SqlError>>);
 
 /// COPY … TO STDOUT.
 pub(super) async fn copy_out(session: &mut Session, copy: &Copy) -> Result<CopyOut, SqlError> {
@@ -425,28 +264,21 @@ pub(super) async fn copy_out(session: &mut Session, copy: &Copy) -> Result<CopyO
         options: copy.options.clone(),
         names: rows.schema.fields().iter().map(|field| field.name().clone()).collect(),
         types: rows.schema.fields().iter().map(|field| pg_type::of_field(field)).collect(),
-        style: session.style(),
+        style: session.variables.lock().style(),
     });
-    let (columns, format) =
-        (writer.names.len(), i16::from(copy.options.format == CopyFormat::Binary));
+    let columns = writer.names.len();
+    let format = i16::from(copy.options.format == CopyFormat::Binary);
     let (head, tail) = (writer.head(), writer.tail());
-    let piece = |bytes: Vec<u8>| stream::iter((!bytes.is_empty()).then_some(Ok((bytes, 0))));
     let lines = rows.stream.flat_map(move |batch| {
         let writer = writer.clone();
-        let pieces = match batch.map_err(SqlError::from) {
-            Ok(batch) => Ok(pieces_of(batch)),
-            Err(error) => Err(error),
+        let (pieces, error) = match batch {
+            Ok(batch) => (pieces_of(batch), None),
+            Err(error) => (Vec::new(), Some(Err(SqlError::from(error)))),
         };
-        let (pieces, error) = match pieces {
-            Ok(pieces) => (pieces, None),
-            Err(error) => (Vec::new(), Some(Err(error))),
-        };
-        let lines = pieces
-            .into_iter()
-            .map(move |piece| Ok((writer.lines(&piece)?, piece.num_rows() as u64)));
+        let lines = pieces.into_iter().map(move |piece| writer.lines(&piece));
         stream::iter(lines.chain(error))
     });
-    Ok((columns, format, piece(head).chain(lines).chain(piece(tail)).boxed()))
+    Ok(CopyOut { columns, format, head, rows: lines.boxed(), tail })
 }
 
 /// A batch in pieces of about a mebibyte: its rows may share a large value, of which each gets its own in the answer.

@@ -105,7 +105,7 @@ impl Connection {
         )?;
         let formats = bind.result_column_format_codes;
         if let Some(schema) = &prepared.schema {
-            Columns::new(schema, &formats, self.session.style())?;
+            Columns::new(schema, &formats, self.session.variables.lock().style())?;
         }
         self.portals.insert(name, Portal { prepared, values, formats, state: State::New });
         Ok(self.wire.put(PgWireBackendMessage::BindComplete(BindComplete::new()))?)
@@ -135,7 +135,8 @@ impl Connection {
         let schema = self.session.schema_now(&prepared);
         let described = match &schema {
             Some(schema) => {
-                let columns = Columns::new(schema, &formats, self.session.style())?;
+                let columns =
+                    Columns::new(schema, &formats, self.session.variables.lock().style())?;
                 PgWireBackendMessage::RowDescription(columns.describe())
             }
             None => PgWireBackendMessage::NoData(NoData::new()),
@@ -172,7 +173,7 @@ impl Connection {
                     return Ok(());
                 }
                 Started::Rows(rows) => {
-                    let style = self.session.style();
+                    let style = self.session.variables.lock().style();
                     let columns = Columns::new(&rows.schema, &portal.formats, style)?;
                     portal.state = State::Rows { rows, columns, rest: None };
                 }

@@ -139,8 +139,8 @@ async fn serve_one(socket: TcpStream, door: &Arc<Door>, full: bool) {
     }
     let cancel = Arc::new(Cancel::default());
     door.running.add(begun.key.clone(), cancel.clone());
-    let mut session = door.database.session();
-    session.introduce(&begun.parameters);
+    let session = door.database.session();
+    session.variables.lock().introduce(&begun.parameters);
     let registered = door.database.inner.watch.register(cancel.clone());
     Connection::new(begun.wire, session, cancel).serve().await;
     drop(registered);

@@ -2,7 +2,7 @@
 
 use crate::error::{SqlError, SqlState};
 use crate::moment::Moment;
-use crate::parse::scalar_of_text;
+use crate::parse::{list_of, scalar_of_text};
 use crate::pg_type::{self, Typed};
 use crate::session::Prepared;
 use bytes::Bytes;
@@ -85,7 +85,8 @@ fn exactly<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
     bytes.try_into().ok()
 }
 
-fn of_binary(field: &Field, bytes: &[u8]) -> Option<ScalarValue> {
+/// A value in Postgres' binary form; nothing where the bytes are not one.
+pub(super) fn of_binary(field: &Field, bytes: &[u8]) -> Option<ScalarValue> {
     let typed = pg_type::of_field(field);
     if typed.is_array {
         return array(field, bytes, typed);
@@ -228,6 +229,5 @@ fn array(field: &Field, bytes: &[u8], typed: Typed) -> Option<ScalarValue> {
         rest = tail;
         values.push(of_binary(&element_field, value)?);
     }
-    let list = ScalarValue::new_list_nullable(&values, element.data_type());
-    Some(ScalarValue::List(list))
+    list_of(&values, element).ok()
 }

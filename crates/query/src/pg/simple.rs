@@ -1,16 +1,15 @@
 //! The simple protocol: a text with any number of statements, which are one transaction unless they say otherwise.
 
 use super::connection::{Connection, Deadline, Failed, guarded};
-use super::copy::{CopyIn, copy_out};
+use super::copy::{CopyIn, CopyOut, copy_out};
 use super::rows::Columns;
 use super::wire::Ended;
 use crate::error::{SqlError, SqlState};
 use crate::session::{Outcome, Prepared, Rows};
 use crate::statement::Statement;
-use bytes::Bytes;
 use datafusion::common::ScalarValue;
 use futures_util::StreamExt;
-use pgwire::messages::copy::{CopyData, CopyDone, CopyInResponse, CopyOutResponse};
+use pgwire::messages::copy::{CopyDone, CopyInResponse, CopyOutResponse};
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 
@@ -41,7 +40,7 @@ impl Connection {
         let deadline = Deadline::of(&self.session);
         match self.start(prepared, Vec::new(), deadline).await? {
             Started::Rows(rows) => {
-                let style = self.session.style();
+                let style = self.session.variables.lock().style();
                 let mut columns = Columns::new(&rows.schema, &[], style)?;
                 self.wire.put(PgWireBackendMessage::RowDescription(columns.describe()))?;
                 self.send_all(rows, &mut columns, deadline).await
@@ -155,20 +154,31 @@ impl Connection {
 
     async fn copy_out(
         &mut self,
-        (columns, format, mut lines): super::copy::CopyOut,
+        CopyOut { columns, format, mut head, mut rows, tail }: CopyOut,
         deadline: Deadline,
     ) -> Result<String, Failed> {
         let formats = vec![format; columns];
         let response = CopyOutResponse::new(format as i8, columns as i16, formats);
         self.wire.put(PgWireBackendMessage::CopyOutResponse(response))?;
+        if format == 0 && !head.is_empty() {
+            self.wire.copy_data(&[], &std::mem::take(&mut head))?;
+        }
         let mut count = 0;
         loop {
-            let work = async { lines.next().await.transpose() };
+            let work = async { rows.next().await.transpose() };
             let piece = guarded(self.wire.socket(), &self.cancel, deadline, work).await?;
-            let Some((piece, rows)) = piece else { break };
-            count += rows;
-            self.wire.put(PgWireBackendMessage::CopyData(CopyData::new(Bytes::from(piece))))?;
+            let Some(piece) = piece else { break };
+            let mut start = 0;
+            for &end in &piece.ends {
+                let row = piece.bytes.get(start..end).unwrap_or_default();
+                self.wire.copy_data(&std::mem::take(&mut head), row)?;
+                start = end;
+                count += 1;
+            }
             self.flush_rows().await?;
+        }
+        if !head.is_empty() || !tail.is_empty() {
+            self.wire.copy_data(&head, &tail)?;
         }
         self.wire.put(PgWireBackendMessage::CopyDone(CopyDone::new()))?;
         Ok(format!("COPY {count}"))

@@ -2,7 +2,7 @@
 //! more to say or when there are many of them, so that one row costs one system call and not four.
 
 use crate::error::{SqlError, SqlState};
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use pgwire::messages::startup::ParameterStatus;
 use pgwire::messages::{
     DecodeContext, PgWireBackendMessage, PgWireFrontendMessage, ProtocolVersion,
@@ -93,6 +93,18 @@ impl Wire {
         message.encode(&mut self.outgoing).map_err(|error| {
             SqlError::new(SqlState::Internal, format!("an answer cannot be written: {error}"))
         })
+    }
+
+    /// CopyData: its kind, its length with the length itself, and the bytes.
+    pub(super) fn copy_data(&mut self, head: &[u8], rest: &[u8]) -> Result<(), SqlError> {
+        let length = i32::try_from(head.len() + rest.len() + 4).map_err(|_| {
+            SqlError::new(SqlState::LimitExceeded, "a row is too large for the protocol")
+        })?;
+        self.outgoing.put_u8(b'd');
+        self.outgoing.put_i32(length);
+        self.outgoing.extend_from_slice(head);
+        self.outgoing.extend_from_slice(rest);
+        Ok(())
     }
 
     /// Where rows are written to.

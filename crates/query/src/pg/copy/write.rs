@@ -2,6 +2,14 @@
 
 use super::*;
 
+/// Rows as they are sent: each is a message of its own, which clients rely on.
+#[derive(Default)]
+pub(in crate::pg) struct Piece {
+    pub(in crate::pg) bytes: Vec<u8>,
+    /// Where each message ends.
+    pub(in crate::pg) ends: Vec<usize>,
+}
+
 pub(super) struct Writer {
     pub(super) options: CopyOptions,
     pub(super) names: Vec<String>,
@@ -35,12 +43,14 @@ impl Writer {
         }
     }
 
-    pub(super) fn lines(&self, batch: &RecordBatch) -> Result<Vec<u8>, SqlError> {
-        let mut out = Vec::new();
+    pub(super) fn lines(&self, batch: &RecordBatch) -> Result<Piece, SqlError> {
+        let mut piece = Piece::default();
         let mut text = Vec::new();
         for row in 0..batch.num_rows() {
+            let out = &mut piece.bytes;
             if self.options.format == CopyFormat::Binary {
-                self.binary(&mut out, batch, row)?;
+                self.binary(out, batch, row)?;
+                piece.ends.push(piece.bytes.len());
                 continue;
             }
             for (index, (array, name)) in batch.columns().iter().zip(&self.names).enumerate() {
@@ -49,14 +59,15 @@ impl Writer {
                 }
                 text.clear();
                 if encode::put_text(&mut text, array.as_ref(), row, &self.style)? {
-                    self.put(&mut out, &text, name);
+                    self.put(out, &text, name);
                 } else {
                     out.extend_from_slice(self.options.null.as_bytes());
                 }
             }
             out.push(b'\n');
+            piece.ends.push(piece.bytes.len());
         }
-        Ok(out)
+        Ok(piece)
     }
 
     pub(super) fn binary(
