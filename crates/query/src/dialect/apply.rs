@@ -12,14 +12,14 @@ use datafusion::arrow::array::{
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, Result, ScalarValue};
+use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::async_udf::{AsyncScalarUDF, AsyncScalarUDFImpl};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
     BinaryExpr, ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder, Operator, ReturnFieldArgs,
-    ScalarFunctionArgs, ScalarUDFImpl, Signature, Subquery, Volatility,
+    ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::physical_plan::execute_stream;
@@ -47,9 +47,11 @@ impl AnalyzerRule for ApplyCorrelated {
                 _ => return Ok(Transformed::no(node)),
             };
             let names = NamePreserver::new(&node);
+            let schema = super::casts::schema_of(&node);
             node.map_expressions(|expr| {
                 let name = names.save(&expr);
-                let applied = expr.transform_up(|part| Ok(self.apply(part, is_condition)))?;
+                let applied =
+                    expr.transform_up(|part| Ok(self.apply(part, &schema, is_condition)))?;
                 Ok(applied.update_data(|expr| name.restore(expr)))
             })
         })
@@ -62,7 +64,8 @@ impl AnalyzerRule for ApplyCorrelated {
 }
 
 impl ApplyCorrelated {
-    fn apply(&self, expr: Expr, is_condition: bool) -> Transformed<Expr> {
+    /// The rule for one expression of a node over rows of a schema. Inner subqueries have been looked at before.
+    fn apply(&self, expr: Expr, schema: &DFSchema, is_condition: bool) -> Transformed<Expr> {
         let mut value = None;
         let (subquery, wanted) = match &expr {
             Expr::ScalarSubquery(subquery) => {
@@ -77,41 +80,56 @@ impl ApplyCorrelated {
             _ => return Transformed::no(expr),
         };
         let is_value = matches!(wanted, Wanted::Value(_));
-        let is_correlated = !subquery.outer_ref_columns.is_empty();
+        let outside = outside_columns(&subquery.subquery);
+        // A column of the row outside, or of one further out.
+        let is_near = |column: &Column| schema.has_column(column);
         let is_joined = match is_value || is_condition {
-            true => !is_correlated || is_joinable(&subquery.subquery, is_value),
+            true => {
+                outside.is_empty()
+                    || outside.iter().all(|(column, _)| is_near(column))
+                        && is_joinable(&subquery.subquery, is_value)
+            }
             false => false,
         };
         if is_joined {
             return Transformed::no(expr);
         }
-        let Some(columns) = outside_columns(subquery) else { return Transformed::no(expr) };
+        let args = outside.iter().map(|(column, reference)| match is_near(column) {
+            true => Expr::Column(column.clone()),
+            false => reference.clone(),
+        });
+        let args: Vec<Expr> = args.chain(value.clone()).collect();
+        let columns: Vec<Column> = outside.into_iter().map(|(column, _)| column).collect();
         let function = Apply {
             inner: self.0.clone(),
             plan: subquery.subquery.clone(),
-            columns: columns.clone(),
+            columns,
             wanted,
             // Not to be computed twice, nor elsewhere than here.
-            signature: match columns.len() + usize::from(value.is_some()) {
+            signature: match args.len() {
                 0 => Signature::nullary(Volatility::Volatile),
                 many => Signature::any(many, Volatility::Volatile),
             },
         };
         let function = AsyncScalarUDF::new(Arc::new(function)).into_scalar_udf();
-        let args = columns.into_iter().map(Expr::Column).chain(value);
-        Transformed::yes(function.call(args.collect()))
+        Transformed::yes(function.call(args))
     }
 }
 
-fn outside_columns(subquery: &Subquery) -> Option<Vec<Column>> {
-    let mut columns: Vec<Column> = Vec::new();
-    for outside in &subquery.outer_ref_columns {
-        let Expr::OuterReferenceColumn(_, column) = outside else { return None };
-        if !columns.contains(column) {
-            columns.push(column.clone());
+/// The columns outside that a plan looks at, each once, with the expression that does.
+fn outside_columns(plan: &LogicalPlan) -> Vec<(Column, Expr)> {
+    let mut columns: Vec<(Column, Expr)> = Vec::new();
+    let note = |part: &Expr| {
+        if let Expr::OuterReferenceColumn(_, column) = part
+            && !columns.iter().any(|(known, _)| known == column)
+        {
+            columns.push((column.clone(), part.clone()));
         }
-    }
-    Some(columns)
+        Ok(TreeNodeRecursion::Continue)
+    };
+    let mut note = note;
+    let _walked = plan.apply(|node| node.apply_expressions(|expr| expr.apply(&mut note)));
+    columns
 }
 
 /// Whether DataFusion joins a subquery rightly: the row outside is only in conditions, and for a value, whose rows are
@@ -122,19 +140,26 @@ fn is_joinable(plan: &LogicalPlan, is_value: bool) -> bool {
         LogicalPlan::Filter(filter) => {
             let parts = split_conjunction(&filter.predicate);
             let outside = parts.into_iter().filter(|part| part.contains_outer());
-            let fits = |part: &Expr| !has_subquery(part) && (!is_value || is_equality(part));
+            let fits = |part: &Expr| {
+                !has_subquery(part) && !is_applied(part) && (!is_value || is_equality(part))
+            };
             outside.into_iter().all(fits) && of_inputs()
         }
         // There are no groups where there are no rows, but one row of a query without GROUP BY.
         LogicalPlan::Aggregate(aggregate) if !is_value && !aggregate.aggr_expr.is_empty() => {
             !contains_outside(plan)
         }
-        LogicalPlan::Projection(_)
-        | LogicalPlan::SubqueryAlias(_)
-        | LogicalPlan::Aggregate(_)
-        | LogicalPlan::Distinct(_) => !mentions_outside(plan) && of_inputs(),
+        LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_) => {
+            !mentions_outside(plan) && of_inputs()
+        }
         _ => !contains_outside(plan),
     }
+}
+
+/// Whether a subquery that is run for each row is in it: no join can wait for one.
+fn is_applied(expr: &Expr) -> bool {
+    let is_applied = |part: &Expr| matches!(part, Expr::ScalarFunction(call) if call.func.inner().is::<AsyncScalarUDF>());
+    expr.exists(|part| Ok(is_applied(part))).unwrap_or(true)
 }
 
 /// `column = something of the row outside`.

@@ -9,6 +9,7 @@ mod bounds;
 
 mod regclass;
 mod series;
+mod values;
 
 mod membership;
 
@@ -163,6 +164,9 @@ impl VisitorMut for Rewriter<'_> {
                     memberships(expr);
                 }
             }
+        }
+        if let SetExpr::Values(rows) = query.body.as_mut() {
+            values::share_types(rows);
         }
         if let Err(error) = check_limit(query) {
             return self.fail(error);
@@ -527,26 +531,6 @@ fn rewrite_function(expr: &mut Expr, session: Option<&Session>) -> Result<(), Sq
     let args = args_of(function);
     match (name.as_str(), args.as_deref()) {
         ("current_database", Some([])) => *expr = text("thalweg"),
-        ("current_setting", Some([first, rest @ ..])) => {
-            if let (Expr::Value(value), Some(session)) = (first, session)
-                && let Some(variable) = value.value.clone().into_string()
-            {
-                let missing_ok =
-                    rest.first().is_some_and(|arg| arg.to_string().eq_ignore_ascii_case("true"));
-                *expr = match session.variable(&variable) {
-                    Some(value) => text(&value),
-                    None if missing_ok => super::cast_expr(
-                        Expr::Value(Value::Null.into()),
-                        &datafusion::sql::sqlparser::ast::DataType::Text,
-                    )?,
-                    None => {
-                        let message =
-                            format!("unrecognized configuration parameter \"{variable}\"");
-                        return Err(SqlError::new(SqlState::UndefinedObject, message));
-                    }
-                };
-            }
-        }
         (
             "json_build_object" | "jsonb_build_object" | "json_build_array" | "jsonb_build_array",
             _,
