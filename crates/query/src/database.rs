@@ -1,11 +1,13 @@
 //! The database: a node's data as SQL sees them. One for a node; sessions come and go.
 
+use crate::catalog::postgres::relation_name;
 use crate::catalog::{
     Catalog, Definition, Overlay, QueryDefinition, StreamDefinition, gone, own_catalog,
 };
 use crate::csv::{ReadPlainCsv, Survey};
 use crate::dialect::{
-    ApplyCorrelated, CheckedArithmetic, HideGrouped, Operators, PostgresCasts, Types,
+    ApplyCorrelated, CheckedArithmetic, HideGrouped, Operators, PostgresCasts, ReadMicroseconds,
+    Types,
 };
 use crate::error::SqlError;
 use crate::functions::HideLarge;
@@ -278,6 +280,7 @@ fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlError> {
     for function in crate::dialect::numeric_aggregates() {
         context.register_udaf(function);
     }
+    context.register_udaf(crate::dialect::array_agg());
     let provider = datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
     datafusion_pg_catalog::setup_pg_catalog(&context, DATABASE, provider)
         .map_err(|error| *error)?;
@@ -305,9 +308,10 @@ fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlError> {
 /// DataFusion's rules between ours: what windows become is still to be given its types; casts and arithmetic are
 /// replaced when these are settled.
 fn analyzer_rules(inner: Weak<Inner>) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(LowerWindows)];
+    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
+        vec![Arc::new(LowerWindows), Arc::new(ReadMicroseconds)];
     rules.extend(Analyzer::new().rules);
-    rules.push(Arc::new(PostgresCasts));
+    rules.push(Arc::new(PostgresCasts { relation_name: Some(relation_name(&inner)) }));
     rules.push(Arc::new(CheckedArithmetic));
     rules.push(Arc::new(HideGrouped));
     rules.push(Arc::new(HideLarge));

@@ -13,7 +13,8 @@ use crate::moment::{self, Moment};
 use crate::pg_type::{self, of_field};
 use array::array_elements;
 use datafusion::arrow::array::{
-    Array, ArrayRef, BooleanBuilder, PrimitiveBuilder, StringViewArray, StringViewBuilder,
+    Array, ArrayRef, BooleanBuilder, ListArray, PrimitiveBuilder, StringViewArray,
+    StringViewBuilder,
 };
 use datafusion::arrow::datatypes::*;
 use datafusion::common::ScalarValue;
@@ -264,7 +265,7 @@ pub(crate) fn scalar_of_text(
         }
         DataType::List(element) => {
             let values = array_elements(text, element, moment)?;
-            ScalarValue::List(ScalarValue::new_list_nullable(&values, element.data_type()))
+            list_of(&values, element)?
         }
         DataType::Null => ScalarValue::Utf8View(Some(text.to_owned())),
         kind if kind.is_string() => {
@@ -279,6 +280,14 @@ pub(crate) fn scalar_of_text(
             return Err(SqlError::unsupported(format!("a value of type {other} from a text")));
         }
     })
+}
+
+/// A list whose elements are what a field says, with what it says beside their Arrow type.
+pub(crate) fn list_of(values: &[ScalarValue], element: &FieldRef) -> Result<ScalarValue, SqlError> {
+    let list = ScalarValue::new_list_nullable(values, element.data_type());
+    let (_, offsets, values, nulls) = list.as_ref().clone().into_parts();
+    let list = ListArray::try_new(element.clone(), offsets, values, nulls);
+    Ok(ScalarValue::List(Arc::new(list.map_err(datafusion::common::DataFusionError::from)?)))
 }
 
 /// An interval as a scalar; nanoseconds are what Arrow counts in.

@@ -16,6 +16,8 @@ mod copy;
 mod depth;
 mod duration;
 mod expansion;
+mod fetch;
+mod sequence_tokens;
 mod stream;
 mod tokens;
 
@@ -29,7 +31,7 @@ use crate::types::{Column, ColumnType};
 use crate::window::wrap_sources;
 use datafusion::sql::parser::{DFParser, DFParserBuilder, Statement as DfStatement};
 use datafusion::sql::sqlparser::ast::{
-    ColumnDef, ColumnOption, FetchDirection, Query, Statement as SqlStatement,
+    ColumnDef, ColumnOption, FetchDirection, FetchPosition, Ident, Query, Statement as SqlStatement,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -173,7 +175,11 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Statement>, SqlError> {
         !tokens.iter().all(|token| matches!(token.token, Token::Whitespace(_) | Token::EOF))
     });
     not_empty
-        .map(|tokens| depth::with_stack(tokens, || parse_one(tokens::rewritten(tokens))))
+        .map(|tokens| {
+            depth::with_stack(tokens, || {
+                parse_one(sequence_tokens::ordered(tokens::rewritten(tokens)))
+            })
+        })
         .collect()
 }
 
@@ -222,8 +228,15 @@ fn parse_ours(parser: &mut Parser<'_>) -> Result<Option<Statement>, SqlError> {
         return Ok(Some(Statement::SetPaused { name: name(parser)?, paused }));
     }
     if word(parser, "MOVE") {
-        let (direction, name) = fetch_direction(parser)?;
+        let (direction, name) = fetch::direction(parser)?;
+        let name = folded(&name);
         return Ok(Some(Statement::Move { name, direction }));
+    }
+    if word(parser, "FETCH") {
+        let (direction, name) = fetch::direction(parser)?;
+        let position = FetchPosition::From;
+        let fetch = SqlStatement::Fetch { name, direction, position, into: None };
+        return Ok(Some(Statement::Df(Box::new(DfStatement::Statement(Box::new(fetch))))));
     }
     if word(parser, "SEAL") {
         expect(parser, "STREAM")?;
@@ -263,19 +276,6 @@ fn parse_ours(parser: &mut Parser<'_>) -> Result<Option<Statement>, SqlError> {
 }
 
 /// What stands behind FETCH and MOVE: read by the parser as FETCH.
-fn fetch_direction(parser: &mut Parser<'_>) -> Result<(FetchDirection, String), SqlError> {
-    match parser.parse_fetch_statement()? {
-        SqlStatement::Fetch { name, direction, .. } => {
-            let name = match name.quote_style {
-                Some(_) => name.value,
-                None => name.value.to_lowercase(),
-            };
-            Ok((direction, name))
-        }
-        _ => Err(SqlError::new(SqlState::SyntaxError, "MOVE names no cursor")),
-    }
-}
-
 /// Takes a word that need not be a keyword of the parser's.
 fn word(parser: &mut Parser<'_>, expected: &str) -> bool {
     let found = matches!(&parser.peek_token_ref().token,
@@ -301,8 +301,14 @@ fn expect_view(parser: &mut Parser<'_>) -> Result<(), SqlError> {
 
 /// A name as Postgres reads it: lower case unless it stands in quotes.
 fn ident(parser: &mut Parser<'_>) -> Result<String, SqlError> {
-    let ident = parser.parse_identifier()?;
-    Ok(if ident.quote_style.is_some() { ident.value } else { ident.value.to_lowercase() })
+    Ok(folded(&parser.parse_identifier()?))
+}
+
+fn folded(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    }
 }
 
 fn name(parser: &mut Parser<'_>) -> Result<String, SqlError> {

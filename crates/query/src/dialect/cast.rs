@@ -51,6 +51,9 @@ pub(crate) fn cast_array(
             )?;
             return cast(&checked, kind).map_err(arrow);
         }
+        if let Some(numbers) = super::objects::numbers(texts, to)? {
+            return Ok(numbers);
+        }
         return parse::array_of_texts(texts, to, moment);
     }
     if kind.is_string() {
@@ -274,6 +277,11 @@ fn microseconds(array: &ArrayRef) -> Result<ArrayRef, SqlError> {
                 .clone()
                 .with_timezone_opt::<Arc<str>>(None),
         )),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+            let ns = array.as_primitive::<TimestampNanosecondType>();
+            let us: PrimitiveArray<TimestampMicrosecondType> = ns.unary(|ns| ns.div_euclid(1_000));
+            Ok(Arc::new(us))
+        }
         DataType::Timestamp(unit, Some(_)) => {
             let naive = cast(array, &DataType::Int64)
                 .and_then(|raw| cast(&raw, &DataType::Timestamp(*unit, None)));

@@ -1,13 +1,18 @@
 //! Puts Postgres' casts into plans in the place of Arrow's.
 
 use super::cast::{cast_array, cast_scalar};
+use super::{objects, times};
 use crate::moment::{self, Moment};
 use crate::pg_type;
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::arrow::array::AsArray;
+use datafusion::arrow::compute::cast as arrow_cast;
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::preimage::PreimageResult;
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs,
@@ -68,18 +73,40 @@ impl ScalarUDFImpl for CastFunction {
         match args.args.into_iter().next() {
             Some(ColumnarValue::Scalar(value)) => {
                 let value = cast_scalar(&value, &self.to, &moment)?;
-                Ok(ColumnarValue::Scalar(value.cast_to(self.to.data_type())?))
+                if value.data_type() == *self.to.data_type() {
+                    return Ok(ColumnarValue::Scalar(value));
+                }
+                // A value by itself would forget what its list's elements are called.
+                let array = arrow_cast(&value.to_array()?, self.to.data_type())?;
+                Ok(ColumnarValue::Scalar(match array.as_list_opt::<i32>() {
+                    Some(list) => ScalarValue::List(Arc::new(list.clone())),
+                    None => ScalarValue::try_from_array(&array, 0)?,
+                }))
             }
             Some(ColumnarValue::Array(array)) => {
                 let array = cast_array(&array, &self.to, &moment)?;
                 // Ours are microseconds; where the planner wants other units, Arrow converts them.
                 let array = match array.data_type() == self.to.data_type() {
                     true => array,
-                    false => datafusion::arrow::compute::cast(&array, self.to.data_type())?,
+                    false => arrow_cast(&array, self.to.data_type())?,
                 };
                 Ok(ColumnarValue::Array(array))
             }
-            None => Ok(ColumnarValue::Scalar(datafusion::common::ScalarValue::Null)),
+            None => Ok(ColumnarValue::Scalar(ScalarValue::Null)),
+        }
+    }
+
+    fn preimage(
+        &self,
+        args: &[Expr],
+        value: &Expr,
+        info: &SimplifyContext,
+    ) -> Result<PreimageResult> {
+        match (args, self.to.data_type()) {
+            ([expr], DataType::Timestamp(TimeUnit::Microsecond, _)) => {
+                times::preimage(&expr.get_type(info.schema())?, expr, value)
+            }
+            _ => Ok(PreimageResult::None),
         }
     }
 }
@@ -116,13 +143,23 @@ fn is_plain(from: &DataType, to: &Field) -> bool {
     }
 }
 
-fn replaced(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+fn replaced(
+    expr: Expr,
+    schema: &DFSchema,
+    relation_name: Option<&Arc<ScalarUDF>>,
+) -> Result<Transformed<Expr>> {
     let (inner, to) = match expr {
         Expr::Cast(Cast { expr, field }) => (expr, field),
         other => return Ok(Transformed::no(other)),
     };
+    let to = times::cast_field(to);
     let (_, from_field) = inner.to_field(schema)?;
     let from = from_field.data_type().clone();
+    if to.data_type().is_string()
+        && let Some(name) = objects::naming(&from_field, relation_name)
+    {
+        return Ok(Transformed::yes(name.call(vec![*inner])));
+    }
     // What the metadata says would stay with a cast that does nothing.
     let is_declared = from_field.metadata().contains_key(pg_type::TYPE_KEY);
     if !is_declared && is_plain(&from, &to) {
@@ -133,8 +170,11 @@ fn replaced(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
 }
 
 /// The rule; it runs when types are settled.
-#[derive(Debug)]
-pub(crate) struct PostgresCasts;
+#[derive(Debug, Default)]
+pub(crate) struct PostgresCasts {
+    /// The function that names the relation of a number, where there is a catalog.
+    pub(crate) relation_name: Option<Arc<ScalarUDF>>,
+}
 
 /// The columns that a node's expressions may name.
 pub(super) fn schema_of(plan: &LogicalPlan) -> DFSchema {
@@ -169,18 +209,15 @@ pub(super) fn transform(
             let changed = expr.transform_up(|expr| change(expr, &schema))?;
             Ok(changed.update_data(|expr| name.restore(expr)))
         })?;
-        if !mapped.transformed {
-            // Types below may have changed.
-            return mapped.data.recompute_schema().map(Transformed::yes);
-        }
-        mapped.data.recompute_schema().map(Transformed::yes)
+        // Types below may have changed.
+        times::with_schema(mapped.data.recompute_schema()?).map(Transformed::yes)
     })?;
     Ok(transformed.data)
 }
 
 impl AnalyzerRule for PostgresCasts {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        transform(plan, &replaced)
+        transform(plan, &|expr, schema| replaced(expr, schema, self.relation_name.as_ref()))
     }
 
     fn name(&self) -> &str {

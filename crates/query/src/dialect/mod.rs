@@ -4,6 +4,7 @@
 
 mod apply;
 mod arithmetic;
+mod array_agg;
 mod cast;
 mod casts;
 mod chain;
@@ -12,6 +13,7 @@ mod grouping;
 mod names;
 mod narrow;
 mod numerics;
+mod objects;
 mod operators;
 mod parameters;
 mod rewrite;
@@ -19,9 +21,11 @@ mod sets;
 mod sql_types;
 mod subqueries;
 mod sum;
+mod times;
 
 pub(crate) use apply::ApplyCorrelated;
 pub(crate) use arithmetic::CheckedArithmetic;
+pub(crate) use array_agg::array_agg;
 pub(crate) use cast::{assign_array, cast_array};
 pub(crate) use casts::{PostgresCasts, cast_to};
 pub(crate) use chain::chain;
@@ -29,10 +33,14 @@ pub(crate) use grouping::HideGrouped;
 pub(crate) use names::{distinct, name_of, shown};
 pub(crate) use narrow::narrow_literals;
 pub(crate) use numerics::numeric_aggregates;
+pub(crate) use objects::{naming_functions, show_names};
 pub(crate) use operators::Operators;
-pub(crate) use parameters::{count_parameters, type_parameters, types_of_casts, types_of_plan};
+pub(crate) use parameters::{
+    count_parameters, has_parameters_in_tables, type_parameters, types_of_casts, types_of_plan,
+};
 pub(crate) use rewrite::{call, mentions, reads, relations, rewrite, rewrite_query, width_of};
 pub(crate) use sql_types::{Types, assignable, assignable_sql, column_type, field_of_oid};
+pub(crate) use times::ReadMicroseconds;
 
 use crate::error::{SqlError, SqlState};
 use datafusion::common::DFSchema;
@@ -94,7 +102,7 @@ pub(crate) fn constant_expr(
     let options = session.config_options();
     let plan = datafusion::optimizer::analyzer::type_coercion::TypeCoercion::new()
         .analyze(plan, options)?;
-    let plan = PostgresCasts.analyze(plan, options)?;
+    let plan = PostgresCasts::default().analyze(plan, options)?;
     match plan {
         LogicalPlan::Projection(mut projection) => {
             Ok(projection.expr.pop().unwrap_or_else(|| datafusion::logical_expr::lit(0)).unalias())

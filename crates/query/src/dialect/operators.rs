@@ -128,6 +128,7 @@ impl Operators {
             "time_minus_time",
             "time_plus_interval",
             "timestamp_minus_timestamp",
+            "timestamp_plus_interval",
             "timestamptz_plus_interval",
             "element_of",
             "json_subscript",
@@ -225,16 +226,17 @@ impl Operators {
         use Kind::{Date, Interval, Number, Numeric, Time, Timestamp, Timestamptz, Unknown};
         let as_time = |expr: &Expr| cast_to(expr.clone(), &timestamp());
         let as_interval = |expr: &Expr| cast_to(expr.clone(), &interval());
+        let later = |time: Expr, span: Expr| self.call("timestamp_plus_interval", vec![time, span]);
         match kinds {
             (Date, Number) => self.call("date_plus_days", vec![left.clone(), right.clone()]),
             (Number, Date) => self.call("date_plus_days", vec![right.clone(), left.clone()]),
-            (Date, Interval) => Some(as_time(left) + right.clone()),
-            (Interval, Date) => Some(as_time(right) + left.clone()),
-            (Date, Time) => Some(as_time(left) + as_interval(right)),
-            (Time, Date) => Some(as_time(right) + as_interval(left)),
-            (Timestamp, Interval) => Some(left.clone() + right.clone()),
-            (Interval, Timestamp) => Some(right.clone() + left.clone()),
-            (Timestamp, Unknown) => Some(left.clone() + as_interval(right)),
+            (Date, Interval) => later(as_time(left), right.clone()),
+            (Interval, Date) => later(as_time(right), left.clone()),
+            (Date, Time) => later(as_time(left), as_interval(right)),
+            (Time, Date) => later(as_time(right), as_interval(left)),
+            (Timestamp, Interval) => later(left.clone(), right.clone()),
+            (Interval, Timestamp) => later(right.clone(), left.clone()),
+            (Timestamp, Unknown) => later(left.clone(), as_interval(right)),
             (Timestamptz, Interval) => {
                 self.call("timestamptz_plus_interval", vec![left.clone(), right.clone()])
             }
@@ -258,6 +260,11 @@ impl Operators {
         let as_time = |expr: &Expr| cast_to(expr.clone(), &timestamp());
         let as_interval = |expr: &Expr| cast_to(expr.clone(), &interval());
         let difference = |a: Expr, b: Expr| self.call("timestamp_minus_timestamp", vec![a, b]);
+        let earlier = |plus: &'static str, time: Expr| {
+            let less = Expr::Literal(ScalarValue::Int32(Some(-1)), None);
+            let span = self.call("interval_multiply", vec![right.clone(), less])?;
+            self.call(plus, vec![time, span])
+        };
         match kinds {
             (Date, Number) => {
                 self.call("date_plus_days", vec![left.clone(), Self::negated(right.clone())])
@@ -267,7 +274,7 @@ impl Operators {
                 let date = Field::new("", DataType::Date32, true);
                 self.call("date_minus_date", vec![left.clone(), cast_to(right.clone(), &date)])
             }
-            (Date, Interval) => Some(as_time(left) - right.clone()),
+            (Date, Interval) => earlier("timestamp_plus_interval", as_time(left)),
             (Date, Timestamp) => difference(as_time(left), right.clone()),
             (Timestamp, Date | Unknown) => difference(left.clone(), as_time(right)),
             (Unknown, Timestamp) => difference(as_time(left), right.clone()),
@@ -280,21 +287,9 @@ impl Operators {
                     |expr: &Expr| cast_to(expr.clone(), &Field::new("", kind.clone(), true));
                 difference(zoned(left), zoned(right))
             }
-            (Timestamp, Interval) => Some(left.clone() - right.clone()),
-            (Timestamptz, Interval) => {
-                let minus = self.call(
-                    "interval_multiply",
-                    vec![right.clone(), Expr::Literal(ScalarValue::Int32(Some(-1)), None)],
-                )?;
-                self.call("timestamptz_plus_interval", vec![left.clone(), minus])
-            }
-            (Time, Interval) => {
-                let minus = self.call(
-                    "interval_multiply",
-                    vec![right.clone(), Expr::Literal(ScalarValue::Int32(Some(-1)), None)],
-                )?;
-                self.call("time_plus_interval", vec![left.clone(), minus])
-            }
+            (Timestamp, Interval) => earlier("timestamp_plus_interval", left.clone()),
+            (Timestamptz, Interval) => earlier("timestamptz_plus_interval", left.clone()),
+            (Time, Interval) => earlier("time_plus_interval", left.clone()),
             (Time, Time) => self.call("time_minus_time", vec![left.clone(), right.clone()]),
             (Interval, Unknown) => Some(left.clone() - as_interval(right)),
             (Unknown, Interval) => Some(as_interval(left) - right.clone()),

@@ -1,7 +1,7 @@
 //! Parameters: how many a statement has, of which types they are, and how they get into its plan.
 
 use super::rewrite::visit_all;
-use super::sql_types::unsized_numeric;
+use super::sql_types::{numbers_of_objects, unsized_numeric};
 use crate::encode::{self, Style};
 use crate::error::{SqlError, SqlState};
 use crate::pg_type;
@@ -11,7 +11,11 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan};
 use datafusion::sql::parser::Statement as DfStatement;
-use datafusion::sql::sqlparser::ast::{CastKind, DataType as SqlType, Expr as SqlExpr, Value};
+use datafusion::sql::sqlparser::ast::{
+    CastKind, DataType as SqlType, Expr as SqlExpr, TableFactor, Value, VisitMut, VisitorMut,
+    visit_expressions_mut,
+};
+use std::ops::ControlFlow;
 
 /// Parameters that a statement may have: what the protocol can count.
 const PARAMETERS_MAX: usize = 65_535;
@@ -52,6 +56,10 @@ pub(crate) fn types_of_casts(
         let Some(slot @ None) = number.checked_sub(1).and_then(|index| types.get_mut(index)) else {
             return;
         };
+        if let Some(field) = numbers_of_objects(data_type) {
+            *slot = Some(field);
+            return;
+        }
         match ColumnType::of_sql(data_type) {
             Ok(ColumnType::Varchar(_) | ColumnType::Char(_)) => {
                 *slot = Some(ColumnType::Text.field("", true))
@@ -183,6 +191,20 @@ pub(crate) fn type_parameters(
         return Ok(());
     }
     let mut failed = None;
+    if !values.is_empty() {
+        in_tables(statement, &mut |expr| {
+            let Some(index) = number_of(expr).and_then(|number| number.checked_sub(1)) else {
+                return;
+            };
+            if let (Some(Some(field)), Some(value)) = (types.get(index), values.get(index)) {
+                match value_as_written(value, field) {
+                    Ok(Some(written)) => *expr = written,
+                    Ok(None) => {}
+                    Err(error) => failed = Some(error),
+                }
+            }
+        });
+    }
     visit_all(statement, &mut |expr| {
         let Some(number) = number_of(expr) else { return };
         let Some(index) = number.checked_sub(1) else { return };
@@ -206,6 +228,55 @@ pub(crate) fn type_parameters(
         };
     });
     failed.map_or(Ok(()), Err)
+}
+
+/// Parameters in the arguments of functions that stand where a table does: the table is made when it is planned.
+pub(crate) fn has_parameters_in_tables(statement: &DfStatement) -> bool {
+    let mut found = false;
+    in_tables(&mut statement.clone(), &mut |expr| found = found || number_of(expr).is_some());
+    found
+}
+
+/// Visits the expressions in the arguments of such functions.
+fn in_tables(statement: &mut DfStatement, each: &mut dyn FnMut(&mut SqlExpr)) {
+    struct Tables<'a>(&'a mut dyn FnMut(&mut SqlExpr));
+    impl VisitorMut for Tables<'_> {
+        type Break = ();
+
+        fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+            let mut each = |expr: &mut SqlExpr| {
+                (self.0)(expr);
+                ControlFlow::<()>::Continue(())
+            };
+            match factor {
+                TableFactor::Table { args: Some(args), .. } => {
+                    visit_expressions_mut(&mut args.args, &mut each)
+                }
+                TableFactor::Function { args, .. } => visit_expressions_mut(args, &mut each),
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    match statement {
+        DfStatement::Statement(statement) => {
+            let _finished = statement.visit(&mut Tables(each));
+        }
+        DfStatement::Explain(explain) => in_tables(&mut explain.statement, each),
+        _ => {}
+    }
+}
+
+/// A value as a cast of its text; nothing where its type has no name.
+fn value_as_written(value: &ScalarValue, field: &Field) -> Result<Option<SqlExpr>, SqlError> {
+    let Some(kind) = sql_type_of(field) else { return Ok(None) };
+    let literal = if value.is_null() {
+        Value::Null
+    } else {
+        let mut text = Vec::new();
+        encode::put_text(&mut text, &value.to_array()?, 0, &Style::wire("UTC"))?;
+        Value::SingleQuotedString(String::from_utf8_lossy(&text).into_owned())
+    };
+    super::cast_expr(SqlExpr::Value(literal.into()), &kind).map(Some)
 }
 
 fn number_as_written(value: &ScalarValue) -> Result<SqlExpr, SqlError> {

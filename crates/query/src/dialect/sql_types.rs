@@ -24,8 +24,8 @@ fn of_catalog(sql: &SqlType) -> Option<Field> {
     let name = name.to_string().to_ascii_lowercase();
     let name = name.strip_prefix("pg_catalog.").unwrap_or(&name);
     let declared = match name.trim_matches('"') {
-        "oid" | "regproc" | "regclass" | "regtype" | "regnamespace" => {
-            return Some(pg_type::field_of("", DataType::Int64, "oid", true));
+        kind @ ("oid" | "regproc" | "regclass" | "regtype" | "regnamespace" | "regrole") => {
+            return Some(pg_type::field_of("", DataType::Int64, kind, true));
         }
         "name" => "name",
         NUMERIC_AS_WRITTEN => "numeric",
@@ -38,8 +38,20 @@ fn of_catalog(sql: &SqlType) -> Option<Field> {
     Some(pg_type::field_of("", DataType::Utf8View, declared, true))
 }
 
+/// The field of `oid` and `oid[]`.
+pub(super) fn numbers_of_objects(sql: &SqlType) -> Option<Field> {
+    let name = sql.to_string().to_ascii_lowercase();
+    let oid = match name.strip_prefix("pg_catalog.").unwrap_or(&name) {
+        "oid" => pg_type::OID.oid,
+        "oid[]" => pg_type::OID.array_oid,
+        _ => return None,
+    };
+    field_of_oid(oid)
+}
+
 fn of_regclass(sql: &SqlType) -> Option<Field> {
-    matches!(sql, SqlType::Regclass).then(|| pg_type::field_of("", DataType::Int64, "oid", true))
+    let field = || pg_type::field_of("", DataType::Int64, "regclass", true);
+    matches!(sql, SqlType::Regclass).then(field)
 }
 
 impl TypePlanner for Types {
@@ -144,7 +156,9 @@ fn scalar_field(kind: &PgType) -> Option<Field> {
         "interval" => ColumnType::Interval,
         "numeric" => ColumnType::Numeric,
         "uuid" => ColumnType::Uuid,
-        "oid" | "regclass" | "regtype" | "regproc" => ColumnType::Bigint,
+        number @ ("oid" | "regclass" | "regtype" | "regproc" | "regnamespace" | "regrole") => {
+            return Some(pg_type::field_of("", DataType::Int64, number, true));
+        }
         _ => return None,
     };
     Some(column.field("", true))

@@ -313,6 +313,9 @@ pub(crate) fn register(context: &SessionContext) {
         time::functions(),
         to_char::functions(),
     ];
+    for function in crate::dialect::naming_functions() {
+        context.register_udf(function.udf().as_ref().clone());
+    }
     context.register_udf(sleep::pg_sleep());
     for function in families.into_iter().flatten() {
         // Another function of the name would come back under its other names.

@@ -12,9 +12,10 @@ use datafusion::arrow::array::{
 use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::datatypes::*;
 use datafusion::catalog::{Session, TableFunctionArgs, TableFunctionImpl, TableProvider};
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::tree_node::TreeNode;
+use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, TableType};
+use datafusion::logical_expr::{Expr, ExprSchemable, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
@@ -84,6 +85,8 @@ enum Series {
         kind: DataType,
     },
     Empty(DataType),
+    /// Of values that are not known yet: planned, but not run.
+    Unbound(DataType),
 }
 
 fn wrong(message: &str) -> SqlError {
@@ -91,7 +94,8 @@ fn wrong(message: &str) -> SqlError {
 }
 
 impl Series {
-    fn new(args: &[ScalarValue]) -> std::result::Result<Self, SqlError> {
+    /// `wide`: whether one of them was declared to be of 64 bits.
+    fn new(args: &[ScalarValue], wide: bool) -> std::result::Result<Self, SqlError> {
         let (Some(start), Some(stop)) = (args.first(), args.get(1)) else {
             return Err(SqlError::new(
                 SqlState::UndefinedFunction,
@@ -132,7 +136,7 @@ impl Series {
                     start,
                     stop,
                     step,
-                    narrow: fits(start) && fits(stop) && fits(step),
+                    narrow: !wide && fits(start) && fits(stop) && fits(step),
                 })
             }
             (
@@ -196,14 +200,14 @@ impl Series {
             Self::Whole { .. } => DataType::Int64,
             Self::Decimal { scale, .. } => DataType::Decimal128(38, *scale),
             Self::Time { kind, .. } => kind.clone(),
-            Self::Empty(kind) => kind.clone(),
+            Self::Empty(kind) | Self::Unbound(kind) => kind.clone(),
         }
     }
 
     /// The next values, at most so many; nothing where there are no more. The series goes on behind them.
     fn next(&mut self, most: usize) -> Option<ArrayRef> {
         match self {
-            Self::Empty(_) => None,
+            Self::Empty(_) | Self::Unbound(_) => None,
             Self::Whole { start, stop, step, narrow } => {
                 let (first, by, end) = (*start, *step, *stop);
                 let beyond = |value: i64| if by > 0 { value > end } else { value < end };
@@ -282,15 +286,42 @@ struct SeriesTable;
 impl TableFunctionImpl for SeriesTable {
     fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>> {
         let state = args.session();
+        let wide = args.exprs().iter().any(is_wide);
+        let is_parameter = |expr: &Expr| Ok(matches!(expr, Expr::Placeholder(_)));
+        if args.exprs().iter().any(|expr| expr.exists(is_parameter).unwrap_or(false)) {
+            let nothing = DFSchema::empty();
+            let kinds = args.exprs().iter().map(|expr| expr.get_type(&nothing));
+            let kinds: Vec<DataType> = kinds.collect::<Result<_>>()?;
+            return Ok(Arc::new(Made { series: Series::Unbound(kind_of(&kinds, wide)) }));
+        }
         let values =
             args.exprs().iter().map(|expr| constant(expr, state)).collect::<Result<Vec<_>>>()?;
-        Ok(Arc::new(Made { series: Series::new(&values)? }))
+        Ok(Arc::new(Made { series: Series::new(&values, wide)? }))
+    }
+}
+
+/// Whether it is declared to be of 64 bits, and not only written without a type.
+fn is_wide(expr: &Expr) -> bool {
+    matches!(expr, Expr::Cast(cast) if cast.field.data_type() == &DataType::Int64)
+}
+
+/// What a series of such values is of.
+fn kind_of(kinds: &[DataType], wide: bool) -> DataType {
+    match kinds.iter().find(|kind| matches!(kind, DataType::Timestamp(..) | DataType::Date32)) {
+        Some(DataType::Timestamp(_, Some(_))) => {
+            DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+        }
+        Some(_) => DataType::Timestamp(TimeUnit::Microsecond, None),
+        None if kinds.iter().any(|kind| kind.is_decimal() || kind.is_floating()) => {
+            DataType::Decimal128(38, decimal_scale(kinds))
+        }
+        None if wide => DataType::Int64,
+        None => DataType::Int32,
     }
 }
 
 /// The value of an argument; casts and arithmetic are computed.
 fn constant(expr: &Expr, session: &dyn Session) -> Result<ScalarValue> {
-    use datafusion::common::DFSchema;
     if let Expr::Literal(value, _) = expr {
         return Ok(value.clone());
     }
@@ -334,6 +365,10 @@ impl TableProvider for Made {
         _filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        if let Series::Unbound(_) = self.series {
+            let message = "generate_series was planned without its values";
+            return Err(SqlError::new(SqlState::Internal, message).into());
+        }
         let schema = self.made_schema();
         let part: Arc<dyn PartitionStream> =
             Arc::new(Part { schema: schema.clone(), series: self.series.clone() });
@@ -399,7 +434,7 @@ fn list(call: &super::Call<'_>) -> std::result::Result<ArrayRef, SqlError> {
             .iter()
             .map(|array| ScalarValue::try_from_array(array, row))
             .collect::<Result<Vec<_>>>()?;
-        let mut series = Series::new(&args)?;
+        let mut series = Series::new(&args, false)?;
         let values = series
             .next(LIST_MAX)
             .unwrap_or_else(|| datafusion::arrow::array::new_empty_array(element.data_type()));

@@ -126,7 +126,7 @@ pub(crate) async fn compile(inner: &Inner, query: &Query) -> Result<Compiled, Sq
 /// DataFusion's rules with Postgres' casts, and without the one that lowers windows: they are read here.
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = Analyzer::new().rules;
-    rules.push(Arc::new(crate::dialect::PostgresCasts));
+    rules.push(Arc::new(crate::dialect::PostgresCasts::default()));
     rules
 }
 
