@@ -1,9 +1,8 @@
-//! SQL through its doors: psql, psycopg, SQLAlchemy and pandas, curl; and views whose node is killed.
+//! SQL through its doors: psql and curl; and views whose node is killed.
 
 use crate::kill::times;
 use crate::server::Server;
 use std::io::Write;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -29,26 +28,6 @@ pub(crate) fn sql(server: &Server, text: &str) -> String {
     drop(input);
     let output = curl.wait_with_output().expect("curl");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
-
-#[test]
-fn postgres_clients() {
-    let Ok(python) = std::env::var("THALWEG_TEST_PYTHON") else {
-        eprintln!("skipped: run scripts/test, which installs psycopg, SQLAlchemy and pandas");
-        return;
-    };
-    let folder = tempfile::tempdir().expect("a folder");
-    let server = Server::start(folder.path(), &["--password", "opensesame"]);
-    let port = server.postgres.expect("a door").port().to_string();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/pg_clients.py");
-    let output =
-        Command::new(python).arg(script).args([&port, "opensesame"]).output().expect("python");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        output.status.success() && text.trim().ends_with("ok"),
-        "{text}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
 }
 
 #[test]
