@@ -1,4 +1,4 @@
-"""Two builds against each other, both running, asked in turns: for machines that are faster in one minute than in the next.
+"""Two builds against each other, both running, asked in turns: for a machine whose speed changes with the minutes.
 
     target/peers/bin/python bench/in_turns.py BEFORE AFTER [--rounds 9] [--parts keys tpch]
 

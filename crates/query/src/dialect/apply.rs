@@ -119,7 +119,7 @@ impl ApplyCorrelated {
 /// The columns outside that a plan looks at, each once, with the expression that does.
 fn outside_columns(plan: &LogicalPlan) -> Vec<(Column, Expr)> {
     let mut columns: Vec<(Column, Expr)> = Vec::new();
-    let note = |part: &Expr| {
+    let mut note = |part: &Expr| {
         if let Expr::OuterReferenceColumn(_, column) = part
             && !columns.iter().any(|(known, _)| known == column)
         {
@@ -127,7 +127,6 @@ fn outside_columns(plan: &LogicalPlan) -> Vec<(Column, Expr)> {
         }
         Ok(TreeNodeRecursion::Continue)
     };
-    let mut note = note;
     let _walked = plan.apply(|node| node.apply_expressions(|expr| expr.apply(&mut note)));
     columns
 }
@@ -158,8 +157,13 @@ fn is_joinable(plan: &LogicalPlan, is_value: bool) -> bool {
 
 /// Whether a subquery that is run for each row is in it: no join can wait for one.
 fn is_applied(expr: &Expr) -> bool {
-    let is_applied = |part: &Expr| matches!(part, Expr::ScalarFunction(call) if call.func.inner().is::<AsyncScalarUDF>());
-    expr.exists(|part| Ok(is_applied(part))).unwrap_or(true)
+    let applied = expr.exists(|part| {
+        Ok(match part {
+            Expr::ScalarFunction(call) => call.func.inner().is::<AsyncScalarUDF>(),
+            _ => false,
+        })
+    });
+    applied.unwrap_or(true)
 }
 
 /// `column = something of the row outside`.

@@ -3,8 +3,7 @@
 use super::constraints::{Constraint, constraints};
 use super::relations::{PG_CATALOG, PUBLIC, Relation, find, relations};
 use super::rows::query_of;
-use crate::catalog::Definition;
-use crate::catalog::Overlay;
+use crate::catalog::{Definition, Overlay};
 use crate::database::Inner;
 use crate::error::{SqlError, SqlState};
 use crate::functions::{Asked, Call, Function, returns_boolean, returns_text};
@@ -163,10 +162,7 @@ fn serial_sequence(relations: &[Relation], call: &Call<'_>) -> Result<ArrayRef, 
         };
         let found = find(relations, table).ok_or_else(|| undefined(table))?;
         let owned = |relation: &&Relation| match relation.definition.as_deref() {
-            Some(Definition::Sequence(sequence)) => sequence
-                .owner
-                .as_ref()
-                .is_some_and(|owner| *owner == (found.name.clone(), column.to_owned())),
+            Some(Definition::Sequence(sequence)) => sequence.is_of(&found.name, column),
             _ => false,
         };
         let sequence = relations.iter().find(owned);

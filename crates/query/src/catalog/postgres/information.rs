@@ -184,10 +184,7 @@ fn column_row(facts: &Facts, relation: &Relation, position: usize, column: &Attr
     };
     let sql = if typed.is_array { "ARRAY" } else { typed.element.sql };
     let udt = if typed.is_array { format!("_{name}") } else { name.to_owned() };
-    let owns = |sequence: &&SequenceDefinition| {
-        let owner = sequence.owner.as_ref();
-        owner.is_some_and(|(table, owned)| *table == relation.name && *owned == column.name)
-    };
+    let owns = |sequence: &&SequenceDefinition| sequence.is_of(&relation.name, &column.name);
     let sequence = facts.sequences().map(|(_, sequence)| sequence).find(owns);
     let sequence = sequence.filter(|_| !column.identity.is_empty());
     let generation = match column.identity {

@@ -1,4 +1,5 @@
-//! `pg_type`: the types there are here, with the numbers that Postgres 15 gives to the functions which read and write them.
+//! `pg_type`: the types there are here, with the numbers that Postgres 15 gives to the functions which read and write
+//! them.
 
 use super::relations::PG_CATALOG;
 use super::{Row, some, truth};
