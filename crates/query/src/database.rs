@@ -1,13 +1,14 @@
 //! The database: a node's data as SQL sees them. One for a node; sessions come and go.
 
+use crate::advisory::AdvisoryLocks;
 use crate::catalog::postgres::relation_name;
 use crate::catalog::{
     Catalog, Definition, Overlay, QueryDefinition, StreamDefinition, gone, own_catalog,
 };
 use crate::csv::{ReadPlainCsv, Survey};
 use crate::dialect::{
-    ApplyCorrelated, CheckedArithmetic, HideGrouped, Operators, PostgresCasts, ReadMicroseconds,
-    Types,
+    ApplyCorrelated, CheckedArithmetic, HideGrouped, HoistSubqueries, Operators, PostgresCasts,
+    PullUpLateral, ReadMicroseconds, Types,
 };
 use crate::error::SqlError;
 use crate::functions::HideLarge;
@@ -137,6 +138,7 @@ pub(crate) struct Inner {
     /// Counts records that are dealt out to partitions in turn.
     pub(crate) turn: AtomicU64,
     pub(crate) csv_survey: Arc<Survey>,
+    pub(crate) locks: Arc<AdvisoryLocks>,
     context: OnceLock<SessionContext>,
     /// The same without a catalog: the statement of an external table names the table that is being looked up.
     pub(crate) bare: OnceLock<SessionState>,
@@ -166,6 +168,7 @@ impl Database {
             watch: MemoryWatch::start(),
             turn: AtomicU64::new(0),
             csv_survey: Arc::default(),
+            locks: Arc::default(),
             context: OnceLock::new(),
             bare: OnceLock::new(),
             settings,
@@ -244,6 +247,10 @@ async fn tell_changes(inner: Weak<Inner>) {
     }
 }
 
+/// Functions of the library that Postgres does not have, and that make lists of any length.
+const NOT_OF_POSTGRES: [&str; 6] =
+    ["array_repeat", "list_repeat", "array_resize", "list_resize", "range", "gen_series"];
+
 /// What all sessions plan and run with.
 fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlError> {
     let mut config = SessionConfig::new()
@@ -280,13 +287,19 @@ fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlError> {
     for function in crate::dialect::numeric_aggregates() {
         context.register_udaf(function);
     }
-    context.register_udaf(crate::dialect::array_agg());
+    for function in crate::dialect::collecting_aggregates() {
+        context.register_udaf(function);
+    }
+    context.register_udf(crate::dialect::coalesce());
+    for name in NOT_OF_POSTGRES {
+        context.deregister_udf(name);
+    }
     let provider = datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
     datafusion_pg_catalog::setup_pg_catalog(&context, DATABASE, provider)
         .map_err(|error| *error)?;
     let library = context.catalog(DATABASE).and_then(|catalog| catalog.schema("pg_catalog"));
     context.register_catalog(DATABASE, own_catalog(inner, &Overlay::new(), library)?);
-    crate::functions::register(&context);
+    crate::functions::register(&context, &inner.locks);
     crate::catalog::postgres::register(&context, &Arc::downgrade(inner));
     context.register_udf(crate::dialect::chain().udf().as_ref().clone());
     context.register_udaf(crate::top_k::top_k());
@@ -308,8 +321,12 @@ fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlError> {
 /// DataFusion's rules between ours: what windows become is still to be given its types; casts and arithmetic are
 /// replaced when these are settled.
 fn analyzer_rules(inner: Weak<Inner>) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
-        vec![Arc::new(LowerWindows), Arc::new(ReadMicroseconds)];
+    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![
+        Arc::new(PullUpLateral),
+        Arc::new(HoistSubqueries),
+        Arc::new(LowerWindows),
+        Arc::new(ReadMicroseconds),
+    ];
     rules.extend(Analyzer::new().rules);
     rules.push(Arc::new(PostgresCasts { relation_name: Some(relation_name(&inner)) }));
     rules.push(Arc::new(CheckedArithmetic));
@@ -344,7 +361,7 @@ impl Inner {
                 if let datafusion::sql::parser::Statement::Statement(inner) = statement.as_mut() {
                     crate::dialect::rewrite_query(inner)?;
                 }
-                let plan = Box::pin(state.statement_to_plan(*statement)).await?;
+                let plan = Box::pin(crate::dialect::repair::plan(&state, *statement)).await?;
                 crate::dialect::narrow_literals(plan)
             }
             _ => Err(DataFusionError::Plan("not a query".to_owned())),

@@ -27,6 +27,7 @@ pub enum SqlState {
     DependentObjects,
     FeatureNotSupported,
     SerializationFailure,
+    DeadlockDetected,
     InFailedTransaction,
     NoActiveTransaction,
     OutOfMemory,
@@ -107,6 +108,7 @@ impl SqlState {
             Self::DependentObjects => "2BP01",
             Self::FeatureNotSupported => "0A000",
             Self::SerializationFailure => "40001",
+            Self::DeadlockDetected => "40P01",
             Self::InFailedTransaction => "25P02",
             Self::NoActiveTransaction => "25P01",
             Self::OutOfMemory => "53200",
@@ -171,6 +173,7 @@ impl SqlState {
         matches!(
             self,
             Self::SerializationFailure
+                | Self::DeadlockDetected
                 | Self::OutOfMemory
                 | Self::DiskFull
                 | Self::CannotConnectNow

@@ -8,6 +8,7 @@
 //! `system.rs` are what queries read; `session/` runs statements; `window.rs` is event time; `view/` keeps results up to date.
 
 mod admission;
+mod advisory;
 mod answer;
 mod append;
 mod catalog;

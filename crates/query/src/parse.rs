@@ -12,6 +12,7 @@ use crate::error::{SqlError, SqlState};
 use crate::moment::{self, Moment};
 use crate::pg_type::{self, of_field};
 use array::array_elements;
+pub(crate) use array::text_elements;
 use datafusion::arrow::array::{
     Array, ArrayRef, BooleanBuilder, ListArray, PrimitiveBuilder, StringViewArray,
     StringViewBuilder,

@@ -1,5 +1,6 @@
 //! A session: what one connection remembers between statements, and how a statement is run.
 
+mod apart;
 mod control;
 mod cursor;
 mod define;
@@ -216,6 +217,18 @@ impl Session {
         }
     }
 
+    /// What tells it from all others of this node.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// A statement is over: where nobody began a transaction, it was one by itself.
+    pub(crate) fn end_statement(&self) {
+        if self.block == Block::None {
+            self.inner.locks.end_transaction(self.number);
+        }
+    }
+
     /// Where the session is between BEGIN and COMMIT.
     pub fn transaction_status(&self) -> TransactionStatus {
         match (self.block, self.failed) {
@@ -274,6 +287,7 @@ impl Session {
     pub(crate) fn end(&mut self) {
         self.roll_back();
         self.drop_temporary();
+        self.inner.locks.end_session(self.number);
     }
 
     pub(crate) fn take_notices(&mut self) -> Vec<(&'static str, SqlError)> {
@@ -483,7 +497,12 @@ async fn physical(
     state: &SessionState,
     plan: &LogicalPlan,
 ) -> Result<Arc<dyn ExecutionPlan>, SqlError> {
-    Ok(while_planning(state.create_physical_plan(plan)).await?)
+    if !apart::is_large_plan(plan) {
+        return Ok(while_planning(state.create_physical_plan(plan)).await?);
+    }
+    let (state, plan) = (state.clone(), plan.clone());
+    let planning = while_planning(async move { state.create_physical_plan(&plan).await });
+    apart::planned(true, planning).await
 }
 
 /// Whether a statement is a query, which DataFusion plans.

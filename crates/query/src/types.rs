@@ -327,6 +327,9 @@ pub(crate) struct Column {
     /// Whether it gets its numbers from a sequence of its own, and whether others may be given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) identity: Option<Identity>,
+    /// What people say about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) comment: Option<String>,
 }
 
 /// How a column gets numbers of its own.
@@ -344,7 +347,7 @@ pub(crate) enum Identity {
 impl Column {
     /// A column without a default.
     pub(crate) fn plain(name: impl Into<String>, kind: ColumnType, nullable: bool) -> Self {
-        Self { name: name.into(), kind, nullable, default: None, identity: None }
+        Self { name: name.into(), kind, nullable, default: None, identity: None, comment: None }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Takes HTTP connections, as many as all doors together may have.
 
+use super::activity::Activity;
 use crate::shared::{Admitted, Shared};
 use axum::serve::Listener;
 use std::io::{ErrorKind, Result};
@@ -17,8 +18,9 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: appl
     retry-after: 1\r\nconnection: close\r\ncontent-length: 89\r\n\r\n\
     {\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"too many clients already are open\"}";
 
-/// How long a connection may say nothing at all, where no other time is set: as long as nginx waits for a next request.
-const SILENCE_USUAL: Duration = Duration::from_secs(75);
+/// How long a connection may be without a whole head of a request, where no other time is set: as long as nginx waits
+/// for a next request.
+const PAUSE_USUAL: Duration = Duration::from_secs(75);
 
 pub(super) struct Counted {
     pub(super) listener: TcpListener,
@@ -28,9 +30,30 @@ pub(super) struct Counted {
 /// A connection, which counts until it is closed.
 pub(super) struct Connection {
     stream: TcpStream,
-    /// Until when its first byte must be there.
-    begins: Option<Pin<Box<Sleep>>>,
+    activity: Activity,
+    /// The longest time between two requests.
+    pause_max: Duration,
+    /// The time between two requests that the connection is in, and when it is too long.
+    pause: Option<(u64, Pin<Box<Sleep>>)>,
     _admitted: Admitted,
+}
+
+impl Connection {
+    pub(super) fn activity(&self) -> Activity {
+        self.activity.clone()
+    }
+
+    /// Whether the next request has been awaited for too long; if not, the task is woken when it has.
+    fn is_paused_too_long(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(number) = self.activity.pause() else {
+            self.pause = None;
+            return false;
+        };
+        if self.pause.as_ref().is_none_or(|(begun, _)| *begun != number) {
+            self.pause = Some((number, Box::pin(tokio::time::sleep(self.pause_max))));
+        }
+        self.pause.as_mut().is_some_and(|(_, ends)| ends.as_mut().poll(context).is_ready())
+    }
 }
 
 impl Listener for Counted {
@@ -45,12 +68,18 @@ impl Listener for Counted {
             // systems.
             let _only_slower = stream.set_nodelay(true);
             if let Some(admitted) = self.shared.admit() {
-                let silence = match self.shared.settings().idle_timeout_ms {
-                    0 => SILENCE_USUAL,
+                let pause_max = match self.shared.settings().idle_timeout_ms {
+                    0 => PAUSE_USUAL,
                     ms => Duration::from_millis(ms),
                 };
-                let begins = Some(Box::pin(tokio::time::sleep(silence)));
-                return (Connection { stream, begins, _admitted: admitted }, address);
+                let connection = Connection {
+                    stream,
+                    activity: Activity::default(),
+                    pause_max,
+                    pause: None,
+                    _admitted: admitted,
+                };
+                return (connection, address);
             }
             self.shared.stats.rejected.fetch_add(1, Ordering::Relaxed);
             tokio::spawn(async move {
@@ -72,11 +101,7 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if read.is_ready() {
-            self.begins = None;
-        } else if let Some(begins) = &mut self.begins
-            && begins.as_mut().poll(context).is_ready()
-        {
+        if read.is_pending() && self.is_paused_too_long(context) {
             return Poll::Ready(Err(ErrorKind::TimedOut.into()));
         }
         read

@@ -1,5 +1,6 @@
 //! The HTTP door: a REST API for data and streams, health, metrics, and the dashboard.
 
+mod activity;
 mod auth;
 mod dashboard;
 mod data;
@@ -52,7 +53,8 @@ pub async fn open(shared: Arc<Shared>, address: SocketAddr) -> Result<HttpDoor, 
     let listener = listener::Counted { listener, shared: shared.clone() };
     let gate = Gate::new(&shared.engine);
     let door = Door { shared: shared.clone(), gate };
-    let app = router(door);
+    let app = router(door).layer(axum::middleware::from_fn(activity::note));
+    let app = app.into_make_service_with_connect_info::<activity::Activity>();
     let draining = async move {
         while !shared.is_draining() {
             tokio::time::sleep(Duration::from_millis(50)).await;

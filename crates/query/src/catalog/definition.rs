@@ -190,6 +190,9 @@ pub(crate) struct TableDefinition {
     /// Whether it ends with its session.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) temporary: bool,
+    /// What people say about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) comment: Option<String>,
 }
 
 impl TableDefinition {

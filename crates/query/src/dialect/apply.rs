@@ -7,7 +7,7 @@ use crate::database::Inner;
 use crate::error::{SqlError, SqlState};
 use crate::table::OpenTransaction;
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, make_array, new_null_array,
 };
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::config::ConfigOptions;
@@ -114,6 +114,15 @@ impl ApplyCorrelated {
         let function = AsyncScalarUDF::new(Arc::new(function)).into_scalar_udf();
         Transformed::yes(function.call(args))
     }
+}
+
+/// An array of a type that says more than its own: what elements are declared to be.
+fn retyped(array: ArrayRef, kind: &DataType) -> Result<ArrayRef> {
+    if array.data_type() == kind {
+        return Ok(array);
+    }
+    let data = array.into_data().into_builder().data_type(kind.clone());
+    Ok(make_array(data.build()?))
 }
 
 /// The columns outside that a plan looks at, each once, with the expression that does.
@@ -297,6 +306,9 @@ impl AsyncScalarUDFImpl for Apply {
         let array = match (values.is_empty(), &self.wanted) {
             (true, Wanted::Value(field)) => new_null_array(field.data_type(), 0),
             (true, _) => Arc::new(BooleanArray::from(Vec::<bool>::new())),
+            (false, Wanted::Value(field)) => {
+                retyped(ScalarValue::iter_to_array(values)?, field.data_type())?
+            }
             (false, _) => ScalarValue::iter_to_array(values)?,
         };
         Ok(ColumnarValue::Array(array))

@@ -4,7 +4,7 @@
 use crate::catalog::postgres::{NAME_OF_OID, OID_OF_NAME};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{
-    DataType as SqlType, Expr, Ident, ObjectNamePart, Query, SelectItem, SetExpr, Value,
+    DataType as SqlType, Expr, Function, Ident, ObjectNamePart, Query, SelectItem, SetExpr, Value,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -45,6 +45,12 @@ fn of_type(kind: &SqlType) -> Option<String> {
     Some(crate::pg_type::of_field(&kind.field("", true)).element.name.to_owned())
 }
 
+/// Whether a function gives a field of a row.
+fn is_field(function: &Function) -> bool {
+    let name = function.name.0.last().and_then(ObjectNamePart::as_ident);
+    name.is_some_and(|name| name.value == super::rewrite::FIELD)
+}
+
 /// What an expression says about its name, and whether it says it for sure.
 fn found(expr: &Expr) -> Option<(String, bool)> {
     let sure = |name: &str| Some((name.to_owned(), true));
@@ -54,6 +60,13 @@ fn found(expr: &Expr) -> Option<(String, bool)> {
         Expr::CompoundFieldAccess { root, .. } => found(root),
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => found(inner),
         Expr::AtTimeZone { .. } => sure("timezone"),
+        Expr::Function(function) if is_field(function) => {
+            let name = super::rewrite::args_of(function)?.pop()?;
+            match name {
+                Expr::Value(value) => Some((value.value.into_string()?, true)),
+                _ => None,
+            }
+        }
         Expr::Function(function) => function.name.0.last().map(|part| match part {
             ObjectNamePart::Identifier(ident) => {
                 let name = of_ident(ident);

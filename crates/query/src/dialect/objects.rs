@@ -58,7 +58,13 @@ fn name(kind: &str, number: i64) -> String {
 pub(super) fn numbers(names: &StringViewArray, to: &Field) -> Result<Option<ArrayRef>, SqlError> {
     let Some(kind) = kind_of(to).filter(|kind| *kind != "regclass") else { return Ok(None) };
     let number = |text: &str| -> Result<i64, SqlError> {
-        let plain = text.trim().trim_start_matches("pg_catalog.").trim_matches('"');
+        let plain = match text.trim().rsplit_once('.') {
+            Some((schema, name)) if matches!(schema.trim_matches('"'), "pg_catalog" | "public") => {
+                name
+            }
+            _ => text.trim(),
+        };
+        let plain = plain.trim_matches('"');
         if plain == "-" {
             return Ok(0);
         }
@@ -88,7 +94,8 @@ pub(super) fn numbers(names: &StringViewArray, to: &Field) -> Result<Option<Arra
 fn type_number(name: &str) -> Option<i64> {
     let (element, is_array) = match name.strip_suffix("[]") {
         Some(element) => (element, true),
-        None => (name, false),
+        // Postgres' name of an array begins with a line.
+        None => name.strip_prefix('_').map_or((name, false), |element| (element, true)),
     };
     let found = pg_type::of_name(&element.to_lowercase())?;
     Some(i64::from(if is_array { found.array_oid } else { found.oid }))

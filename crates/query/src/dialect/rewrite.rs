@@ -1,7 +1,10 @@
 //! Statements rewritten so that DataFusion plans what Postgres means.
 
 mod array;
+mod calls;
 mod intersections;
+mod literals;
+mod ordered;
 
 mod patterns;
 
@@ -18,9 +21,10 @@ use crate::error::{SqlError, SqlState};
 use crate::functions::is_set_returning;
 use crate::session::Session;
 use bounds::{check_limit, check_order};
+use calls::{constant_of, rewrite_function};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
+    AccessExpr, BinaryOperator, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, ObjectName, OrderByKind, Query,
     Select, SelectItem, SetExpr, Statement as SqlStatement, TableAlias, TableAliasColumnDef,
     TableFactor, TableWithJoins, UnaryOperator, Value, VisitMut, VisitorMut, visit_expressions_mut,
@@ -29,8 +33,13 @@ use datafusion::sql::sqlparser::ast::{
 use intersections::count_equal_rows;
 use membership::{conditions, memberships};
 use patterns::{among, like_among};
+pub(super) use series::PAIRS;
+pub(super) use series::is_constant;
 use series::{set_in_from, sets_in_select};
 use std::ops::ControlFlow;
+
+/// The function that gives a field of a row.
+pub(super) const FIELD: &str = "get_field";
 
 /// Visits all expressions of a statement, the inner ones first.
 pub(super) fn visit_all(statement: &mut DfStatement, each: &mut dyn FnMut(&mut Expr)) {
@@ -88,7 +97,7 @@ pub(crate) fn mentions(condition: &str, column: &str) -> bool {
     found
 }
 
-fn folded(ident: &Ident) -> String {
+pub(super) fn folded(ident: &Ident) -> String {
     match ident.quote_style {
         Some(_) => ident.value.clone(),
         None => ident.value.to_lowercase(),
@@ -155,6 +164,7 @@ impl VisitorMut for Rewriter<'_> {
         if let SetExpr::Select(select) = query.body.as_mut() {
             sets_in_select(select);
             group_nothing(select);
+            ordered::keep_order(select);
             if let Some(condition) = select.selection.take() {
                 select.selection = Some(conditions(condition));
             }
@@ -227,6 +237,23 @@ fn group_nothing(select: &mut Select) {
 fn function_name(function: &Function) -> String {
     let last = function.name.0.last().and_then(|part| part.as_ident());
     last.map(folded).unwrap_or_default()
+}
+
+/// The function that stands where a table does, its arguments, and what it is called.
+pub(super) fn args_of_factor(
+    factor: &TableFactor,
+) -> Option<(String, Vec<Expr>, Option<TableAlias>)> {
+    let (name, args, alias) = match factor {
+        TableFactor::Table { name, args: Some(args), alias, .. } => (name, &args.args, alias),
+        TableFactor::Function { name, args, alias, .. } => (name, args, alias),
+        _ => return None,
+    };
+    let expr = |arg: &FunctionArg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+        _ => None,
+    };
+    let args = args.iter().map(expr).collect::<Option<Vec<_>>>()?;
+    Some((folded(name.0.last()?.as_ident()?), args, alias.clone()))
 }
 
 /// A call of a function.
@@ -330,6 +357,9 @@ fn is_beyond_decimals(number: &str) -> bool {
 }
 
 fn rewrite_one(expr: &mut Expr, session: Option<&Session>) -> Result<(), SqlError> {
+    if let Some(among) = literals::any_of_text(expr) {
+        *expr = among;
+    }
     match expr {
         Expr::Value(value) => {
             if let Value::Number(digits, _) = &value.value
@@ -350,6 +380,10 @@ fn rewrite_one(expr: &mut Expr, session: Option<&Session>) -> Result<(), SqlErro
                     _ => op.clone(),
                 };
             }
+            if matches!(op, BinaryOperator::And | BinaryOperator::Or) {
+                literals::condition(left)?;
+                literals::condition(right)?;
+            }
             if let (Expr::Tuple(a), Expr::Tuple(b)) = (left.as_ref(), right.as_ref()) {
                 if a.len() != b.len() {
                     let message = "unequal number of entries in row expressions";
@@ -360,6 +394,22 @@ fn rewrite_one(expr: &mut Expr, session: Option<&Session>) -> Result<(), SqlErro
                 }
             }
         }
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            let field = |access: &AccessExpr| match access {
+                AccessExpr::Dot(Expr::Identifier(name)) => Some(text(&folded(name))),
+                _ => None,
+            };
+            let fields: Option<Vec<Expr>> = access_chain.iter().map(field).collect();
+            if let Some(fields) = fields {
+                let root = match root.as_ref() {
+                    Expr::Nested(inner) => inner.as_ref().clone(),
+                    other => other.clone(),
+                };
+                let of = |row, field| call(FIELD, vec![row, field]);
+                *expr = fields.into_iter().fold(root, of);
+            }
+        }
+        Expr::Case { operand, conditions, .. } => literals::case(operand, conditions),
         Expr::InList { expr: value, list, negated } => {
             if let Expr::Tuple(parts) = value.as_ref() {
                 let parts = parts.clone();
@@ -493,58 +543,6 @@ fn rewrite_one(expr: &mut Expr, session: Option<&Session>) -> Result<(), SqlErro
 
 fn number(value: i64) -> Expr {
     Expr::Value(Value::Number(value.to_string(), false).into())
-}
-
-/// Words that are functions without parentheses.
-fn constant_of(name: &str, session: Option<&Session>) -> Option<Expr> {
-    let user = || {
-        session
-            .and_then(|session| session.variable("session_authorization"))
-            .unwrap_or_else(|| "thalweg".to_owned())
-    };
-    match name {
-        "current_user" | "session_user" | "user" | "current_role" => Some(text(&user())),
-        "current_catalog" => Some(text("thalweg")),
-        "current_schema" => Some(text("public")),
-        "localtimestamp" | "localtime" | "current_time" => Some(call(name, Vec::new())),
-        _ => None,
-    }
-}
-
-fn rewrite_function(expr: &mut Expr, session: Option<&Session>) -> Result<(), SqlError> {
-    let Expr::Function(function) = expr else { return Ok(()) };
-    let name = function_name(function);
-    if let Some(array) = array::array_of_query(&name, function)? {
-        *expr = array;
-        return Ok(());
-    }
-    // `pg_catalog.format_type` is `format_type`.
-    if function.name.0.len() > 1 {
-        function.name = ObjectName::from(vec![Ident::with_quote('"', name.clone())]);
-    }
-    if let Some(constant) =
-        constant_of(&name, session).filter(|_| !name.starts_with("local") && name != "current_time")
-    {
-        *expr = constant;
-        return Ok(());
-    }
-    let args = args_of(function);
-    match (name.as_str(), args.as_deref()) {
-        ("current_database", Some([])) => *expr = text("thalweg"),
-        (
-            "json_build_object" | "jsonb_build_object" | "json_build_array" | "jsonb_build_array",
-            _,
-        ) => {}
-        ("grouping" | "coalesce" | "nullif", _) => {}
-        ("array_agg" | "string_agg", _) => {}
-        ("count", Some([Expr::Tuple(parts)])) if parts.len() == 1 => {}
-        ("every", _) => function.name = ObjectName::from(vec![Ident::new("bool_and")]),
-        ("string_to_array", Some([value, delimiter])) if is_null(delimiter) => {
-            *expr = call("regexp_split_to_array", vec![value.clone(), text("")]);
-        }
-        _ => {}
-    }
-    Ok(())
 }
 
 /// `INTERVAL '5' DAY` and `INTERVAL '1 day'` as a cast of their text.

@@ -30,8 +30,10 @@ fn of_catalog(sql: &SqlType) -> Option<Field> {
         "name" => "name",
         NUMERIC_AS_WRITTEN => "numeric",
         "char" => "text",
-        "xid" | "cid" | "int2vector" | "oidvector" => {
-            return Some(Field::new("", DataType::Int64, true));
+        "xid" | "xid8" | "cid" => return Some(Field::new("", DataType::Int64, true)),
+        "oidvector" => return field_of_oid(pg_type::OID.array_oid),
+        "int2vector" => {
+            return Some(Field::new_list("", Field::new_list_field(DataType::Int16, true), true));
         }
         _ => return None,
     };

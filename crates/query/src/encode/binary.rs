@@ -1,5 +1,6 @@
 //! Values in Postgres' binary form.
 
+use super::check_length;
 use super::numeric::put_numeric;
 use super::text::{Style, behind, days_of, interval_of, list_value, put_text, units, us_of};
 use crate::error::SqlError;
@@ -160,14 +161,13 @@ fn put_sized(
     Ok(())
 }
 
-/// Dimensions, and elements by the array that they are in and their place there.
-type Flat = (Vec<i32>, Vec<(ArrayRef, usize)>);
+/// Dimensions, and the innermost arrays in order.
+type Flat = (Vec<i32>, Vec<ArrayRef>);
 
 /// The length of each dimension, and the elements in order; `None` where inner lists differ in length.
 fn flatten(elements: &ArrayRef) -> Option<Flat> {
     if !pg_type::of_arrow(elements.data_type()).is_array {
-        let all = (0..elements.len()).map(|row| (elements.clone(), row)).collect();
-        return Some((vec![elements.len() as i32], all));
+        return Some((vec![elements.len() as i32], vec![elements.clone()]));
     }
     let (mut inner, mut all) = (None, Vec::new());
     for row in 0..elements.len() {
@@ -185,8 +185,9 @@ fn flatten(elements: &ArrayRef) -> Option<Flat> {
 fn put_array(out: &mut Vec<u8>, elements: &ArrayRef, typed: Typed) -> Result<(), SqlError> {
     let (dimensions, values) = flatten(elements)
         .ok_or_else(|| SqlError::unsupported("an array whose inner arrays differ in length"))?;
-    let empty = values.is_empty();
-    let has_null = values.iter().any(|(array, row)| array.is_null(*row));
+    let start = out.len();
+    let empty = values.iter().all(|array| array.is_empty());
+    let has_null = values.iter().any(|array| array.logical_null_count() > 0);
     let count = if empty { 0 } else { dimensions.len() as i32 };
     out.extend(count.to_be_bytes());
     out.extend(i32::from(has_null).to_be_bytes());
@@ -196,18 +197,23 @@ fn put_array(out: &mut Vec<u8>, elements: &ArrayRef, typed: Typed) -> Result<(),
         out.extend(1i32.to_be_bytes());
     }
     let element = Typed { is_array: false, ..typed };
-    for (array, row) in values {
-        put_sized(out, |out| put_binary(out, array.as_ref(), row, element))?;
+    for array in values {
+        for row in 0..array.len() {
+            put_sized(out, |out| put_binary(out, array.as_ref(), row, element))?;
+            check_length(out.len() - start)?;
+        }
     }
     Ok(())
 }
 
 fn put_record(out: &mut Vec<u8>, record: &StructArray, row: usize) -> Result<(), SqlError> {
+    let start = out.len();
     out.extend((record.num_columns() as i32).to_be_bytes());
     for (field, column) in record.fields().iter().zip(record.columns()) {
         let typed = pg_type::of_field(field);
         out.extend(typed.oid().to_be_bytes());
         put_sized(out, |out| put_binary(out, column.as_ref(), row, typed))?;
+        check_length(out.len() - start)?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::interval::put_interval_as;
 use super::numeric::{put_decimal_128, put_decimal_256};
 use super::time::{put_date, put_time_of_day, put_timestamp};
-use super::{put_double, put_real};
+use super::{check_length, put_double, put_real};
 use crate::error::SqlError;
 use crate::moment::Formats;
 use crate::pg_type;
@@ -330,6 +330,7 @@ fn put_list(out: &mut Vec<u8>, elements: &ArrayRef, style: &Style) -> Result<(),
     let is_list = pg_type::of_arrow(elements.data_type()).is_array;
     let style = Style { long_booleans: false, ..style.clone() };
     let mut text = Vec::new();
+    let start = out.len();
     out.push(b'{');
     for row in 0..elements.len() {
         if row > 0 {
@@ -343,6 +344,7 @@ fn put_list(out: &mut Vec<u8>, elements: &ArrayRef, style: &Style) -> Result<(),
         } else {
             put_escaped(out, &text);
         }
+        check_length(out.len() - start)?;
     }
     out.push(b'}');
     Ok(())
@@ -375,6 +377,7 @@ fn put_row(
 ) -> Result<(), SqlError> {
     let style = Style { long_booleans: false, ..style.clone() };
     let mut text = Vec::new();
+    let start = out.len();
     out.push(b'(');
     for (index, column) in record.columns().iter().enumerate() {
         if index > 0 {
@@ -387,6 +390,7 @@ fn put_row(
         let plain = |byte: &u8| {
             !matches!(byte, b'(' | b')' | b',' | b'"' | b'\\') && !byte.is_ascii_whitespace()
         };
+        check_length(out.len() - start)?;
         if !text.is_empty() && text.iter().all(plain) {
             out.extend_from_slice(&text);
             continue;
@@ -407,13 +411,15 @@ fn put_row(
 /// A map as a JSON object, whose values are texts: Postgres has no maps.
 fn put_map(out: &mut Vec<u8>, entries: &StructArray, style: &Style) -> Result<(), SqlError> {
     let mut object = serde_json::Map::new();
-    let (mut name, mut text) = (Vec::new(), Vec::new());
+    let (mut name, mut text, mut length) = (Vec::new(), Vec::new(), 0);
     for row in 0..entries.len() {
         name.clear();
         text.clear();
         put_text(&mut name, entries.column(0).as_ref(), row, style)?;
         let known = put_text(&mut text, entries.column(1).as_ref(), row, style)?;
         let value = String::from_utf8_lossy(&text).into_owned();
+        length += name.len() + text.len();
+        check_length(length)?;
         let value = if known { value.into() } else { serde_json::Value::Null };
         object.insert(String::from_utf8_lossy(&name).into_owned(), value);
     }

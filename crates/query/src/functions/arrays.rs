@@ -1,6 +1,6 @@
 //! Arrays.
 
-use super::{Asked, Call, Function, no_function, returns, returns_integer, returns_text};
+use super::{Asked, Budget, Call, Function, no_function, returns, returns_integer, returns_text};
 use crate::encode::{self, Style};
 use crate::error::SqlError;
 use datafusion::arrow::array::{
@@ -133,17 +133,34 @@ fn cardinality(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
     Ok(Arc::new((0..call.rows).map(count).collect::<Int32Array>()))
 }
 
-fn flat(values: &ArrayRef, style: &Style, out: &mut Vec<Option<String>>) -> Result<(), SqlError> {
-    for row in 0..values.len() {
-        if let DataType::List(_) = values.data_type() {
-            flat(&values.as_list::<i32>().value(row), style, out)?;
-            continue;
+/// Lists become texts: their elements with a separator between them.
+struct Joining<'a> {
+    separator: &'a str,
+    /// What stands for nulls; without it they are left out.
+    null: Option<&'a str>,
+    style: &'a Style,
+    budget: &'a mut Budget,
+}
+
+impl Joining<'_> {
+    fn put(&mut self, out: &mut Vec<u8>, values: &ArrayRef) -> Result<(), SqlError> {
+        for row in 0..values.len() {
+            if let DataType::List(_) = values.data_type() {
+                self.put(out, &values.as_list::<i32>().value(row))?;
+                continue;
+            }
+            let before = out.len();
+            out.extend_from_slice(self.separator.as_bytes());
+            if !encode::put_text(out, values.as_ref(), row, self.style)? {
+                match self.null {
+                    Some(null) => out.extend_from_slice(null.as_bytes()),
+                    None => out.truncate(before),
+                }
+            }
+            self.budget.take_grown(out.len() - before, out.len())?;
         }
-        let mut text = Vec::new();
-        let known = encode::put_text(&mut text, values.as_ref(), row, style)?;
-        out.push(known.then(|| String::from_utf8_lossy(&text).into_owned()));
+        Ok(())
     }
-    Ok(())
 }
 
 fn to_string(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
@@ -151,7 +168,7 @@ fn to_string(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
     let nulls = if call.has(2) { Some(call.texts(2)?) } else { None };
     let moment = call.moment();
     let style = Style { long_booleans: false, zone: moment.zone, formats: moment.formats };
-    let mut budget = super::Budget::default();
+    let mut budget = Budget::default();
     let mut out = StringViewBuilder::with_capacity(call.rows);
     for row in 0..call.rows {
         if lists.is_null(row) || separators.is_null(row) {
@@ -159,36 +176,42 @@ fn to_string(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
             continue;
         }
         let null = nulls.as_ref().and_then(|nulls| nulls.is_valid(row).then(|| nulls.value(row)));
-        let mut values = Vec::new();
-        flat(&lists.value(row), &style, &mut values)?;
-        let parts: Vec<&str> =
-            values.iter().filter_map(|value| value.as_deref().or(null)).collect();
         let separator = separators.value(row);
-        budget.take(parts.iter().map(|part| part.len() + separator.len()).sum())?;
-        out.append_value(parts.join(separator));
+        let mut joining = Joining { separator, null, style: &style, budget: &mut budget };
+        let mut text = Vec::new();
+        joining.put(&mut text, &lists.value(row))?;
+        let text = String::from_utf8_lossy(&text);
+        // Every element was written with a separator before it.
+        out.append_value(text.strip_prefix(separator).unwrap_or_default());
     }
     Ok(Arc::new(out.finish()))
+}
+
+/// The parts of a text: its letters where there is no delimiter.
+fn parts<'a>(text: &'a str, delimiter: Option<&'a str>) -> Box<dyn Iterator<Item = &'a str> + 'a> {
+    match delimiter {
+        _ if text.is_empty() => Box::new(std::iter::empty()),
+        None => Box::new(super::text::letters(text)),
+        Some("") => Box::new(std::iter::once(text)),
+        Some(delimiter) => Box::new(text.split(delimiter)),
+    }
 }
 
 fn of_string(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
     let (texts, delimiters) = (call.texts(0)?, call.texts(1)?);
     let nulls = if call.has(2) { Some(call.texts(2)?) } else { None };
+    let mut budget = Budget::default();
     let mut out = ListBuilder::new(StringViewBuilder::new());
     for (row, text) in texts.iter().enumerate() {
         let Some(text) = text else {
             out.append(false);
             continue;
         };
-        let parts: Vec<String> = match delimiters.is_valid(row).then(|| delimiters.value(row)) {
-            _ if text.is_empty() => Vec::new(),
-            None => text.chars().map(String::from).collect(),
-            Some("") => vec![text.to_owned()],
-            Some(delimiter) => text.split(delimiter).map(str::to_owned).collect(),
-        };
-        for part in parts {
-            let is_null =
-                nulls.as_ref().is_some_and(|nulls| nulls.is_valid(row) && nulls.value(row) == part);
-            out.values().append_option((!is_null).then_some(part));
+        let delimiter = delimiters.is_valid(row).then(|| delimiters.value(row));
+        let null = nulls.as_ref().and_then(|nulls| nulls.is_valid(row).then(|| nulls.value(row)));
+        for part in parts(text, delimiter) {
+            budget.take_part()?;
+            out.values().append_option((null != Some(part)).then_some(part));
         }
         out.append(true);
     }

@@ -10,6 +10,7 @@ use crate::encode::{self, Style};
 use crate::error::{SqlError, SqlState};
 use crate::json::{self, Json, Value};
 use crate::pg_type;
+pub(super) use build::put_json;
 use build::{build_array, build_object, object_of_texts, to_json};
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Int32Array, ListBuilder, StringViewBuilder,
@@ -21,11 +22,11 @@ fn field(declared: &str) -> Result<FieldRef, SqlError> {
     Ok(pg_type::field_ref(DataType::Utf8View, declared))
 }
 
-fn returns_json(_: &Asked<'_>) -> Result<FieldRef, SqlError> {
+pub(super) fn returns_json(_: &Asked<'_>) -> Result<FieldRef, SqlError> {
     field("json")
 }
 
-fn returns_jsonb(_: &Asked<'_>) -> Result<FieldRef, SqlError> {
+pub(super) fn returns_jsonb(_: &Asked<'_>) -> Result<FieldRef, SqlError> {
     field("jsonb")
 }
 
@@ -116,9 +117,12 @@ pub(super) fn functions() -> Vec<Function> {
 fn texts_out(
     rows: impl Iterator<Item = Result<Option<String>, SqlError>>,
 ) -> Result<ArrayRef, SqlError> {
+    let mut budget = Budget::default();
     let mut out = StringViewBuilder::new();
     for row in rows {
-        out.append_option(row?);
+        let text = row?;
+        budget.take(text.as_ref().map_or(0, String::len))?;
+        out.append_option(text);
     }
     Ok(Arc::new(out.finish()))
 }

@@ -3,6 +3,7 @@
 
 use super::limits::PLANNED_MAX_BYTES;
 use super::{Function, returns_same};
+use crate::error::{SqlError, SqlState};
 use crate::statement::CHAIN;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use datafusion::arrow::compute::take;
@@ -25,6 +26,36 @@ const LARGE_CONSTANT: &str = "large_constant";
 
 static CONSTANT: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
     Function::new(LARGE_CONSTANT, returns_same, |call| call.arg(0).cloned()).udf()
+});
+
+/// Functions over windows that give one of their values to each row: it is copied as often.
+const REPEATING: [&str; 7] =
+    ["first_value", "last_value", "nth_value", "lag", "lead", "min", "max"];
+
+/// The most that such copies take for one partition of a window.
+const REPEATED_MAX_BYTES: usize = 512 << 20;
+
+/// The function that looks at what is about to be copied.
+static REPEATED: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
+    Function::new("repeated_value", returns_same, |call| {
+        let values = call.arg(0)?;
+        let longest = match values.data_type() {
+            DataType::Utf8View => values.as_string_view().lengths().max(),
+            DataType::Utf8 => {
+                values.as_string::<i32>().offsets().lengths().max().map(|length| length as u32)
+            }
+            _ => None,
+        };
+        if longest.unwrap_or(0) as usize * values.len() > REPEATED_MAX_BYTES {
+            let most = REPEATED_MAX_BYTES >> 20;
+            let message =
+                format!("requested length too large: the values of a window may have {most} MiB");
+            return Err(SqlError::new(SqlState::LimitExceeded, message));
+        }
+        Ok(values.clone())
+    })
+    .volatile()
+    .udf()
 });
 
 /// Whether the only value of an array is large.
@@ -96,6 +127,17 @@ fn hide(expr: Expr) -> Transformed<Expr> {
                 true,
                 TreeNodeRecursion::Jump,
             );
+        }
+        Expr::WindowFunction(mut window) if REPEATING.contains(&window.fun.name()) => {
+            if let Some(value) = window.params.args.first_mut()
+                && !matches!(value, Expr::Literal(..))
+            {
+                let bare = std::mem::replace(value, Expr::Literal(ScalarValue::Null, None));
+                *value =
+                    Expr::ScalarFunction(ScalarFunction::new_udf(REPEATED.clone(), vec![bare]));
+            }
+            let window = Expr::WindowFunction(window);
+            return Transformed::new(window, true, TreeNodeRecursion::Continue);
         }
         _ => return Transformed::no(expr),
     };

@@ -1,7 +1,7 @@
 //! How large values may become: looked at before they are made.
 
 use crate::error::{SqlError, SqlState};
-use datafusion::arrow::array::{Array, ArrayRef, AsArray};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, GenericListArray, OffsetSizeTrait};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::ColumnarValue;
 
@@ -20,14 +20,25 @@ const ARGUMENTS_MAX_BYTES: usize = 512 << 20;
 /// The same where they are values for one row.
 const CONSTANTS_MAX_BYTES: usize = 128 << 20;
 
-/// What the values of an array take, without what they share with others.
+/// The most parts that one call takes values apart into: matches, elements of a document, letters.
+const PARTS_MAX: usize = 8 << 20;
+
+/// What the values of an array take, as if they shared nothing: whoever copies them needs so much.
 pub(crate) fn bytes_of(array: &ArrayRef) -> usize {
     match array.data_type() {
+        DataType::List(_) => bytes_of_lists(array.as_list::<i32>()),
+        DataType::LargeList(_) => bytes_of_lists(array.as_list::<i64>()),
         DataType::Utf8View => array.as_string_view().total_buffer_bytes_used() + 16 * array.len(),
         DataType::BinaryView => array.as_binary_view().total_buffer_bytes_used() + 16 * array.len(),
         DataType::Struct(_) => array.as_struct().columns().iter().map(bytes_of).sum(),
         _ => array.to_data().get_slice_memory_size().unwrap_or(0),
     }
+}
+
+fn bytes_of_lists<O: OffsetSizeTrait>(lists: &GenericListArray<O>) -> usize {
+    let ends = lists.value_offsets().first().zip(lists.value_offsets().last());
+    let (start, end) = ends.map_or((0, 0), |(start, end)| (start.as_usize(), end.as_usize()));
+    size_of_val(lists.value_offsets()) + bytes_of(&lists.values().slice(start, end - start))
 }
 
 /// Refuses a call with arguments that are too large.
@@ -70,18 +81,21 @@ pub(super) fn check_planned(bytes: usize) -> Result<(), SqlError> {
 
 /// What a call has made so far.
 #[derive(Debug, Default)]
-pub(crate) struct Budget(usize);
+pub(crate) struct Budget {
+    bytes: usize,
+    parts: usize,
+}
 
 impl Budget {
     /// Takes room for a value that is about to be made.
     pub(crate) fn take(&mut self, bytes: usize) -> Result<(), SqlError> {
-        self.0 = self.0.saturating_add(bytes);
-        check_planned(self.0)?;
+        self.bytes = self.bytes.saturating_add(bytes);
+        check_planned(self.bytes)?;
         if bytes > SMALL_BYTES && crate::watch::is_memory_short() {
             let message = "a large value is not made now: the node has hardly any memory left";
             return Err(SqlError::new(SqlState::OutOfMemory, message));
         }
-        if bytes <= VALUE_MAX_BYTES && self.0 <= BATCH_MAX_BYTES {
+        if bytes <= VALUE_MAX_BYTES && self.bytes <= BATCH_MAX_BYTES {
             return Ok(());
         }
         let (what, most) = match bytes > VALUE_MAX_BYTES {
@@ -90,5 +104,21 @@ impl Budget {
         };
         let message = format!("requested length too large: {what} may have {} MiB", most >> 20);
         Err(SqlError::new(SqlState::LimitExceeded, message))
+    }
+
+    /// Takes room for one more part that a value is taken apart into.
+    pub(crate) fn take_part(&mut self) -> Result<(), SqlError> {
+        self.parts += 1;
+        if self.parts <= PARTS_MAX {
+            return Ok(());
+        }
+        let message = format!("requested length too large: a step may have {PARTS_MAX} parts");
+        Err(SqlError::new(SqlState::LimitExceeded, message))
+    }
+
+    /// Takes room for bytes that were just added to a value of `length` bytes.
+    pub(crate) fn take_grown(&mut self, added: usize, length: usize) -> Result<(), SqlError> {
+        self.take(added)?;
+        if length <= VALUE_MAX_BYTES { Ok(()) } else { self.take(length) }
     }
 }

@@ -1,11 +1,14 @@
 //! Functions as Postgres has them. Each is a name, what it returns for its arguments' types, and what it does with
 //! columns; one struct makes all of them known to DataFusion.
 
+mod advisory;
 mod arrays;
+mod format;
 mod json;
 mod large;
 mod limits;
 mod math;
+mod records;
 mod regular;
 mod search;
 mod series;
@@ -15,11 +18,14 @@ mod text;
 mod time;
 mod to_char;
 
+pub(crate) use advisory::advisory_function;
 pub(crate) use large::HideLarge;
 pub(crate) use limits::{Budget, bytes_of, while_planning, while_running};
+pub(crate) use records::{COLLECTORS, WHOLE_ROW};
 pub(crate) use series::is_set_returning;
 pub(crate) use text::concatenated;
 
+use crate::advisory::AdvisoryLocks;
 use crate::dialect::cast_array;
 use crate::error::{SqlError, SqlState};
 use crate::moment::{Formats, Moment};
@@ -301,11 +307,13 @@ impl ScalarUDFImpl for Function {
 }
 
 /// Lets queries use all functions.
-pub(crate) fn register(context: &SessionContext) {
+pub(crate) fn register(context: &SessionContext, locks: &Arc<AdvisoryLocks>) {
     let families = [
         arrays::functions(),
+        format::functions(),
         json::functions(),
         math::functions(),
+        records::functions(),
         regular::functions(),
         search::functions(),
         system::functions(),
@@ -317,6 +325,9 @@ pub(crate) fn register(context: &SessionContext) {
         context.register_udf(function.udf().as_ref().clone());
     }
     context.register_udf(sleep::pg_sleep());
+    for function in advisory::functions(locks) {
+        context.register_udf(function);
+    }
     for function in families.into_iter().flatten() {
         // Another function of the name would come back under its other names.
         let names =

@@ -1,6 +1,6 @@
 //! Regular expressions.
 
-use super::{Call, Function, returns, returns_boolean, returns_text};
+use super::{Budget, Call, Function, returns, returns_boolean, returns_text};
 use crate::error::{SqlError, SqlState};
 use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, ListBuilder, StringViewBuilder};
 use datafusion::arrow::datatypes::DataType;
@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 /// The memory that one compiled expression may have.
 const COMPILED_MAX_BYTES: usize = 4 << 20;
+/// Compiled expressions that are kept at once.
+const COMPILED_MAX: usize = 32;
 
 pub(super) fn functions() -> Vec<Function> {
     let texts = |_: &super::Asked<'_>| returns(DataType::new_list(DataType::Utf8View, true));
@@ -57,6 +59,9 @@ impl Compiled {
                     format!("invalid regular expression: {reason}"),
                 )
             })?;
+            if self.0.len() >= COMPILED_MAX {
+                self.0.clear();
+            }
             self.0.insert(key.clone(), compiled);
         }
         self.0.get(&key).ok_or_else(|| SqlError::new(SqlState::Internal, "an expression is gone"))
@@ -89,11 +94,16 @@ fn rows<T>(
 }
 
 /// What the groups have found; the whole where there are none.
-fn groups(found: &regex::Captures<'_>) -> Vec<Option<String>> {
+fn groups(
+    found: &regex::Captures<'_>,
+    budget: &mut Budget,
+) -> Result<Vec<Option<String>>, SqlError> {
     let from = usize::from(found.len() > 1);
-    (from..found.len())
-        .map(|index| found.get(index).map(|group| group.as_str().to_owned()))
-        .collect()
+    let group = |index: usize| {
+        budget.take_part()?;
+        Ok(found.get(index).map(|group| group.as_str().to_owned()))
+    };
+    (from..found.len()).map(group).collect()
 }
 
 fn lists(rows: Vec<Option<Vec<Option<String>>>>) -> ArrayRef {
@@ -111,15 +121,19 @@ fn lists(rows: Vec<Option<Vec<Option<String>>>>) -> ArrayRef {
 }
 
 fn first_match(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
-    let found =
-        rows(call, 2, |_, text, regex, _| Ok(regex.captures(text).map(|found| groups(&found))))?;
+    let mut budget = Budget::default();
+    let found = rows(call, 2, |_, text, regex, _| {
+        regex.captures(text).map(|found| groups(&found, &mut budget)).transpose()
+    })?;
     Ok(lists(found.into_iter().map(Option::flatten).collect()))
 }
 
 fn all_matches(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let mut budget = Budget::default();
     let found = rows(call, 2, |_, text, regex, flags| {
         let limit = if flags.contains('g') { usize::MAX } else { 1 };
-        Ok(regex.captures_iter(text).take(limit).map(|found| groups(&found)).collect::<Vec<_>>())
+        let found = regex.captures_iter(text).take(limit);
+        found.map(|found| groups(&found, &mut budget)).collect::<Result<Vec<_>, SqlError>>()
     })?;
     let mut out = ListBuilder::new(ListBuilder::new(StringViewBuilder::new()));
     for row in found {
@@ -134,11 +148,14 @@ fn all_matches(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
 }
 
 fn split(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
-    let parts = rows(call, 2, |_, text, regex, _| {
-        if regex.as_str().is_empty() {
-            return Ok(text.chars().map(|letter| Some(letter.to_string())).collect());
-        }
-        Ok(regex.split(text).map(|part| Some(part.to_owned())).collect::<Vec<_>>())
+    let mut budget = Budget::default();
+    let mut part = |part: &str| {
+        budget.take_part()?;
+        Ok(Some(part.to_owned()))
+    };
+    let parts = rows(call, 2, |_, text, regex, _| match regex.as_str() {
+        "" => super::text::letters(text).map(&mut part).collect(),
+        _ => regex.split(text).map(&mut part).collect::<Result<Vec<_>, SqlError>>(),
     })?;
     Ok(lists(parts))
 }
@@ -238,7 +255,11 @@ fn similar_to(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
 pub(super) fn substring(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
     let found = rows(call, 9, |_, text, regex, _| {
         let found = regex.captures(text);
-        Ok(found.and_then(|found| groups(&found).into_iter().next().flatten()))
+        let group = |found: regex::Captures<'_>| {
+            let group = found.get(usize::from(found.len() > 1))?;
+            Some(group.as_str().to_owned())
+        };
+        Ok(found.and_then(group))
     })?;
     let mut out = StringViewBuilder::with_capacity(found.len());
     for text in found {

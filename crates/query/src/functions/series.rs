@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use chrono::Months;
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, Decimal128Array, Int32Array, Int64Array, ListArray, PrimitiveArray,
-    RecordBatch,
+    RecordBatch, StructArray,
 };
 use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::datatypes::*;
@@ -47,6 +47,7 @@ pub(crate) fn is_set_returning(name: &str) -> bool {
             | "regexp_split_to_table"
             | "string_to_table"
             | "generate_subscripts"
+            | "_pg_expandarray"
     )
 }
 
@@ -60,6 +61,8 @@ pub(super) fn register(context: &SessionContext) {
         subscripts,
     );
     context.register_udf(places.udf().as_ref().clone());
+    let numbered = super::Function::new("_pg_expandarray_list", returns_numbered, numbered);
+    context.register_udf(numbered.udf().as_ref().clone());
 }
 
 /// A series of values.
@@ -472,4 +475,37 @@ fn subscripts(call: &super::Call<'_>) -> std::result::Result<ArrayRef, SqlError>
         Arc::new(values),
         None,
     )))
+}
+
+fn returns_numbered(asked: &super::Asked<'_>) -> std::result::Result<FieldRef, SqlError> {
+    let DataType::List(element) = asked.kind(0) else {
+        return Err(super::no_function("_pg_expandarray", asked.fields));
+    };
+    let value = element.as_ref().clone().with_name("x").with_nullable(true);
+    let fields = vec![value, Field::new("n", DataType::Int32, true)];
+    super::returns(DataType::new_list(DataType::Struct(fields.into()), true))
+}
+
+/// The elements of an array, each with its number.
+fn numbered(call: &super::Call<'_>) -> std::result::Result<ArrayRef, SqlError> {
+    let lists = call.arg(0)?.as_list_opt::<i32>();
+    let lists = lists.ok_or_else(|| super::no_function("_pg_expandarray", call.fields))?;
+    let DataType::List(element) = call.returns.data_type() else {
+        return Err(super::no_function("_pg_expandarray", call.fields));
+    };
+    let DataType::Struct(fields) = element.data_type() else {
+        return Err(super::no_function("_pg_expandarray", call.fields));
+    };
+    let offsets = lists.offsets();
+    let start = offsets.first().map_or(0, |start| *start as usize);
+    let length = offsets.last().map_or(0, |end| *end as usize) - start;
+    let values = lists.values().slice(start, length);
+    let numbers = offsets.lengths().flat_map(|length| 1..=length as i32);
+    let numbers: ArrayRef = Arc::new(Int32Array::from_iter_values(numbers));
+    let rows = StructArray::try_new(fields.clone(), vec![values, numbers], None)
+        .map_err(datafusion::common::DataFusionError::from)?;
+    let lengths = OffsetBuffer::from_lengths(offsets.lengths());
+    let lists =
+        ListArray::try_new(element.clone(), lengths, Arc::new(rows), lists.nulls().cloned());
+    Ok(Arc::new(lists.map_err(datafusion::common::DataFusionError::from)?))
 }

@@ -20,13 +20,16 @@ pub(super) fn functions() -> Vec<Function> {
         Function::new("pg_backend_pid", returns_integer_one, |call| {
             Ok(Arc::new(datafusion::arrow::array::Int32Array::from(vec![
                 std::process::id() as i32;
-                call.rows.max(1)
+                call.rows
             ])))
         }),
         Function::new("pg_is_in_recovery", returns_boolean, |call| {
-            Ok(Arc::new(BooleanArray::from(vec![false; call.rows.max(1)])))
+            Ok(Arc::new(BooleanArray::from(vec![false; call.rows])))
         })
-        .alias("pg_relation_is_publishable"),
+        .alias("pg_relation_is_publishable")
+        .alias("pg_is_other_temp_schema")
+        .alias("pg_column_is_updatable")
+        .alias("pg_is_wal_replay_paused"),
         Function::new("pg_type_is_visible", returns_boolean, all_true)
             .alias("pg_operator_is_visible")
             .alias("pg_conversion_is_visible")
@@ -43,7 +46,11 @@ pub(super) fn functions() -> Vec<Function> {
             .alias("has_schema_privilege")
             .alias("has_database_privilege")
             .alias("has_column_privilege")
-            .alias("has_sequence_privilege"),
+            .alias("has_sequence_privilege")
+            .alias("has_function_privilege")
+            .alias("has_type_privilege")
+            .alias("has_any_column_privilege")
+            .alias("pg_has_role"),
         Function::new("pg_get_userbyid", returns_text, |call| same(call, "thalweg")),
         // Of what there is nothing here.
         Function::new("pg_get_function_result", returns_text, nothing)
@@ -56,12 +63,21 @@ pub(super) fn functions() -> Vec<Function> {
             .alias("pg_get_triggerdef")
             .alias("pg_get_partkeydef")
             .alias("pg_get_partition_constraintdef")
-            .alias("pg_get_statisticsobjdef_columns"),
-        Function::new("obj_description", returns_text, nothing)
-            .alias("col_description")
-            .alias("shobj_description"),
+            .alias("pg_get_statisticsobjdef_columns")
+            .alias("pg_get_function_arg_default")
+            .alias("pg_last_wal_receive_lsn")
+            .alias("pg_last_wal_replay_lsn")
+            .alias("pg_current_wal_lsn"),
+        Function::new("pg_relation_is_updatable", returns_integer_one, |call| {
+            // INSERT, UPDATE and DELETE, as bits.
+            Ok(Arc::new(datafusion::arrow::array::Int32Array::from(vec![28; call.rows])))
+        }),
+        Function::new("oidvectortypes", returns_text, vector_types),
+        Function::new("pg_stat_get_numscans", returns_bigint, |call| {
+            Ok(datafusion::arrow::array::new_null_array(&DataType::Int64, call.rows))
+        }),
+        Function::new("shobj_description", returns_text, nothing),
         // Pools ask for it when a connection comes back; nothing here takes such locks.
-        Function::new("pg_advisory_unlock_all", returns_text, |call| same(call, "")),
         Function::new("pg_encoding_to_char", returns_text, |call| same(call, "UTF8")),
         Function::new("pg_get_expr", returns_text, first_text),
         Function::new(
@@ -72,11 +88,11 @@ pub(super) fn functions() -> Vec<Function> {
         .volatile()
         .alias("uuid_generate_v4"),
         Function::new("txid_current", returns_bigint, |call| {
-            Ok(Arc::new(Int64Array::from(vec![1; call.rows.max(1)])))
+            Ok(Arc::new(Int64Array::from(vec![1; call.rows])))
         }),
         Function::new("inet_server_addr", returns_text, nothing).alias("inet_client_addr"),
         Function::new("pg_relation_size", returns_bigint, |call| {
-            Ok(Arc::new(Int64Array::from(vec![0; call.rows.max(1)])))
+            Ok(Arc::new(Int64Array::from(vec![0; call.rows])))
         })
         .alias("pg_total_relation_size")
         .alias("pg_table_size")
@@ -91,15 +107,15 @@ fn returns_integer_one(_: &Asked<'_>) -> Result<FieldRef, SqlError> {
 }
 
 fn same(call: &Call<'_>, text: &str) -> Result<ArrayRef, SqlError> {
-    Ok(Arc::new(StringViewArray::from_iter_values(std::iter::repeat_n(text, call.rows.max(1)))))
+    Ok(Arc::new(StringViewArray::from_iter_values(std::iter::repeat_n(text, call.rows))))
 }
 
 fn all_true(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
-    Ok(Arc::new(BooleanArray::from(vec![true; call.rows.max(1)])))
+    Ok(Arc::new(BooleanArray::from(vec![true; call.rows])))
 }
 
 fn nothing(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
-    Ok(datafusion::arrow::array::new_null_array(&DataType::Utf8View, call.rows.max(1)))
+    Ok(datafusion::arrow::array::new_null_array(&DataType::Utf8View, call.rows))
 }
 
 fn first_text(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
@@ -145,6 +161,20 @@ fn format_type(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
         }
     }
     Ok(Arc::new(out.finish()))
+}
+
+/// The names of the types whose numbers a list has.
+fn vector_types(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let lists = call.text_lists(0)?;
+    let name = |oid: &Option<String>| {
+        let found = oid.as_deref()?.parse().ok().and_then(pg_type::of_oid);
+        Some(found.map_or_else(|| "???".to_owned(), |typed| typed.sql()))
+    };
+    let names = lists.iter().map(|list| {
+        let list = list.as_ref()?;
+        Some(list.iter().filter_map(name).collect::<Vec<_>>().join(", "))
+    });
+    Ok(Arc::new(names.collect::<StringViewArray>()))
 }
 
 fn to_regtype(call: &Call<'_>) -> Result<ArrayRef, SqlError> {

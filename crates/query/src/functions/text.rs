@@ -58,6 +58,11 @@ pub(super) fn functions() -> Vec<Function> {
     ]
 }
 
+/// The letters of a text, each as a text.
+pub(super) fn letters(text: &str) -> impl Iterator<Item = &str> {
+    text.char_indices().filter_map(|(at, letter)| text.get(at..at + letter.len_utf8()))
+}
+
 fn one(
     call: &Call<'_>,
     each: impl Fn(&str) -> Result<String, SqlError>,
@@ -299,7 +304,7 @@ fn initcap(text: &str) -> String {
     out
 }
 
-fn quote_ident(text: &str) -> String {
+pub(super) fn quote_ident(text: &str) -> String {
     let plain = text.chars().next().is_some_and(|first| first.is_ascii_lowercase() || first == '_')
         && text
             .chars()
@@ -307,7 +312,7 @@ fn quote_ident(text: &str) -> String {
     if plain { text.to_owned() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
 }
 
-fn quote_literal(text: &str) -> String {
+pub(super) fn quote_literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     if text.contains('\\') {
         format!(" E'{}'", quoted.replace('\\', "\\\\")).trim_start().to_owned()
@@ -381,7 +386,7 @@ fn starts_with(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
 }
 
 /// Values written as they are printed: `t` for true.
-fn printed(
+pub(super) fn printed(
     call: &Call<'_>,
     index: usize,
 ) -> Result<datafusion::arrow::array::StringViewArray, SqlError> {

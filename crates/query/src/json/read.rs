@@ -2,6 +2,7 @@
 
 use super::Json;
 use crate::error::{SqlError, SqlState};
+use crate::functions::Budget;
 
 /// Deeper nesting is refused.
 const DEPTH_MAX: usize = 500;
@@ -29,6 +30,7 @@ struct Reader<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
+    budget: Budget,
 }
 
 fn invalid(text: &str) -> SqlError {
@@ -39,7 +41,7 @@ fn invalid(text: &str) -> SqlError {
 
 /// Reads a text.
 pub(crate) fn spanned(text: &str) -> Result<Node, SqlError> {
-    let mut reader = Reader { text, at: 0, depth: 0 };
+    let mut reader = Reader { text, at: 0, depth: 0, budget: Budget::default() };
     let node = reader.value()?;
     reader.blanks();
     if reader.at == text.len() { Ok(node) } else { Err(invalid(text)) }
@@ -64,10 +66,14 @@ impl Node {
 
     /// Its value as `jsonb` has it.
     pub(crate) fn to_json(&self, text: &str) -> Result<Json, SqlError> {
+        self.within(text, &mut Budget::default())
+    }
+
+    fn within(&self, text: &str, budget: &mut Budget) -> Result<Json, SqlError> {
         Ok(match &self.value {
             Value::Null => Json::Null,
             Value::Bool(value) => Json::Bool(*value),
-            Value::Number => Json::Number(number(self.raw(text))?),
+            Value::Number => Json::Number(number(self.raw(text), budget)?),
             Value::Text(value) => {
                 if value.contains('\0') {
                     return Err(SqlError::new(
@@ -78,10 +84,12 @@ impl Node {
                 Json::Text(value.clone())
             }
             Value::Array(nodes) => {
-                Json::Array(nodes.iter().map(|node| node.to_json(text)).collect::<Result<_, _>>()?)
+                let values = nodes.iter().map(|node| node.within(text, budget));
+                Json::Array(values.collect::<Result<_, _>>()?)
             }
             Value::Object(fields) => {
-                let pairs = fields.iter().map(|(key, node)| Ok((key.clone(), node.to_json(text)?)));
+                let pairs = fields.iter();
+                let pairs = pairs.map(|(key, node)| Ok((key.clone(), node.within(text, budget)?)));
                 Json::object(pairs.collect::<Result<_, SqlError>>()?)
             }
         })
@@ -122,7 +130,7 @@ impl Node {
 }
 
 /// A number as `numeric` prints it: without an exponent.
-fn number(raw: &str) -> Result<String, SqlError> {
+fn number(raw: &str, budget: &mut Budget) -> Result<String, SqlError> {
     if !raw.contains(['e', 'E']) {
         return Ok(if raw == "-0" { "0".to_owned() } else { raw.to_owned() });
     }
@@ -132,6 +140,7 @@ fn number(raw: &str) -> Result<String, SqlError> {
     if scale.abs() > 5_000 {
         return Err(too_large());
     }
+    budget.take(digits.len() + scale.unsigned_abs() as usize)?;
     let (digits, after) = if scale < 0 {
         (format!("{digits}{:0<zeros$}", "", zeros = scale.unsigned_abs() as usize), 0)
     } else {
@@ -171,6 +180,7 @@ impl Reader<'_> {
         self.blanks();
         let start = self.at;
         self.depth += 1;
+        self.budget.take_part()?;
         if self.depth > DEPTH_MAX {
             let message = format!("JSON is nested deeper than {DEPTH_MAX} levels");
             return Err(SqlError::new(SqlState::StatementTooComplex, message));

@@ -32,6 +32,16 @@ pub(super) fn array_elements(
     Ok(values)
 }
 
+/// The elements of an array as texts, each of what type it may be.
+pub(crate) fn text_elements(text: &str) -> Option<Vec<Option<String>>> {
+    let inner = text.trim().strip_prefix('{')?.strip_suffix('}')?;
+    let element = |element| match element {
+        Element::Null => None,
+        Element::Text(text) => Some(text),
+    };
+    Some(split_elements(inner)?.into_iter().map(element).collect())
+}
+
 pub(super) enum Element {
     Null,
     Text(String),

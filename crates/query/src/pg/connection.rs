@@ -139,6 +139,7 @@ impl Connection {
     /// Commits the transaction that nobody began by name.
     pub(super) fn end_implicit(&mut self) -> Result<(), SqlError> {
         if !self.session.is_implicit() {
+            self.session.end_statement();
             return Ok(());
         }
         // Rows that are still to be fetched end with their transaction.

@@ -165,6 +165,7 @@ impl Session {
             self.return_temporary(temporary);
         }
         self.variables.lock().end(committed.is_ok());
+        self.inner.locks.end_transaction(self.number);
         committed
     }
 
@@ -178,6 +179,7 @@ impl Session {
             self.return_temporary(temporary);
         }
         self.variables.lock().end(false);
+        self.inner.locks.end_transaction(self.number);
     }
 
     fn open_transaction(&self, what: &str) -> Result<&Arc<Mutex<Transaction>>, SqlError> {

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 mod alter;
 mod columns;
+mod comment;
 mod drop;
 mod sequences;
 
@@ -232,8 +233,8 @@ impl Session {
             SqlStatement::Drop { object_type, if_exists, names, cascade, .. } => {
                 self.drop_named(object_type, names, *if_exists, *cascade).map(Some)
             }
-            SqlStatement::Comment { .. } => {
-                Err(SqlError::unsupported("COMMENT ON is not supported: comments are not kept"))
+            SqlStatement::Comment { object_type, object_name, comment, .. } => {
+                self.comment(object_type, object_name, comment.as_deref()).map(Some)
             }
             _ => {
                 Err(SqlError::unsupported("GRANT and REVOKE are not supported: there is one user"))

@@ -1,5 +1,6 @@
 //! Statements that are planned before they run: the types of their parameters, and the columns of their answer.
 
+use super::apart;
 use super::{Prepared, Session, changes_rows, gives_plan};
 use crate::dialect;
 use crate::error::{SqlError, SqlState};
@@ -69,7 +70,7 @@ impl Session {
         } else if gives_plan(statement) {
             prepared.parameters = self.infer(statement, types).await?;
             let plan = self.plan_query(statement, &prepared.parameters, &[]).await?;
-            prepared.schema = Some(dialect::shown(&self.analyzed_schema(&plan)?));
+            prepared.schema = Some(dialect::shown(&self.analyzed_schema(&plan).await?));
             if self.overlay().is_none() {
                 prepared.version = version;
                 prepared.lookup = PointLookup::of_plan(&plan, &self.inner.catalog);
@@ -82,10 +83,12 @@ impl Session {
     }
 
     /// The columns that a plan has when all types are settled.
-    fn analyzed_schema(&self, plan: &LogicalPlan) -> Result<SchemaRef, SqlError> {
+    async fn analyzed_schema(&self, plan: &LogicalPlan) -> Result<SchemaRef, SqlError> {
         let state = self.state(self.transaction.as_ref())?;
         let options = state.config_options().clone();
-        let plan = state.analyzer().execute_and_check(plan.clone(), &options, |_, _| {})?;
+        let (is_large, plan) = (apart::is_large_plan(plan), plan.clone());
+        let analyzed = async move { state.analyzer().execute_and_check(plan, &options, |_, _| {}) };
+        let plan = apart::planned(is_large, analyzed).await?;
         Ok(std::sync::Arc::new(plan.schema().as_arrow().clone()))
     }
 
@@ -134,9 +137,12 @@ impl Session {
         dialect::rewrite(&mut statement, self)?;
         dialect::type_parameters(&mut statement, types, values)?;
         let state = self.state(self.transaction.as_ref())?;
-        let plan = state.statement_to_plan(statement).await?;
-        let plan = dialect::narrow_literals(plan)?;
-        Ok(dialect::show_names(plan, &state)?)
+        let is_large = apart::is_large(&statement);
+        let planning = async move {
+            let plan = dialect::repair::plan(&state, statement).await?;
+            dialect::show_names(dialect::narrow_literals(plan)?, &state)
+        };
+        apart::planned(is_large, planning).await
     }
 }
 

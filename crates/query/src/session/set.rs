@@ -80,6 +80,9 @@ impl Session {
                 let local = matches!(scope, Some(ContextModifier::Local));
                 (variable.to_string(), texts.join(", "), local)
             }
+            Set::SetTimeZone { local, value: Expr::Interval(offset) } => {
+                ("timezone".to_owned(), text_of(&offset.value), *local)
+            }
             Set::SetTimeZone { local, value } => ("timezone".to_owned(), text_of(value), *local),
             Set::SetNames { charset_name, .. } => {
                 ("client_encoding".to_owned(), charset_name.to_string(), false)

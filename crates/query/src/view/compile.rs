@@ -108,7 +108,7 @@ pub(crate) async fn compile(inner: &Inner, query: &Query) -> Result<Compiled, Sq
     crate::window::wrap_sources(&mut statement);
     crate::dialect::rewrite_query(&mut statement)?;
     let statement = datafusion::sql::parser::Statement::Statement(Box::new(statement));
-    let plan = state.statement_to_plan(statement).await?;
+    let plan = crate::dialect::repair::plan(&state, statement).await?;
     let plan = crate::dialect::narrow_literals(plan)?;
     check_deterministic(&plan)?;
     let plan = state.optimize(&plan)?;

@@ -162,24 +162,33 @@ fn slow_and_half_open_clients_disturb_nobody() {
 }
 
 #[test]
-fn http_connections_that_say_nothing_are_closed() {
+fn http_connections_that_make_no_request_are_closed() {
     let server = Server::start(std::path::Path::new("memory"), &["--idle-timeout", "1s"]);
+    server.connect().call("XADD s * f v").expect("a record");
     let address = server.http.trim_start_matches("http://").to_owned();
-    let mut silent = std::net::TcpStream::connect(&address).expect("connect");
-    let mut speaks = std::net::TcpStream::connect(&address).expect("connect");
-    for stream in [&silent, &speaks] {
+    let connect = |begin: &[u8]| {
+        let mut stream = std::net::TcpStream::connect(&address).expect("connect");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        stream.write_all(begin).expect("send");
+        stream
+    };
+    let request: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
+    let long: &[u8] =
+        b"GET /streams/s?after=$&wait=2500ms HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    // Nothing, half a head, one request and no more, one and half of the next.
+    let idle =
+        [&b""[..], &request[..20], request, &[request, &request[..20]].concat()].map(connect);
+    let mut waits = connect(long);
+    for mut stream in idle {
+        let mut told = Vec::new();
+        let end = stream.read_to_end(&mut told);
+        let told = String::from_utf8_lossy(&told);
+        assert!(end.is_ok() && !told.contains(" 4"), "{end:?} {told}");
     }
-    let request = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n";
-    speaks.write_all(request).expect("send");
-    let mut answer = [0; 512];
-    assert!(speaks.read(&mut answer).is_ok_and(|length| length > 0));
-    let mut told = Vec::new();
-    let end = silent.read_to_end(&mut told);
-    assert!(end.is_ok() && told.is_empty(), "{end:?} {told:?}");
-    // One that has spoken is kept for the next request.
-    speaks.write_all(request).expect("send");
-    assert!(speaks.read(&mut answer).is_ok_and(|length| length > 0));
+    // A request that takes longer than that is answered.
+    let mut told = String::new();
+    waits.read_to_string(&mut told).expect("an answer");
+    assert!(told.starts_with("HTTP/1.1 200"), "{told}");
 }
 
 #[test]

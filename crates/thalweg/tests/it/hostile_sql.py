@@ -349,6 +349,54 @@ class Maker:
             ]
         )()
 
+    def shared(self):
+        """A large value in many rows, or of many parts: small as long as its bytes are shared."""
+        value = self.one(
+            [
+                "repeat('z', 1000000)",
+                "repeat('z', 100000)",
+                "repeat('z', 1000000) || g",
+                "repeat('z', 60000000)",
+                "repeat(chr(1), 1000000)",
+            ]
+        )
+        rows = f"generate_series(1, {self.one(['100', '5000', '20000'])}) g"
+        array = f"(SELECT array_agg({value}) a FROM {rows}) t"
+        parts = self.one(["'1,'", "'{1},'", "'1e4999,'", "'z,'", "',[[1]]'", "'z'"])
+        text = f"repeat({parts}, {self.one(['1000000', '8000000', '30000000'])})"
+        return self.one(
+            [
+                lambda: f"SELECT {self.one(['array_agg', 'json_agg', 'jsonb_agg'])}({value}) FROM {rows}",
+                lambda: f"SELECT array_agg({value}){self.one(['::text', '[1]', ''])} FROM {rows}",
+                lambda: f"SELECT string_agg({value}, ',' {self.one(['', 'ORDER BY g DESC'])}) FROM {rows}",
+                lambda: f"SELECT jsonb_object_agg(g, {value}) FROM {rows}",
+                lambda: f"SELECT g % 3, {self.one(['array_agg', 'json_agg'])}({value}) FROM {rows} GROUP BY 1",
+                lambda: f"SELECT g % 3, string_agg({value}, '') FROM {rows} GROUP BY 1",
+                lambda: f"SELECT {self.one(['a = a', 'a || a', 'to_json(a)', 'array_sort(a)', 'unnest(a)'])} FROM {array}",
+                lambda: f"SELECT {self.one(['array_to_string(a, a[1])', 'array_positions(a, a[1])'])} FROM {array}",
+                lambda: f"SELECT {self.one(['DISTINCT a', 'min(a), max(a)', 'count(DISTINCT a)'])} FROM {array}",
+                lambda: f"SELECT a FROM {array} ORDER BY a",
+                lambda: f"SELECT {self.one(['first_value', 'last_value', 'lag', 'max'])}({value}) OVER (ORDER BY g) FROM {rows}",
+                lambda: f"SELECT {self.one(['first_value', 'lead', 'min'])}({value}) OVER () FROM {rows}",
+                lambda: f"SELECT array_agg({value}) OVER (ORDER BY g) FROM {rows}",
+                lambda: f"SELECT string_agg({value}, '') OVER (ORDER BY g) FROM {rows}",
+                lambda: f"SELECT DISTINCT {value} FROM {rows}",
+                lambda: f"SELECT count(DISTINCT {value}) FROM {rows}",
+                lambda: f"SELECT {value} FROM {rows} ORDER BY 1, g",
+                lambda: f"SELECT concat(a, a, a, a, a, a), ROW(a, a, a)::text FROM (SELECT {value} a FROM {rows}) t",
+                lambda: f"SELECT string_to_array({text}, {self.one(['NULL', chr(39) + ',' + chr(39)])})",
+                lambda: f"SELECT regexp_split_to_array({text}, {self.one([chr(39) * 2, chr(39) + ',' + chr(39)])})",
+                lambda: f"SELECT count(*) FROM regexp_matches({text}, '(.)(.)?', 'g')",
+                lambda: f"SELECT ('[' || {text} || '1]')::{self.one(['jsonb', 'json'])}::text",
+                lambda: f"SELECT jsonb_pretty(('[' || {text} || '1]')::jsonb)",
+                lambda: f"SELECT count(*) FROM jsonb_array_elements(('[' || {text} || '1]')::jsonb)",
+                lambda: f"SELECT ('{{' || {text} || '1}}')::{self.one(['int[]', 'text[]'])}",
+                lambda: f"SELECT array_fill({value}, ARRAY[5000]) FROM {rows}",
+                lambda: f"SELECT json_build_array({', '.join([value] * 8)}) FROM {rows}",
+                lambda: f"SELECT quote_literal(repeat(chr(39), 60000000)), to_json({value}) FROM {rows}",
+            ]
+        )()
+
     def other(self):
         """Statements that are no queries."""
         return self.one(
@@ -395,8 +443,10 @@ class Maker:
             text = self.other()
         elif kind < 0.82:
             text = self.long()
-        elif kind < 0.9:
+        elif kind < 0.87:
             text = self.large()
+        elif kind < 0.91:
+            text = self.shared()
         else:
             text = self.query(3)
             # Broken in places.

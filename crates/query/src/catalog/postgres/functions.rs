@@ -52,11 +52,32 @@ pub(crate) fn register(context: &SessionContext, inner: &Weak<Inner>) {
         Function::new("pg_get_indexdef", returns_text, told(inner, index_definition)),
         Function::new("pg_get_viewdef", returns_text, told(inner, view_definition)),
         Function::new("pg_get_serial_sequence", returns_text, told(inner, serial_sequence)),
+        Function::new("obj_description", returns_text, told(inner, description)),
+        Function::new("col_description", returns_text, told(inner, description)),
         Function::new("pg_table_is_visible", returns_boolean, told(inner, is_visible)),
     ];
     for function in functions {
         context.register_udf(function.stable().udf().as_ref().clone());
     }
+}
+
+/// What people say about a relation, or, by its number, about a column of it.
+fn description(relations: &[Relation], call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let numbers = match call.has(1) && call.arg(1)?.data_type().is_integer() {
+        true => Some(call.integers(1)?),
+        false => None,
+    };
+    let oids = call.integers(0)?;
+    let mut out = StringViewBuilder::with_capacity(call.rows);
+    for (row, oid) in oids.iter().enumerate() {
+        let number = numbers.as_ref().map_or(0, |numbers| numbers.value(row));
+        let relation = oid.and_then(|oid| by_oid(relations, oid));
+        let number = usize::try_from(number).ok();
+        out.append_option(
+            relation.zip(number).and_then(|(relation, number)| relation.comment(number)),
+        );
+    }
+    Ok(Arc::new(out.finish()))
 }
 
 fn is_number(call: &Call<'_>) -> bool {

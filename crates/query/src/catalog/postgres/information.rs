@@ -7,6 +7,9 @@ use super::{CatalogTable, Facts, Row, some};
 use crate::catalog::SequenceDefinition;
 use crate::database::DATABASE;
 
+const PRIVILEGES: &str = "grantor name grantee name table_catalog name table_schema name table_name name privilege_type \
+    text is_grantable text with_hierarchy text";
+
 pub(super) const TABLES: &[CatalogTable] = &[
     CatalogTable {
         name: "schemata",
@@ -95,6 +98,18 @@ pub(super) const TABLES: &[CatalogTable] = &[
             unique_constraint_schema name unique_constraint_name name match_option text update_rule text \
             delete_rule text",
         rows: |_| Vec::new(),
+    },
+    CatalogTable {
+        name: "table_privileges",
+        needs_columns: false,
+        columns: PRIVILEGES,
+        rows: privileges,
+    },
+    CatalogTable {
+        name: "role_table_grants",
+        needs_columns: false,
+        columns: PRIVILEGES,
+        rows: privileges,
     },
     CatalogTable {
         name: "routines",
@@ -326,4 +341,20 @@ fn check_constraints(facts: &Facts) -> Vec<Row> {
         Some(row)
     };
     constraints(&facts.relations).iter().filter_map(row).collect()
+}
+
+/// The only user may do everything.
+fn privileges(facts: &Facts) -> Vec<Row> {
+    const ALL: [&str; 4] = ["INSERT", "SELECT", "UPDATE", "DELETE"];
+    let has_rows =
+        |relation: &&Relation| relation.index.is_none() && relation.kind != Kind::Sequence;
+    let of_relation = |relation: &Relation| {
+        let schema = schema_name(relation.schema);
+        ALL.map(|privilege| {
+            let mut row = vec![some("thalweg"), some("thalweg"), some(DATABASE), some(schema)];
+            row.extend([some(&relation.name), some(privilege), some("YES"), some("NO")]);
+            row
+        })
+    };
+    facts.relations.iter().filter(has_rows).flat_map(of_relation).collect()
 }

@@ -2,6 +2,7 @@
 //! what has been declared here. What never changes, as `pg_type`, and what is always empty comes from the library
 //! `datafusion-pg-catalog`.
 
+mod activity;
 mod constraints;
 mod functions;
 mod information;
@@ -14,6 +15,7 @@ pub(crate) use functions::{NAME_OF_OID, OID_OF_NAME, register, relation_name};
 pub(crate) use relations::{find, name_of_schema, number_of_schema, relations};
 pub(crate) use types::{proc_name, proc_number};
 
+use crate::advisory::Key;
 use crate::catalog::{Definition, Overlay, SequenceDefinition, gone};
 use crate::database::Inner;
 use crate::dialect::field_of_oid;
@@ -46,10 +48,15 @@ struct CatalogTable {
 }
 
 /// What the rows are made of.
+#[derive(Default)]
 struct Facts {
     relations: Vec<Relation>,
     /// By the relation's number.
     columns: HashMap<u32, Vec<Attribute>>,
+    /// Connections: number, address, since when in milliseconds.
+    clients: Vec<(u64, String, u64)>,
+    /// Advisory locks: session, lock, whether it is shared, whether it is held.
+    locks: Vec<(u64, Key, bool, bool)>,
 }
 
 impl Facts {
@@ -82,7 +89,7 @@ fn truth(value: bool) -> Option<String> {
 pub(crate) struct OwnSchema {
     inner: Weak<Inner>,
     overlay: Overlay,
-    tables: &'static [CatalogTable],
+    tables: Vec<&'static CatalogTable>,
     places: Places,
     rest: Option<Arc<dyn SchemaProvider>>,
 }
@@ -111,7 +118,7 @@ impl OwnSchema {
         Self {
             inner: Arc::downgrade(inner),
             overlay,
-            tables: rows::TABLES,
+            tables: rows::TABLES.iter().chain(activity::TABLES).collect(),
             places: places.clone(),
             rest,
         }
@@ -123,7 +130,10 @@ impl OwnSchema {
         overlay: Overlay,
         places: &Places,
     ) -> Self {
-        Self { tables: information::TABLES, ..Self::pg_catalog(inner, overlay, places, None) }
+        Self {
+            tables: information::TABLES.iter().collect(),
+            ..Self::pg_catalog(inner, overlay, places, None)
+        }
     }
 }
 
@@ -195,7 +205,12 @@ impl Reading {
             let found = found.ok().flatten().map(|table| relations::columns_of(&table.schema()));
             columns.insert(relation.oid, found.unwrap_or_default());
         }
-        Ok(Facts { relations, columns })
+        let clients = inner.pg_clients.lock();
+        let client = |(number, (address, since_ms)): (&u64, &(String, u64))| {
+            (*number, address.clone(), *since_ms)
+        };
+        let clients = clients.iter().map(client).collect();
+        Ok(Facts { relations, columns, clients, locks: inner.locks.list() })
     }
 }
 
@@ -258,8 +273,8 @@ mod tests {
 
     #[test]
     fn every_column_has_a_type_and_every_row_its_columns() {
-        let facts = Facts { relations: Vec::new(), columns: HashMap::new() };
-        for table in rows::TABLES.iter().chain(information::TABLES) {
+        let facts = Facts::default();
+        for table in rows::TABLES.iter().chain(activity::TABLES).chain(information::TABLES) {
             let words: Vec<&str> = table.columns.split_whitespace().collect();
             assert_eq!(words.len() % 2, 0, "{}", table.name);
             for kind in words.iter().skip(1).step_by(2) {

@@ -122,6 +122,17 @@ pub(super) struct Attribute {
     pub(super) identity: &'static str,
 }
 
+impl Relation {
+    /// What people say about it, or about a column of it by its number, from 1.
+    pub(super) fn comment(&self, number: usize) -> Option<&str> {
+        let Definition::Table(table) = self.definition.as_deref()? else { return None };
+        match number.checked_sub(1) {
+            None => table.comment.as_deref(),
+            Some(at) => table.columns.get(at)?.comment.as_deref(),
+        }
+    }
+}
+
 /// A number for a name that stays the same for ever: a hash of it.
 pub(super) fn number_of(kind: &str, name: &str) -> u32 {
     let hash = xxhash_rust::xxh3::xxh3_64_with_seed(name.as_bytes(), kind.len() as u64);

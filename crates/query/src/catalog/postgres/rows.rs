@@ -9,6 +9,8 @@ use crate::pg_type::Typed;
 
 /// The owner of everything.
 const OWNER: u32 = 10;
+/// The number of `pg_class`.
+const CLASS: u32 = 1_259;
 /// The access method of every table, and that of every index.
 const HEAP: u32 = 2;
 const BTREE: u32 = 403;
@@ -72,7 +74,7 @@ pub(super) const TABLES: &[CatalogTable] = &[
         columns: "indexrelid oid indrelid oid indnatts int2 indnkeyatts int2 indisunique bool indnullsnotdistinct bool \
             indisprimary bool indisexclusion bool indimmediate bool indisclustered bool indisvalid bool \
             indcheckxmin bool indisready bool indislive bool indisreplident bool indkey int2[] indcollation \
-            oid[] indclass oid[] indoption text indexprs text indpred text",
+            oid[] indclass oid[] indoption int2[] indexprs text indpred text",
         rows: pg_index,
     },
     CatalogTable {
@@ -93,7 +95,7 @@ pub(super) const TABLES: &[CatalogTable] = &[
         name: "pg_description",
         needs_columns: false,
         columns: "objoid oid classoid oid objsubid int4 description text",
-        rows: |_| Vec::new(),
+        rows: |facts| facts.relations.iter().flat_map(comments).collect(),
     },
     CatalogTable {
         name: "pg_policy",
@@ -354,13 +356,27 @@ fn pg_index(facts: &Facts) -> Vec<Row> {
             some(numbers(index.columns.iter().map(|(number, _)| *number))),
             some(zeros()),
             some(zeros()),
-            // A vector, which is written without braces.
-            some(zeros().trim_matches(['{', '}']).replace(',', " ")),
+            some(zeros()),
             None,
             None,
         ])
     };
     facts.relations.iter().filter_map(row).collect()
+}
+
+/// What people say about a relation, and about its columns.
+fn comments(relation: &Relation) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let columns = match relation.definition.as_deref() {
+        Some(Definition::Table(table)) => table.columns.len(),
+        _ => 0,
+    };
+    for number in 0..=columns {
+        if let Some(comment) = relation.comment(number) {
+            rows.push(vec![some(relation.oid), some(CLASS), some(number), some(comment)]);
+        }
+    }
+    rows
 }
 
 /// A schema's name.

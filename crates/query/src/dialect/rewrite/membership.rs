@@ -34,12 +34,10 @@ pub(super) fn conditions(condition: Expr) -> Expr {
         Expr::InSubquery { expr, subquery, negated: false } => {
             Expr::InSubquery { expr, subquery, negated: false }
         }
-        Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)) => {
-            let boolean = datafusion::sql::sqlparser::ast::DataType::Boolean;
-            crate::dialect::cast_expr(Expr::Value(value), &boolean).unwrap_or_else(|_| text(""))
-        }
         mut other => {
             memberships(&mut other);
+            // What cannot be read is refused where it is planned.
+            let _read = super::literals::condition(&mut other);
             other
         }
     }

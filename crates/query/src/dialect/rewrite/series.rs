@@ -3,7 +3,7 @@
 use super::*;
 
 /// Whether an expression names no column.
-pub(super) fn is_constant(expr: &Expr) -> bool {
+pub(crate) fn is_constant(expr: &Expr) -> bool {
     let mut copy = expr.clone();
     let mut constant = true;
     let _finished: ControlFlow<()> = visit_expressions_mut(&mut copy, |expr| {
@@ -31,6 +31,27 @@ pub(super) fn sets_in_select(select: &mut Select) {
         let name = function_name(function);
         if function.over.is_none() && is_set_returning(&name) {
             sets += 1;
+        }
+    }
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item
+            && !matches!(expr, Expr::Function(_))
+        {
+            unnest_inner(expr);
+        }
+    }
+    // `(f(x)).field` of a function that gives rows.
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item
+            && let Expr::CompoundFieldAccess { root, .. } = expr
+            && let Expr::Nested(inner) = root.as_mut()
+            && let Expr::Function(function) = inner.as_mut()
+            && function.over.is_none()
+            && is_set_returning(&function_name(function))
+            && let Some(args) = args_of(function)
+        {
+            let list = call(&format!("{}_list", function_name(function)), args);
+            **inner = call("unnest", vec![list]);
         }
     }
     for item in &mut select.projection {
@@ -88,6 +109,43 @@ pub(super) fn sets_in_select(select: &mut Select) {
     }
 }
 
+/// Functions that give rows within an expression, but not in its subqueries.
+fn unnest_inner(expr: &mut Expr) {
+    let (Expr::BinaryOp { .. } | Expr::UnaryOp { .. } | Expr::Nested(_) | Expr::Cast { .. }) = expr
+    else {
+        return;
+    };
+    match expr {
+        Expr::BinaryOp { left, right, .. } => {
+            unnest_function(left);
+            unnest_function(right);
+        }
+        Expr::UnaryOp { expr, .. } | Expr::Nested(expr) | Expr::Cast { expr, .. } => {
+            unnest_function(expr);
+        }
+        _ => {}
+    }
+}
+
+fn unnest_function(expr: &mut Expr) {
+    let list = match expr {
+        Expr::Function(function) if function.over.is_none() => {
+            let name = function_name(function);
+            args_of(function)
+                .filter(|_| is_set_returning(&name) && name != "unnest")
+                .map(|args| call(&format!("{name}_list"), args))
+        }
+        _ => None,
+    };
+    match list {
+        Some(list) => *expr = call("unnest", vec![list]),
+        None => unnest_inner(expr),
+    }
+}
+
+/// The relation in a subquery that stands for a function in FROM.
+pub(crate) const PAIRS: &str = "pairs_of_function";
+
 /// The columns that a function in FROM has.
 pub(super) fn columns_of_set(name: &str, alias: Option<&str>) -> Vec<String> {
     match name {
@@ -97,13 +155,7 @@ pub(super) fn columns_of_set(name: &str, alias: Option<&str>) -> Vec<String> {
         "json_array_elements"
         | "jsonb_array_elements"
         | "json_array_elements_text"
-        | "jsonb_array_elements_text" => {
-            vec![
-                alias
-                    .filter(|alias| *alias != name)
-                    .map_or_else(|| "value".to_owned(), str::to_owned),
-            ]
-        }
+        | "jsonb_array_elements_text" => vec!["value".to_owned()],
         _ => vec![alias.unwrap_or(name).to_owned()],
     }
 }
@@ -111,6 +163,22 @@ pub(super) fn columns_of_set(name: &str, alias: Option<&str>) -> Vec<String> {
 /// `FROM json_array_elements(x) AS e` unnests a list.
 pub(super) fn set_in_from(factor: &mut TableFactor) {
     name_column(factor);
+    if let Some(listing) = listing(factor) {
+        *factor = listing;
+        return;
+    }
+    if let Some(beside) = unnest_beside(factor) {
+        *factor = beside;
+        return;
+    }
+    if let Some(records) = records(factor) {
+        *factor = records;
+        return;
+    }
+    if let Some(numbered) = with_ordinality(factor) {
+        *factor = numbered;
+        return;
+    }
     let (name, args, alias, lateral) = match factor {
         TableFactor::Table { name, args: Some(args), alias, with_ordinality: false, .. } => {
             (name, &args.args, alias, false)
@@ -143,10 +211,16 @@ pub(super) fn set_in_from(factor: &mut TableFactor) {
             with_ordinality: false,
         };
         name_column(&mut unnested);
-        *factor = unnested;
+        *factor = unnest_beside(&unnested).unwrap_or(unnested);
         return;
     }
     if name == "generate_series" && exprs.iter().all(is_constant) {
+        // Its column is called what it is called itself.
+        if let Some(alias) = alias
+            && alias.columns.is_empty()
+        {
+            alias.columns = vec![TableAliasColumnDef { name: alias.name.clone(), data_type: None }];
+        }
         return;
     }
     let given = alias.as_ref().map(|alias| folded(&alias.name));
@@ -159,26 +233,22 @@ pub(super) fn set_in_from(factor: &mut TableFactor) {
         None => columns_of_set(&name, given.as_deref()),
     };
     let alias = given.unwrap_or_else(|| name.clone());
+    let is_beside = !exprs.iter().all(is_constant);
     let list = call(&format!("{name}_list"), exprs);
-    let quote = |name: &String| format!("\"{}\"", name.replace('"', "\"\""));
     let items: Vec<String> = if columns.len() == 2 {
         columns
             .iter()
             .enumerate()
-            .map(|(index, column)| format!("json_pair_part(pair, {index}) AS {}", quote(column)))
+            .map(|(index, column)| format!("json_pair_part(pair, {index}) AS {}", quoted(column)))
             .collect()
     } else {
-        columns.iter().map(|column| format!("pair AS {}", quote(column))).collect()
+        columns.iter().map(|column| format!("pair AS {}", quoted(column))).collect()
     };
-    let text = format!("SELECT {} FROM (SELECT unnest({list}) AS pair) AS pairs", items.join(", "));
-    let Ok(mut statements) = crate::statement::parse(&text) else { return };
-    let Some(crate::statement::Statement::Df(statement)) = statements.pop() else { return };
-    let DfStatement::Statement(statement) = *statement else { return };
-    let SqlStatement::Query(query) = *statement else { return };
-    let _is_lateral = lateral;
-    let has_columns = !items.is_empty();
+    let text =
+        format!("SELECT {} FROM (SELECT unnest({list}) AS pair) AS {PAIRS}", items.join(", "));
+    let Some(query) = query_of(&text) else { return };
     *factor = TableFactor::Derived {
-        lateral: has_columns && text.contains('.'),
+        lateral: lateral || is_beside,
         subquery: query,
         alias: Some(TableAlias {
             explicit: true,
@@ -188,6 +258,146 @@ pub(super) fn set_in_from(factor: &mut TableFactor) {
         }),
         sample: None,
     };
+}
+
+fn query_of(text: &str) -> Option<Box<Query>> {
+    let mut statements = crate::statement::parse(text).ok()?;
+    let Some(crate::statement::Statement::Df(statement)) = statements.pop() else { return None };
+    let DfStatement::Statement(statement) = *statement else { return None };
+    match *statement {
+        SqlStatement::Query(query) => Some(query),
+        _ => None,
+    }
+}
+
+/// Functions that list what a table of the catalog has.
+fn listing(factor: &TableFactor) -> Option<TableFactor> {
+    let (name, args, alias) = args_of_factor(factor)?;
+    let table = match name.as_str() {
+        "pg_show_all_settings" => "pg_settings",
+        "pg_available_extensions" => "pg_available_extensions",
+        "pg_lock_status" => "pg_locks",
+        _ => return None,
+    };
+    if !args.is_empty() {
+        return None;
+    }
+    let alias = alias.map_or_else(|| name.clone(), |alias| folded(&alias.name));
+    let subquery = query_of(&format!("SELECT * FROM pg_catalog.{table}"))?;
+    let name = Ident::with_quote('"', alias);
+    let alias = Some(TableAlias { explicit: true, name, columns: Vec::new(), at: None });
+    Some(TableFactor::Derived { lateral: false, subquery, alias, sample: None })
+}
+
+/// `FROM json_to_recordset(x) AS r (a int)`: the fields of each object of an array, as the types that are named;
+/// `json_to_record` takes one object.
+fn records(factor: &TableFactor) -> Option<TableFactor> {
+    let (name, args, alias) = args_of_factor(factor)?;
+    let is_list = match name.as_str() {
+        "json_to_recordset" | "jsonb_to_recordset" => true,
+        "json_to_record" | "jsonb_to_record" => false,
+        _ => return None,
+    };
+    let ([document], Some(alias)) = (args.as_slice(), alias) else { return None };
+    let field = |column: &TableAliasColumnDef| {
+        let kind = column.data_type.as_ref()?.to_string();
+        let name = folded(&column.name);
+        let is_json = matches!(kind.to_ascii_lowercase().as_str(), "json" | "jsonb");
+        let arrow = if is_json { "->" } else { "->>" };
+        let key = name.replace('\'', "''");
+        Some(format!("CAST(object {arrow} '{key}' AS {kind}) AS {}", quoted(&name)))
+    };
+    let fields = alias.columns.iter().map(field).collect::<Option<Vec<_>>>()?;
+    if fields.is_empty() {
+        return None;
+    }
+    let object = match is_list {
+        true => format!("unnest(jsonb_array_elements_list(({document})::jsonb))"),
+        false => format!("({document})::jsonb"),
+    };
+    let text = format!("SELECT {} FROM (SELECT {object} AS object) AS objects", fields.join(", "));
+    let name = alias.name;
+    Some(TableFactor::Derived {
+        lateral: !is_constant(document),
+        subquery: query_of(&text)?,
+        alias: Some(TableAlias { explicit: true, name, columns: Vec::new(), at: None }),
+        sample: None,
+    })
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// `FROM unnest(x) WITH ORDINALITY` as two lists that are unnested together.
+fn with_ordinality(factor: &TableFactor) -> Option<TableFactor> {
+    let (list, name, alias) = match factor {
+        TableFactor::UNNEST { alias, array_exprs, with_ordinality: true, .. } => {
+            match array_exprs.as_slice() {
+                [list] => (list.clone(), "unnest".to_owned(), alias.clone()),
+                _ => return None,
+            }
+        }
+        TableFactor::Table { with_ordinality: true, .. }
+        | TableFactor::Function { with_ordinality: true, .. } => {
+            let (name, args, alias) = args_of_factor(factor)?;
+            match (name.as_str(), args.as_slice()) {
+                ("unnest", [list]) => (list.clone(), name, alias),
+                _ if is_set_returning(&name) => (call(&format!("{name}_list"), args), name, alias),
+                _ => return None,
+            }
+        }
+        _ => return None,
+    };
+    let given = alias.as_ref().map(|alias| folded(&alias.name));
+    let columns: Vec<String> =
+        alias.iter().flat_map(|alias| &alias.columns).map(|column| folded(&column.name)).collect();
+    let relation = given.clone().unwrap_or_else(|| name.clone());
+    let value = columns.first().cloned().unwrap_or_else(|| relation.clone());
+    let number = columns.get(1).cloned().unwrap_or_else(|| "ordinality".to_owned());
+    let numbers = call("generate_subscripts_list", vec![list.clone(), number_one()]);
+    let bigint = datafusion::sql::sqlparser::ast::DataType::BigInt(None);
+    let numbers = call("unnest", vec![numbers]);
+    let numbers = crate::dialect::cast_expr(numbers, &bigint).ok()?;
+    let lists = vec![(call("unnest", vec![list]), value), (numbers, number)];
+    unnested(lists, relation)
+}
+
+/// A subquery that looks at the row beside it and unnests lists.
+fn unnested(lists: Vec<(Expr, String)>, relation: String) -> Option<TableFactor> {
+    let lateral = !lists.iter().all(|(list, _)| is_constant(list));
+    let items: Vec<String> =
+        lists.iter().map(|(list, name)| format!("{list} AS {}", quoted(name))).collect();
+    let name = Ident::with_quote('"', relation);
+    Some(TableFactor::Derived {
+        lateral,
+        subquery: query_of(&format!("SELECT {}", items.join(", ")))?,
+        alias: Some(TableAlias { explicit: true, name, columns: Vec::new(), at: None }),
+        sample: None,
+    })
+}
+
+/// `FROM t, unnest(t.list)`, where lists are columns of the row beside.
+fn unnest_beside(factor: &TableFactor) -> Option<TableFactor> {
+    let TableFactor::UNNEST { alias, array_exprs, with_ordinality: false, .. } = factor else {
+        return None;
+    };
+    if array_exprs.iter().all(is_constant) {
+        return None;
+    }
+    let relation = alias.as_ref().map_or_else(|| "unnest".to_owned(), |alias| folded(&alias.name));
+    let given = alias.iter().flat_map(|alias| &alias.columns);
+    let mut given = given.map(|column| folded(&column.name));
+    let lists = array_exprs.iter().map(|list| {
+        let name = given.next().unwrap_or_else(|| relation.clone());
+        (call("unnest", vec![list.clone()]), name)
+    });
+    let lists = lists.collect();
+    unnested(lists, relation)
+}
+
+fn number_one() -> Expr {
+    Expr::Value(Value::Number("1".to_owned(), false).into())
 }
 
 /// The only column of an unnested list is called as the list is.

@@ -14,6 +14,8 @@ pub(crate) fn put_json(
         out.push_str("null");
         return Ok(());
     }
+    // One that has grown too large is not continued.
+    Budget::default().take_grown(0, out.len())?;
     let mut text = Vec::new();
     match array.data_type() {
         DataType::List(element) => {

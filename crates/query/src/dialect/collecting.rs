@@ -1,11 +1,16 @@
-//! `array_agg` whose elements keep their declared type: of `oid` it is `oid[]`, of `uuid` `uuid[]`.
+//! `array_agg` and `string_agg`, which keep all values that they are given.
 //!
-//! DataFusion's forgets what the argument's field says beside its Arrow type (`return_type` sees types alone).
+//! The elements of an array keep their declared type: of `oid` it is `oid[]`, of `uuid` `uuid[]`. DataFusion's forgets
+//! what the argument's field says beside its Arrow type (`return_type` sees types alone). And it makes values of any
+//! size at once, where what it is given shares bytes: here a step and a value have a limit.
 
-use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray, ListArray};
+use crate::error::{SqlError, SqlState};
+use crate::functions::bytes_of;
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::functions_aggregate::array_agg::array_agg_udaf;
+use datafusion::functions_aggregate::string_agg::string_agg_udaf;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{
@@ -13,13 +18,51 @@ use datafusion::logical_expr::{
 };
 use std::sync::Arc;
 
-/// The library's function, and the type of its elements put back.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct ArrayAgg(Arc<AggregateUDF>);
+/// The largest value that is collected, and the most that one step adds.
+const COLLECTED_MAX_BYTES: usize = 256 << 20;
 
-/// The function to register.
-pub(crate) fn array_agg() -> AggregateUDF {
-    AggregateUDF::from(ArrayAgg(array_agg_udaf()))
+/// The most that one aggregate makes for all rows of a window together.
+const MADE_MAX_BYTES: usize = 1 << 30;
+
+/// The library's function.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Collecting(Arc<AggregateUDF>);
+
+/// The functions to register.
+pub(crate) fn collecting_aggregates() -> [AggregateUDF; 2] {
+    [array_agg_udaf(), string_agg_udaf()].map(|own| AggregateUDF::from(Collecting(own)))
+}
+
+impl Collecting {
+    /// The type of its list; of a text there is none.
+    fn kind(&self, fields: &[FieldRef]) -> Option<DataType> {
+        let element = fields.first().filter(|_| self.0.name() == "array_agg");
+        element.map(|field| list_of(field))
+    }
+}
+
+fn too_large() -> DataFusionError {
+    let most = COLLECTED_MAX_BYTES >> 20;
+    let message =
+        format!("requested length too large: a value that is collected may have {most} MiB");
+    SqlError::new(SqlState::LimitExceeded, message).into()
+}
+
+/// Refuses a step that adds too much: some functions hold shared bytes once, and write them many times.
+fn check_step(values: &[ArrayRef]) -> Result<()> {
+    match values.iter().map(bytes_of).sum::<usize>() > COLLECTED_MAX_BYTES {
+        true => Err(too_large()),
+        false => Ok(()),
+    }
+}
+
+/// Refuses a list that is too large to be handed on.
+fn check_lists(array: &ArrayRef) -> Result<()> {
+    if bytes_of(array) <= COLLECTED_MAX_BYTES {
+        return Ok(());
+    }
+    let is_large = |row: usize| bytes_of(&array.slice(row, 1)) > COLLECTED_MAX_BYTES;
+    if (0..array.len()).any(is_large) { Err(too_large()) } else { Ok(()) }
 }
 
 /// A list of what a field holds.
@@ -27,7 +70,7 @@ fn list_of(field: &Field) -> DataType {
     DataType::List(Arc::new(field.clone().with_name("item").with_nullable(true)))
 }
 
-impl AggregateUDFImpl for ArrayAgg {
+impl AggregateUDFImpl for Collecting {
     fn name(&self) -> &str {
         self.0.name()
     }
@@ -42,8 +85,8 @@ impl AggregateUDFImpl for ArrayAgg {
 
     fn return_field(&self, fields: &[FieldRef]) -> Result<FieldRef> {
         let field = self.0.return_field(fields)?;
-        Ok(match fields.first() {
-            Some(element) => Arc::new(field.as_ref().clone().with_data_type(list_of(element))),
+        Ok(match self.kind(fields) {
+            Some(kind) => Arc::new(field.as_ref().clone().with_data_type(kind)),
             None => field,
         })
     }
@@ -65,8 +108,8 @@ impl AggregateUDFImpl for ArrayAgg {
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        let kind = args.expr_fields.first().map(|field| list_of(field));
-        Ok(Box::new(Typed { own: self.0.accumulator(args)?, kind }))
+        let kind = self.kind(args.expr_fields);
+        Ok(Box::new(Typed { own: self.0.accumulator(args)?, kind, made_bytes: 0 }))
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
@@ -77,7 +120,7 @@ impl AggregateUDFImpl for ArrayAgg {
         &self,
         args: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn GroupsAccumulator>> {
-        let kind = args.expr_fields.first().map(|field| list_of(field));
+        let kind = self.kind(args.expr_fields);
         Ok(Box::new(TypedGroups { own: self.0.create_groups_accumulator(args)?, kind }))
     }
 
@@ -99,16 +142,31 @@ fn typed(array: ArrayRef, kind: Option<&DataType>) -> Result<ArrayRef> {
 struct Typed {
     own: Box<dyn Accumulator>,
     kind: Option<DataType>,
+    made_bytes: usize,
 }
 
 impl Accumulator for Typed {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.own.update_batch(values)
+        check_step(values)?;
+        self.own.update_batch(values)?;
+        // A text is made as it is collected.
+        match self.kind.is_none() && self.own.size() > COLLECTED_MAX_BYTES {
+            true => Err(too_large()),
+            false => Ok(()),
+        }
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        match (self.own.evaluate()?, &self.kind) {
+        let value = self.own.evaluate()?;
+        // Over a window there is a value for each row, all of them in memory.
+        self.made_bytes += value.size();
+        if self.made_bytes > MADE_MAX_BYTES {
+            return Err(too_large());
+        }
+        match (value, &self.kind) {
             (ScalarValue::List(list), Some(kind)) => {
+                let list: ArrayRef = list;
+                check_lists(&list)?;
                 let list = typed(list, Some(kind))?;
                 Ok(ScalarValue::List(Arc::new(list.as_list().clone())))
             }
@@ -150,11 +208,16 @@ impl GroupsAccumulator for TypedGroups {
         filter: Option<&BooleanArray>,
         groups: usize,
     ) -> Result<()> {
+        check_step(values)?;
         self.own.update_batch(values, group_indices, filter, groups)
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        typed(self.own.evaluate(emit_to)?, self.kind.as_ref())
+        let array = self.own.evaluate(emit_to)?;
+        if self.kind.is_some() {
+            check_lists(&array)?;
+        }
+        typed(array, self.kind.as_ref())
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
