@@ -25,7 +25,9 @@ use cursor::Cursor;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Field, SchemaRef};
 use datafusion::common::{ParamValues, ScalarValue};
-use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, SessionState};
+use datafusion::execution::{
+    FunctionRegistry, SendableRecordBatchStream, SessionState, SessionStateBuilder,
+};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -497,6 +499,11 @@ async fn physical(
     state: &SessionState,
     plan: &LogicalPlan,
 ) -> Result<Arc<dyn ExecutionPlan>, SqlError> {
+    if apart::reads_only_catalog(plan) {
+        let config = state.config().clone().with_target_partitions(1);
+        let state = SessionStateBuilder::new_from_existing(state.clone()).with_config(config);
+        return Ok(while_planning(state.build().create_physical_plan(plan)).await?);
+    }
     if !apart::is_large_plan(plan) {
         return Ok(while_planning(state.create_physical_plan(plan)).await?);
     }

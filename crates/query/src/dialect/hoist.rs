@@ -1,9 +1,9 @@
 //! Subqueries in the condition of a join and in ORDER BY: DataFusion has no place for them there. Each becomes a column
 //! of the rows that it looks at, computed below, and taken away above.
 
-use super::subqueries::has_subquery;
+use super::subqueries::{ONLY_ONE, has_subquery};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, JoinType, Result};
 use datafusion::logical_expr::logical_plan::{Distinct, DistinctOn, Join};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
@@ -64,9 +64,11 @@ impl Wider {
 
     /// An expression over these rows alone, its subqueries as columns.
     fn hoist(&mut self, expr: Expr, number: &mut usize) -> Result<Expr> {
-        let hoisted = expr.transform_up(|part| match is_subquery(&part) {
-            true => Ok(Transformed::yes(self.add(part, number))),
-            false => Ok(Transformed::no(part)),
+        let hoisted = expr.transform_down(|part| {
+            Ok(match is_subquery(&part) {
+                true => Transformed::new(self.add(part, number), true, TreeNodeRecursion::Jump),
+                false => Transformed::no(part),
+            })
         });
         hoisted.data()
     }
@@ -88,6 +90,7 @@ fn columns_of(plan: &LogicalPlan) -> Vec<Expr> {
 /// The columns of the row outside that a subquery looks at.
 fn outside(expr: &Expr) -> Vec<Column> {
     let references = match expr {
+        Expr::ScalarFunction(call) => return call.args.iter().flat_map(outside).collect(),
         Expr::ScalarSubquery(subquery) => &subquery.outer_ref_columns,
         Expr::Exists(exists) => &exists.subquery.outer_ref_columns,
         Expr::InSubquery(among) => &among.subquery.outer_ref_columns,
@@ -100,8 +103,13 @@ fn outside(expr: &Expr) -> Vec<Column> {
     references.iter().filter_map(column).collect()
 }
 
+/// A subquery, or the only value of one.
 fn is_subquery(expr: &Expr) -> bool {
-    matches!(expr, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_))
+    match expr {
+        Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) => true,
+        Expr::ScalarFunction(call) => call.name() == ONLY_ONE && call.args.iter().any(is_subquery),
+        _ => false,
+    }
 }
 
 fn hoist_join(join: Join, number: &mut usize) -> Result<Transformed<LogicalPlan>> {
@@ -113,10 +121,11 @@ fn hoist_join(join: Join, number: &mut usize) -> Result<Transformed<LogicalPlan>
     for condition in filter {
         // A subquery that looks at both sides can be asked only about their pairs.
         let mut of_pairs = false;
-        let hoisted = condition.clone().transform_up(|part| {
+        let hoisted = condition.clone().transform_down(|part| {
             if !is_subquery(&part) {
                 return Ok(Transformed::no(part));
             }
+            let hoisted = |part| Transformed::new(part, true, TreeNodeRecursion::Jump);
             let mut columns = outside(&part);
             if let Expr::InSubquery(among) = &part {
                 columns.extend(among.expr.column_refs().into_iter().cloned());
@@ -124,9 +133,9 @@ fn hoist_join(join: Join, number: &mut usize) -> Result<Transformed<LogicalPlan>
             let all_in =
                 |plan: &LogicalPlan| columns.iter().all(|column| plan.schema().has_column(column));
             Ok(if all_in(&left.plan) {
-                Transformed::yes(left.add(part, number))
+                hoisted(left.add(part, number))
             } else if all_in(&right.plan) {
-                Transformed::yes(right.add(part, number))
+                hoisted(right.add(part, number))
             } else {
                 of_pairs = true;
                 Transformed::no(part)

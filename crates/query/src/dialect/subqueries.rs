@@ -292,6 +292,9 @@ fn single(expr: Expr) -> Result<Transformed<Expr>> {
     Ok(Transformed::yes(value))
 }
 
+/// The function that gives the only value of a list.
+pub(super) const ONLY_ONE: &str = "only_one";
+
 /// The value of a list of one at most.
 fn only_one() -> Arc<datafusion::logical_expr::ScalarUDF> {
     use crate::functions::{Asked, Call, Function};
@@ -318,7 +321,7 @@ fn only_one() -> Arc<datafusion::logical_expr::ScalarUDF> {
         }
         Ok(take(lists.values(), &UInt32Array::from(places), None)?)
     }
-    Function::new("only_one", kind, run).udf()
+    Function::new(ONLY_ONE, kind, run).udf()
 }
 
 /// Collects values, two at most: enough to know whether there is one.

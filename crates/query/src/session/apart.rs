@@ -46,3 +46,24 @@ pub(super) async fn planned<T: Send + 'static>(
         Err(error) => Err(SqlError::new(SqlState::Internal, error.to_string())),
     }
 }
+
+/// Whether a plan reads nothing but the catalog. Its tables are small: dealt out to several threads they would only
+/// become more and larger batches, and their rows come in another order each time.
+pub(super) fn reads_only_catalog(plan: &LogicalPlan) -> bool {
+    let (mut reads, mut reads_others) = (false, false);
+    let walked = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            let is_catalog = match scan.table_name.schema() {
+                Some(schema) => matches!(schema, "pg_catalog" | "information_schema"),
+                None => scan.table_name.table().starts_with("pg_"),
+            };
+            reads |= is_catalog;
+            reads_others |= !is_catalog;
+        }
+        Ok(match reads_others {
+            true => TreeNodeRecursion::Stop,
+            false => TreeNodeRecursion::Continue,
+        })
+    });
+    walked.is_ok() && reads && !reads_others
+}
