@@ -53,10 +53,13 @@ fn value<T: ArrowPrimitiveType>(array: &dyn Array, row: usize) -> T::Native {
 /// The texts of all values of a column.
 pub(crate) fn texts_of(array: &ArrayRef, style: &Style) -> Result<StringViewArray, SqlError> {
     let mut texts = StringViewBuilder::with_capacity(array.len());
-    let mut text = Vec::new();
+    let (mut text, mut all) = (Vec::new(), 0);
     for row in 0..array.len() {
         text.clear();
         if put_text(&mut text, array.as_ref(), row, style)? {
+            // Each may be small, and all of them together too large.
+            all += text.len();
+            check_length(all / 2)?;
             texts.append_value(String::from_utf8_lossy(&text));
         } else {
             texts.append_null();

@@ -121,7 +121,8 @@ fn texts_out(
     let mut out = StringViewBuilder::new();
     for row in rows {
         let text = row?;
-        budget.take(text.as_ref().map_or(0, String::len))?;
+        // Together they are about as large as the arguments, which have a limit.
+        budget.take_grown(0, text.as_ref().map_or(0, String::len))?;
         out.append_option(text);
     }
     Ok(Arc::new(out.finish()))

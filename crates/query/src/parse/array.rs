@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// The most elements of an array that is read: each is a value of its own meanwhile.
+const ELEMENTS_MAX: usize = 8 << 20;
+
 /// The elements of an array that is written `{1,2,NULL}`.
 pub(super) fn array_elements(
     text: &str,
@@ -18,6 +21,10 @@ pub(super) fn array_elements(
     };
     let inner = body.strip_prefix('{').and_then(|body| body.strip_suffix('}'));
     let inner = inner.ok_or_else(malformed)?;
+    if inner.bytes().filter(|byte| *byte == b',').count() >= ELEMENTS_MAX {
+        let message = format!("array size exceeds the maximum allowed ({ELEMENTS_MAX})");
+        return Err(SqlError::new(SqlState::LimitExceeded, message));
+    }
     let is_nested = matches!(element.data_type(), DataType::List(_));
     let mut values = Vec::new();
     for piece in split_elements(inner).ok_or_else(malformed)? {
