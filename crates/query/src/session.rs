@@ -502,14 +502,15 @@ async fn physical(
     if apart::reads_only_catalog(plan) {
         let config = state.config().clone().with_target_partitions(1);
         let state = SessionStateBuilder::new_from_existing(state.clone()).with_config(config);
-        return Ok(while_planning(state.build().create_physical_plan(plan)).await?);
+        let state = Box::new(state.build());
+        return Ok(Box::pin(while_planning(state.create_physical_plan(plan))).await?);
     }
     if !apart::is_large_plan(plan) {
         return Ok(while_planning(state.create_physical_plan(plan)).await?);
     }
     let (state, plan) = (state.clone(), plan.clone());
-    let planning = while_planning(async move { state.create_physical_plan(&plan).await });
-    apart::planned(true, planning).await
+    let planning = async move { state.create_physical_plan(&plan).await };
+    apart::planned(true, Box::pin(while_planning(planning))).await
 }
 
 /// Whether a statement is a query, which DataFusion plans.

@@ -8,6 +8,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::visit_expressions;
 use std::ops::ControlFlow;
+use std::pin::Pin;
 
 /// A statement with so many expressions is large, and so is a plan with so many columns.
 const LARGE: usize = 400;
@@ -36,7 +37,7 @@ pub(super) fn is_large_plan(plan: &LogicalPlan) -> bool {
 /// Waits for a plan, which is made elsewhere if it is large.
 pub(super) async fn planned<T: Send + 'static>(
     is_large: bool,
-    planning: impl Future<Output = Result<T>> + Send + 'static,
+    planning: Pin<Box<impl Future<Output = Result<T>> + Send + 'static>>,
 ) -> std::result::Result<T, SqlError> {
     if !is_large {
         return Ok(planning.await?);

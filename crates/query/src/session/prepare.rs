@@ -87,7 +87,8 @@ impl Session {
         let state = self.state(self.transaction.as_ref())?;
         let options = state.config_options().clone();
         let (is_large, plan) = (apart::is_large_plan(plan), plan.clone());
-        let analyzed = async move { state.analyzer().execute_and_check(plan, &options, |_, _| {}) };
+        let analyzed =
+            Box::pin(async move { state.analyzer().execute_and_check(plan, &options, |_, _| {}) });
         let plan = apart::planned(is_large, analyzed).await?;
         Ok(std::sync::Arc::new(plan.schema().as_arrow().clone()))
     }
@@ -138,10 +139,10 @@ impl Session {
         dialect::type_parameters(&mut statement, types, values)?;
         let state = self.state(self.transaction.as_ref())?;
         let is_large = apart::is_large(&statement);
-        let planning = async move {
+        let planning = Box::pin(async move {
             let plan = dialect::repair::plan(&state, statement).await?;
             dialect::show_names(dialect::narrow_literals(plan)?, &state)
-        };
+        });
         apart::planned(is_large, planning).await
     }
 }
