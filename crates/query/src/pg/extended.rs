@@ -223,7 +223,7 @@ impl Connection {
                 columns.put(self.wire.outgoing(), &batch, row)?;
                 row += 1;
                 count += 1;
-                if row % 64 == 63 {
+                if self.wire.holds_much() {
                     self.flush_rows().await?;
                 }
             }

@@ -94,7 +94,7 @@ impl Connection {
             let Some(batch) = batch else { break };
             for row in 0..batch.num_rows() {
                 columns.put(self.wire.outgoing(), &batch, row)?;
-                if row % 64 == 63 {
+                if self.wire.holds_much() {
                     self.flush_rows().await?;
                 }
             }

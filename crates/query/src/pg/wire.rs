@@ -112,9 +112,14 @@ impl Wire {
         &mut self.outgoing
     }
 
+    /// Whether what is held is to be sent before there is more.
+    pub(super) fn holds_much(&self) -> bool {
+        self.outgoing.len() >= HELD_MAX_BYTES
+    }
+
     /// Sends what is held if it is much.
     pub(super) async fn flush_if_much(&mut self) -> io::Result<()> {
-        if self.outgoing.len() >= HELD_MAX_BYTES { self.flush().await } else { Ok(()) }
+        if self.holds_much() { self.flush().await } else { Ok(()) }
     }
 
     pub(super) async fn flush(&mut self) -> io::Result<()> {
