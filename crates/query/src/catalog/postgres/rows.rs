@@ -74,7 +74,7 @@ pub(super) const TABLES: &[CatalogTable] = &[
         columns: "indexrelid oid indrelid oid indnatts int2 indnkeyatts int2 indisunique bool indnullsnotdistinct bool \
             indisprimary bool indisexclusion bool indimmediate bool indisclustered bool indisvalid bool \
             indcheckxmin bool indisready bool indislive bool indisreplident bool indkey int2[] indcollation \
-            oid[] indclass oid[] indoption int2[] indexprs text indpred text",
+            oid[] indclass oid[] indoption text indexprs text indpred text",
         rows: pg_index,
     },
     CatalogTable {
@@ -356,7 +356,8 @@ fn pg_index(facts: &Facts) -> Vec<Row> {
             some(numbers(index.columns.iter().map(|(number, _)| *number))),
             some(zeros()),
             some(zeros()),
-            some(zeros()),
+            // A vector, which is written without braces: SQLAlchemy reads it so.
+            some(zeros().trim_matches(['{', '}']).replace(',', " ")),
             None,
             None,
         ])
