@@ -289,7 +289,6 @@ impl Session {
     pub(crate) fn end(&mut self) {
         self.roll_back();
         self.drop_temporary();
-        self.inner.locks.end_session(self.number);
     }
 
     pub(crate) fn take_notices(&mut self) -> Vec<(&'static str, SqlError)> {
@@ -465,6 +464,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.drop_temporary();
+        self.inner.locks.end_session(self.number);
     }
 }
 

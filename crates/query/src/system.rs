@@ -1,15 +1,19 @@
 //! The node's own tables, schema `sys`. Their columns' descriptions are the documentation: `sys.columns` shows them, and
 //! the page in `docs/` is rendered from this table.
 
-use crate::catalog::{Definition, Partitioner};
+use crate::catalog::{Definition, Partitioner, gone};
 use crate::database::Inner;
 use crate::types::{Column, ColumnType, schema_of};
 use crate::values::ColumnBuilder;
+use async_trait::async_trait;
 use datafusion::arrow::array::RecordBatch;
-use datafusion::catalog::TableProvider;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result;
 use datafusion::datasource::MemTable;
-use std::sync::Arc;
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use std::sync::{Arc, Weak};
 
 type Row = Vec<Option<String>>;
 
@@ -135,26 +139,67 @@ pub(crate) const TABLES: &[SystemTable] = &[
     },
 ];
 
-/// The table as it is now.
-pub(crate) fn read(table: &SystemTable, inner: &Inner) -> Result<Arc<dyn TableProvider>> {
-    let columns: Vec<Column> =
-        table.columns.iter().map(|&(name, kind, _)| Column::plain(name, kind, true)).collect();
-    let rows = (table.rows)(inner);
-    let mut builders: Vec<ColumnBuilder> =
-        columns.iter().map(|column| ColumnBuilder::new(column.kind, rows.len())).collect();
-    for row in rows {
-        let mut cells = row.into_iter();
-        for builder in &mut builders {
-            match cells.next().flatten() {
-                Some(text) if builder.append_text(text.as_bytes()) => {}
-                _ => builder.append_null(),
+/// A table as it is when it is read, and not when a statement that names it is prepared.
+pub(crate) struct Reading {
+    inner: Weak<Inner>,
+    table: &'static SystemTable,
+    columns: Vec<Column>,
+    schema: SchemaRef,
+}
+
+impl std::fmt::Debug for Reading {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.table.name)
+    }
+}
+
+impl Reading {
+    pub(crate) fn new(table: &'static SystemTable, inner: Weak<Inner>) -> Self {
+        let columns = table.columns.iter();
+        let columns: Vec<Column> =
+            columns.map(|&(name, kind, _)| Column::plain(name, kind, true)).collect();
+        Self { inner, table, schema: schema_of(&columns), columns }
+    }
+
+    fn batch(&self) -> Result<RecordBatch> {
+        let inner = self.inner.upgrade().ok_or_else(gone)?;
+        let rows = (self.table.rows)(&inner);
+        let builder = |column: &Column| ColumnBuilder::new(column.kind, rows.len());
+        let mut builders: Vec<ColumnBuilder> = self.columns.iter().map(builder).collect();
+        for row in rows {
+            let mut cells = row.into_iter();
+            for builder in &mut builders {
+                match cells.next().flatten() {
+                    Some(text) if builder.append_text(text.as_bytes()) => {}
+                    _ => builder.append_null(),
+                }
             }
         }
+        let arrays = builders.into_iter().map(ColumnBuilder::finish).collect();
+        Ok(RecordBatch::try_new(self.schema.clone(), arrays)?)
     }
-    let schema = schema_of(&columns);
-    let arrays = builders.into_iter().map(ColumnBuilder::finish).collect();
-    let batch = RecordBatch::try_new(schema.clone(), arrays)?;
-    Ok(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?))
+}
+
+#[async_trait]
+impl TableProvider for Reading {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let table = MemTable::try_new(self.schema.clone(), vec![vec![self.batch()?]])?;
+        table.scan(state, projection, filters, limit).await
+    }
 }
 
 fn some(value: impl ToString) -> Option<String> {

@@ -86,7 +86,8 @@ pub(crate) struct ServeArgs {
     /// The largest body of an HTTP request [default: 64MiB]
     #[arg(long, env = "THALWEG_BODY_MAX")]
     pub(crate) body_max: Option<String>,
-    /// Close RESP connections that say nothing for this long, 0: never; and HTTP connections that send no whole request for this long, 0: after 75 s [default: 0]
+    /// Close RESP connections that say nothing for this long, 0: never; and HTTP connections that send no whole
+    /// request for this long, 0: after 75 s [default: 0]
     #[arg(long, env = "THALWEG_IDLE_TIMEOUT")]
     pub(crate) idle_timeout: Option<String>,
     /// A TOML file with these settings

@@ -14,16 +14,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-/// A connection's requests: those that began and those that ended, in one number that grows by one each time. It is
-/// odd while a request is under way.
+/// How many of a connection's requests began, and how many ended. The end of one may be noticed after the next began.
+#[derive(Debug, Default)]
+struct Counts {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+/// A connection's requests.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Activity(Arc<AtomicU64>);
+pub(super) struct Activity(Arc<Counts>);
 
 impl Activity {
-    /// The time between two requests that the connection is in, by its number; `None` while a request is under way.
+    /// The time between two requests that the connection is in, by the number of those before it; `None` while a
+    /// request is under way.
     pub(super) fn pause(&self) -> Option<u64> {
-        let number = self.0.load(Ordering::Acquire);
-        number.is_multiple_of(2).then_some(number)
+        let ended = self.0.ended.load(Ordering::Acquire);
+        (self.0.begun.load(Ordering::Acquire) == ended).then_some(ended)
     }
 }
 
@@ -39,14 +46,14 @@ struct UnderWay(Activity);
 
 impl UnderWay {
     fn begin(activity: Activity) -> Self {
-        activity.0.fetch_add(1, Ordering::AcqRel);
+        activity.0.begun.fetch_add(1, Ordering::AcqRel);
         Self(activity)
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.0.fetch_add(1, Ordering::AcqRel);
+        self.0.0.ended.fetch_add(1, Ordering::AcqRel);
     }
 }
 

@@ -261,12 +261,12 @@ impl SequenceDefinition {
         self.storage.as_deref().unwrap_or(name)
     }
 
-    /// Whether it goes with a column.
+    /// Whether it goes with this column.
     pub(crate) fn is_of(&self, table: &str, column: &str) -> bool {
         self.owner.as_ref().is_some_and(|(owner, owned)| owner == table && owned == column)
     }
 
-    /// Whether it goes with a column of a table.
+    /// Whether it goes with any column of a table.
     pub(crate) fn belongs_to(&self, table: &str) -> bool {
         self.owner.as_ref().is_some_and(|(owner, _)| owner == table)
     }

@@ -209,11 +209,8 @@ impl SchemaProvider for Sys {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        let inner = self.0.upgrade().ok_or_else(gone)?;
-        match system::TABLES.iter().find(|table| table.name == name) {
-            Some(table) => Ok(Some(system::read(table, &inner)?)),
-            None => Ok(None),
-        }
+        let table = system::TABLES.iter().find(|table| table.name == name);
+        Ok(table.map(|table| Arc::new(system::Reading::new(table, self.0.clone())) as _))
     }
 
     fn table_exist(&self, name: &str) -> bool {

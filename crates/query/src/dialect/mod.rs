@@ -45,7 +45,9 @@ pub(crate) use operators::Operators;
 pub(crate) use parameters::{
     count_parameters, has_parameters_in_tables, type_parameters, types_of_casts, types_of_plan,
 };
-pub(crate) use rewrite::{call, mentions, reads, relations, rewrite, rewrite_query, width_of};
+pub(crate) use rewrite::{
+    call, mentions, quoted, reads, relations, rewrite, rewrite_query, width_of,
+};
 pub(crate) use sql_types::{Types, assignable, assignable_sql, column_type, field_of_oid};
 pub(crate) use times::ReadMicroseconds;
 

@@ -33,8 +33,8 @@ use datafusion::sql::sqlparser::ast::{
 use intersections::count_equal_rows;
 use membership::{conditions, memberships};
 use patterns::{among, like_among};
-pub(super) use series::PAIRS;
-pub(super) use series::is_constant;
+pub(crate) use series::quoted;
+pub(super) use series::{PAIRS, is_constant, query_of};
 use series::{set_in_from, sets_in_select};
 use std::ops::ControlFlow;
 

@@ -21,6 +21,19 @@ pub(crate) use time::put_timestamp;
 /// memory.
 const NESTED_MAX_BYTES: usize = 256 << 20;
 
+/// The most that the forms of all values of a step have together: one may be small, and all of them too large.
+const STEP_MAX_BYTES: usize = 512 << 20;
+
+/// Refuses to make the forms of more values.
+fn check_step(bytes: usize) -> Result<(), SqlError> {
+    if bytes <= STEP_MAX_BYTES {
+        return Ok(());
+    }
+    let most = STEP_MAX_BYTES >> 20;
+    let message = format!("requested length too large: the texts of one step may have {most} MiB");
+    Err(SqlError::new(SqlState::LimitExceeded, message))
+}
+
 /// Refuses to make the form of a value longer.
 fn check_length(bytes: usize) -> Result<(), SqlError> {
     if bytes <= NESTED_MAX_BYTES {

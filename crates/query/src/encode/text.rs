@@ -3,7 +3,7 @@
 use super::interval::put_interval_as;
 use super::numeric::{put_decimal_128, put_decimal_256};
 use super::time::{put_date, put_time_of_day, put_timestamp};
-use super::{check_length, put_double, put_real};
+use super::{check_length, check_step, put_double, put_real};
 use crate::error::SqlError;
 use crate::moment::Formats;
 use crate::pg_type;
@@ -57,9 +57,8 @@ pub(crate) fn texts_of(array: &ArrayRef, style: &Style) -> Result<StringViewArra
     for row in 0..array.len() {
         text.clear();
         if put_text(&mut text, array.as_ref(), row, style)? {
-            // Each may be small, and all of them together too large.
             all += text.len();
-            check_length(all / 2)?;
+            check_step(all)?;
             texts.append_value(String::from_utf8_lossy(&text));
         } else {
             texts.append_null();

@@ -1,6 +1,8 @@
 //! Arrays.
 
-use super::{Asked, Budget, Call, Function, no_function, returns, returns_integer, returns_text};
+use super::{
+    Asked, Budget, Call, Function, check_value, no_function, returns, returns_integer, returns_text,
+};
 use crate::encode::{self, Style};
 use crate::error::SqlError;
 use datafusion::arrow::array::{
@@ -157,7 +159,8 @@ impl Joining<'_> {
                     None => out.truncate(before),
                 }
             }
-            self.budget.take_grown(out.len() - before, out.len())?;
+            self.budget.take(out.len() - before)?;
+            check_value(out.len())?;
         }
         Ok(())
     }

@@ -3,8 +3,8 @@
 mod build;
 
 use super::{
-    Asked, Budget, Call, Function, no_function, returns, returns_boolean, returns_integer,
-    returns_text,
+    Asked, Budget, Call, Function, check_value, no_function, returns, returns_boolean,
+    returns_integer, returns_text,
 };
 use crate::encode::{self, Style};
 use crate::error::{SqlError, SqlState};
@@ -117,12 +117,11 @@ pub(super) fn functions() -> Vec<Function> {
 fn texts_out(
     rows: impl Iterator<Item = Result<Option<String>, SqlError>>,
 ) -> Result<ArrayRef, SqlError> {
-    let mut budget = Budget::default();
     let mut out = StringViewBuilder::new();
     for row in rows {
         let text = row?;
         // Together they are about as large as the arguments, which have a limit.
-        budget.take_grown(0, text.as_ref().map_or(0, String::len))?;
+        check_value(text.as_ref().map_or(0, String::len))?;
         out.append_option(text);
     }
     Ok(Arc::new(out.finish()))

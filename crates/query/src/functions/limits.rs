@@ -95,15 +95,11 @@ impl Budget {
             let message = "a large value is not made now: the node has hardly any memory left";
             return Err(SqlError::new(SqlState::OutOfMemory, message));
         }
-        if bytes <= VALUE_MAX_BYTES && self.bytes <= BATCH_MAX_BYTES {
+        check_value(bytes)?;
+        if self.bytes <= BATCH_MAX_BYTES {
             return Ok(());
         }
-        let (what, most) = match bytes > VALUE_MAX_BYTES {
-            true => ("a value", VALUE_MAX_BYTES),
-            false => ("the values of one step", BATCH_MAX_BYTES),
-        };
-        let message = format!("requested length too large: {what} may have {} MiB", most >> 20);
-        Err(SqlError::new(SqlState::LimitExceeded, message))
+        Err(too_large("the values of one step", BATCH_MAX_BYTES))
     }
 
     /// Takes room for one more part that a value is taken apart into.
@@ -115,10 +111,18 @@ impl Budget {
         let message = format!("requested length too large: a step may have {PARTS_MAX} parts");
         Err(SqlError::new(SqlState::LimitExceeded, message))
     }
+}
 
-    /// Takes room for bytes that were just added to a value of `length` bytes.
-    pub(crate) fn take_grown(&mut self, added: usize, length: usize) -> Result<(), SqlError> {
-        self.take(added)?;
-        if length <= VALUE_MAX_BYTES { Ok(()) } else { self.take(length) }
+/// Refuses a value that has grown too large.
+pub(crate) fn check_value(bytes: usize) -> Result<(), SqlError> {
+    if bytes <= VALUE_MAX_BYTES {
+        return Ok(());
     }
+    Err(too_large("a value", VALUE_MAX_BYTES))
+}
+
+fn too_large(what: &str, most_bytes: usize) -> SqlError {
+    let most = most_bytes >> 20;
+    let message = format!("requested length too large: {what} may have {most} MiB");
+    SqlError::new(SqlState::LimitExceeded, message)
 }

@@ -20,7 +20,7 @@ mod to_char;
 
 pub(crate) use advisory::advisory_function;
 pub(crate) use large::HideLarge;
-pub(crate) use limits::{Budget, bytes_of, while_planning, while_running};
+pub(crate) use limits::{Budget, bytes_of, check_value, while_planning, while_running};
 pub(crate) use records::{COLLECTORS, WHOLE_ROW};
 pub(crate) use series::is_set_returning;
 pub(crate) use text::concatenated;

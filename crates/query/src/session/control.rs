@@ -214,6 +214,7 @@ impl Session {
                 self.statements.clear();
                 self.cursors.clear();
                 self.drop_temporary();
+                self.inner.locks.unlock_all(self.number);
                 Ok("DISCARD ALL")
             }
             DiscardObject::PLANS => Ok("DISCARD PLANS"),

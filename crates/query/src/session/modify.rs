@@ -9,7 +9,7 @@ use super::control::folded;
 use super::upsert::OnConflict;
 use super::{Outcome, Rows, RowsTag, Session, TRIES, physical};
 use crate::catalog::{Definition, StreamDefinition, TableDefinition};
-use crate::dialect;
+use crate::dialect::{self, quoted};
 use crate::error::{SqlError, SqlState};
 use crate::statement::{Statement, parse};
 use crate::stream::Appender;
@@ -66,10 +66,6 @@ impl Kind {
             Self::Delete => "DELETE",
         }
     }
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 fn syntax(message: impl Into<String>) -> SqlError {

@@ -30,6 +30,16 @@ pub(crate) fn sql(server: &Server, text: &str) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
+/// Each request is a session: what it has locked is free when it is answered.
+#[test]
+fn advisory_locks_end_with_their_request() {
+    let server = Server::in_memory();
+    for _ in 0..2 {
+        let answer = sql(&server, "SELECT pg_try_advisory_lock(7) AS taken");
+        assert_eq!(answer, "taken\ntrue");
+    }
+}
+
 #[test]
 fn psql() {
     let server = Server::in_memory();

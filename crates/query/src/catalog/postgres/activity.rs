@@ -12,15 +12,16 @@ const USER: u32 = 10;
 
 const NONE: fn(&Facts) -> Vec<Row> = |_| Vec::new();
 
-const STATISTICS: &str = "relid oid schemaname name relname name seq_scan int8 seq_tup_read int8 idx_scan int8 \
-    idx_tup_fetch int8 n_tup_ins int8 n_tup_upd int8 n_tup_del int8 n_tup_hot_upd int8 n_live_tup int8 n_dead_tup int8 \
-    n_mod_since_analyze int8 n_ins_since_vacuum int8 last_vacuum timestamptz last_autovacuum timestamptz last_analyze \
-    timestamptz last_autoanalyze timestamptz vacuum_count int8 autovacuum_count int8 analyze_count int8 \
-    autoanalyze_count int8";
-const STATISTICS_OF_BLOCKS: &str = "relid oid schemaname name relname name heap_blks_read int8 heap_blks_hit int8 \
-    idx_blks_read int8 idx_blks_hit int8 toast_blks_read int8 toast_blks_hit int8 tidx_blks_read int8 tidx_blks_hit int8";
-const STATISTICS_OF_INDEXES: &str = "relid oid indexrelid oid schemaname name relname name indexrelname name idx_scan \
-    int8 idx_tup_read int8 idx_tup_fetch int8";
+const STATISTICS: &str = "relid oid schemaname name relname name seq_scan int8 seq_tup_read int8 \
+    idx_scan int8 idx_tup_fetch int8 n_tup_ins int8 n_tup_upd int8 n_tup_del int8 n_tup_hot_upd int8 \
+    n_live_tup int8 n_dead_tup int8 n_mod_since_analyze int8 n_ins_since_vacuum int8 last_vacuum \
+    timestamptz last_autovacuum timestamptz last_analyze timestamptz last_autoanalyze timestamptz \
+    vacuum_count int8 autovacuum_count int8 analyze_count int8 autoanalyze_count int8";
+const STATISTICS_OF_BLOCKS: &str = "relid oid schemaname name relname name heap_blks_read int8 \
+    heap_blks_hit int8 idx_blks_read int8 idx_blks_hit int8 toast_blks_read int8 toast_blks_hit int8 \
+    tidx_blks_read int8 tidx_blks_hit int8";
+const STATISTICS_OF_INDEXES: &str = "relid oid indexrelid oid schemaname name relname name \
+    indexrelname name idx_scan int8 idx_tup_read int8 idx_tup_fetch int8";
 
 const fn empty(name: &'static str, columns: &'static str) -> CatalogTable {
     CatalogTable { name, needs_columns: false, columns, rows: NONE }
@@ -30,25 +31,26 @@ pub(super) const TABLES: &[CatalogTable] = &[
     CatalogTable {
         name: "pg_stat_activity",
         needs_columns: false,
-        columns: "datid oid datname name pid int4 leader_pid int4 usesysid oid usename name application_name text \
-            client_addr text client_hostname text client_port int4 backend_start timestamptz xact_start timestamptz \
-            query_start timestamptz state_change timestamptz wait_event_type text wait_event text state text backend_xid \
-            text backend_xmin text query_id int8 query text backend_type text",
+        columns: "datid oid datname name pid int4 leader_pid int4 usesysid oid usename name \
+            application_name text client_addr text client_hostname text client_port int4 \
+            backend_start timestamptz xact_start timestamptz query_start timestamptz state_change \
+            timestamptz wait_event_type text wait_event text state text backend_xid text \
+            backend_xmin text query_id int8 query text backend_type text",
         rows: pg_stat_activity,
     },
     CatalogTable {
         name: "pg_locks",
         needs_columns: false,
-        columns: "locktype text database oid relation oid page int4 tuple int2 virtualxid text transactionid text classid \
-            oid objid oid objsubid int2 virtualtransaction text pid int4 mode text granted bool fastpath bool waitstart \
-            timestamptz",
+        columns: "locktype text database oid relation oid page int4 tuple int2 virtualxid text \
+            transactionid text classid oid objid oid objsubid int2 virtualtransaction text pid int4 \
+            mode text granted bool fastpath bool waitstart timestamptz",
         rows: pg_locks,
     },
     CatalogTable {
         name: "pg_user",
         needs_columns: false,
-        columns: "usename name usesysid oid usecreatedb bool usesuper bool userepl bool usebypassrls bool passwd text \
-            valuntil timestamptz useconfig text[]",
+        columns: "usename name usesysid oid usecreatedb bool usesuper bool userepl bool usebypassrls \
+            bool passwd text valuntil timestamptz useconfig text[]",
         rows: |_| {
             let mut row = vec![some("thalweg"), some(USER)];
             row.extend([truth(true), truth(true), truth(false), truth(false), some("********")]);
@@ -58,7 +60,8 @@ pub(super) const TABLES: &[CatalogTable] = &[
     },
     empty(
         "pg_policies",
-        "schemaname name tablename name policyname name permissive text roles name[] cmd text qual text with_check text",
+        "schemaname name tablename name policyname name permissive text roles name[] cmd text qual \
+            text with_check text",
     ),
     empty(
         "pg_publication_tables",
@@ -66,7 +69,8 @@ pub(super) const TABLES: &[CatalogTable] = &[
     ),
     empty(
         "pg_seclabels",
-        "objoid oid classoid oid objsubid int4 objtype text objnamespace oid objname text provider text label text",
+        "objoid oid classoid oid objsubid int4 objtype text objnamespace oid objname text provider \
+            text label text",
     ),
     empty("pg_seclabel", "objoid oid classoid oid objsubid int4 provider text label text"),
     empty("pg_shseclabel", "objoid oid classoid oid provider text label text"),
@@ -76,8 +80,8 @@ pub(super) const TABLES: &[CatalogTable] = &[
     ),
     empty(
         "pg_available_extension_versions",
-        "name name version text installed bool superuser bool trusted bool relocatable bool schema name requires name[] \
-         comment text",
+        "name name version text installed bool superuser bool trusted bool relocatable bool schema \
+            name requires name[] comment text",
     ),
     empty(
         "pg_prepared_xacts",
@@ -85,10 +89,11 @@ pub(super) const TABLES: &[CatalogTable] = &[
     ),
     empty(
         "pg_stat_database",
-        "datid oid datname name numbackends int4 xact_commit int8 xact_rollback int8 blks_read int8 blks_hit int8 \
-         tup_returned int8 tup_fetched int8 tup_inserted int8 tup_updated int8 tup_deleted int8 conflicts int8 temp_files \
-         int8 temp_bytes int8 deadlocks int8 checksum_failures int8 blk_read_time float8 blk_write_time float8 stats_reset \
-         timestamptz",
+        "datid oid datname name numbackends int4 xact_commit int8 xact_rollback int8 blks_read int8 \
+            blks_hit int8 tup_returned int8 tup_fetched int8 tup_inserted int8 tup_updated int8 \
+            tup_deleted int8 conflicts int8 temp_files int8 temp_bytes int8 deadlocks int8 \
+            checksum_failures int8 blk_read_time float8 blk_write_time float8 stats_reset \
+            timestamptz",
     ),
     empty("pg_stat_all_tables", STATISTICS),
     empty("pg_stat_user_tables", STATISTICS),

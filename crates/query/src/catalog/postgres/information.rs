@@ -7,8 +7,8 @@ use super::{CatalogTable, Facts, Row, some};
 use crate::catalog::SequenceDefinition;
 use crate::database::DATABASE;
 
-const PRIVILEGES: &str = "grantor name grantee name table_catalog name table_schema name table_name name privilege_type \
-    text is_grantable text with_hierarchy text";
+const PRIVILEGES: &str = "grantor name grantee name table_catalog name table_schema name table_name \
+    name privilege_type text is_grantable text with_hierarchy text";
 
 pub(super) const TABLES: &[CatalogTable] = &[
     CatalogTable {

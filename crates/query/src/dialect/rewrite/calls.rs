@@ -1,4 +1,5 @@
-//! Calls of functions that are others here: aggregates over lists, advisory locks, words that are values of the session.
+//! Calls of functions that are others here: aggregates over lists, advisory locks, words that are
+//! values of the session.
 
 use super::*;
 use crate::functions::{COLLECTORS, advisory_function};

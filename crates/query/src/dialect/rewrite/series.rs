@@ -260,7 +260,8 @@ pub(super) fn set_in_from(factor: &mut TableFactor) {
     };
 }
 
-fn query_of(text: &str) -> Option<Box<Query>> {
+/// The query that a text is.
+pub(crate) fn query_of(text: &str) -> Option<Box<Query>> {
     let mut statements = crate::statement::parse(text).ok()?;
     let Some(crate::statement::Statement::Df(statement)) = statements.pop() else { return None };
     let DfStatement::Statement(statement) = *statement else { return None };
@@ -325,7 +326,8 @@ fn records(factor: &TableFactor) -> Option<TableFactor> {
     })
 }
 
-fn quoted(name: &str) -> String {
+/// A name as it is written in SQL.
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

@@ -15,7 +15,7 @@ pub(crate) fn put_json(
         return Ok(());
     }
     // One that has grown too large is not continued.
-    Budget::default().take_grown(0, out.len())?;
+    check_value(out.len())?;
     let mut text = Vec::new();
     match array.data_type() {
         DataType::List(element) => {

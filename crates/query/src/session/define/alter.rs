@@ -5,7 +5,7 @@ use super::columns::{add_unique, column_names, column_of, ident};
 use super::object_name;
 use super::sequences::{nextval_of, sequence_name};
 use crate::catalog::{Check, Definition, SequenceDefinition, TableDefinition, Unique};
-use crate::dialect;
+use crate::dialect::{self, quoted};
 use crate::error::{SqlError, SqlState};
 use crate::table::Retired;
 use crate::types::Column;
@@ -15,10 +15,6 @@ use datafusion::sql::sqlparser::ast::{
     TableConstraint,
 };
 use std::sync::Arc;
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
 
 /// A column of the table as it becomes: where its values come from.
 enum Source {

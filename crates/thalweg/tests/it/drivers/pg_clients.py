@@ -76,6 +76,15 @@ with psycopg.connect(dsn, autocommit=True) as connection:
     except psycopg.errors.UniqueViolation:
         pass
 
+# A prepared statement over the node's own tables tells what is so when it runs.
+with psycopg.connect(dsn, autocommit=True) as connection:
+    connection.execute("CREATE STREAM counted (n BIGINT)")
+    records = lambda: connection.execute("SELECT records FROM sys.streams WHERE stream = 'counted'", prepare=True).fetchone()
+    for number in range(3):
+        assert records() == (number,), number
+        connection.execute("INSERT INTO counted VALUES (1)")
+    connection.execute("DROP STREAM counted")
+
 # A prepared statement follows what it names.
 with psycopg.connect(dsn, autocommit=True) as connection:
     connection.execute("CREATE MATERIALIZED VIEW v AS SELECT count(*) AS c FROM orders")
