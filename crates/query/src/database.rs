@@ -6,6 +6,7 @@ use crate::catalog::{
     Catalog, Definition, Overlay, QueryDefinition, StreamDefinition, gone, own_catalog,
 };
 use crate::csv::{ReadPlainCsv, Survey};
+use crate::cut::CutLarge;
 use crate::dialect::{
     ApplyCorrelated, CheckedArithmetic, HideGrouped, HoistSubqueries, Operators, PostgresCasts,
     PullUpLateral, ReadMicroseconds, Types,
@@ -280,6 +281,7 @@ fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlError> {
         .with_default_features()
         .with_analyzer_rules(analyzer_rules(Arc::downgrade(inner)))
         .with_physical_optimizer_rule(Arc::new(ReadPlainCsv))
+        .with_physical_optimizer_rule(Arc::new(CutLarge))
         .build();
     let mut context = SessionContext::new_with_state(state);
     context.register_catalog(DATABASE, Arc::new(MemoryCatalogProvider::new()));

@@ -235,7 +235,7 @@ impl From<DataFusionError> for SqlError {
             message = message.strip_prefix(prefix).unwrap_or(message);
         }
         if let DataFusionError::Internal(text) = error.find_root()
-            && let Some(plain) = plain_words(text)
+            && let Some((state, plain)) = plain_words(text)
         {
             return Self::new(state, plain);
         }
@@ -253,15 +253,23 @@ impl From<DataFusionError> for SqlError {
 }
 
 /// What is no fault of anybody's but the statement's, though DataFusion calls it internal.
-fn plain_words(text: &str) -> Option<&'static str> {
-    const WORDS: [(&str, &str); 2] = [
+fn plain_words(text: &str) -> Option<(SqlState, &'static str)> {
+    use SqlState::{FeatureNotSupported, InvalidRegularExpression};
+    const WORDS: [(&str, SqlState, &str); 3] = [
         (
             "Regular expression did not compile",
+            InvalidRegularExpression,
             "invalid regular expression: it is too large or has a fault",
         ),
-        ("range queries", "RANGE with an ORDER BY of this type is not supported"),
+        (
+            "range queries",
+            FeatureNotSupported,
+            "RANGE with an ORDER BY of this type is not supported",
+        ),
+        ("Uncomparable values", FeatureNotSupported, "arrays of arrays cannot be ordered here"),
     ];
-    WORDS.iter().find(|(words, _)| text.contains(words)).map(|(_, plain)| *plain)
+    let found = WORDS.iter().find(|(words, ..)| text.contains(words));
+    found.map(|(_, state, plain)| (*state, *plain))
 }
 
 /// The function whose arguments do not fit, of which the planner tells all that it has tried.
@@ -312,11 +320,8 @@ fn state_of(error: &DataFusionError) -> SqlState {
             | SchemaError::DuplicateUnqualifiedField { .. } => SqlState::DuplicateColumn,
         },
         DataFusionError::NotImplemented(_) => SqlState::FeatureNotSupported,
-        DataFusionError::Internal(text) if text.contains("Regular expression") => {
-            SqlState::InvalidRegularExpression
-        }
-        DataFusionError::Internal(text) if text.contains("range queries") => {
-            SqlState::FeatureNotSupported
+        DataFusionError::Internal(text) => {
+            plain_words(text).map_or(SqlState::Internal, |(state, _)| state)
         }
         DataFusionError::ResourcesExhausted(_) => SqlState::OutOfMemory,
         DataFusionError::ArrowError(error, _) => match error.as_ref() {

@@ -13,6 +13,7 @@ mod answer;
 mod append;
 mod catalog;
 mod csv;
+mod cut;
 mod database;
 mod dialect;
 mod encode;

@@ -5,6 +5,7 @@ error, the node must live, its memory stay bounded, and a PING on the Redis door
 
 The same seed gives the same statements. What is found wrong is printed, and the exit status is 1."""
 
+import itertools
 import os
 import random
 import socket
@@ -383,6 +384,15 @@ class Maker:
                 lambda: f"SELECT DISTINCT {value} FROM {rows}",
                 lambda: f"SELECT count(DISTINCT {value}) FROM {rows}",
                 lambda: f"SELECT {value} FROM {rows} ORDER BY 1, g",
+                lambda: f"SELECT {value} FROM {rows} ORDER BY 1, g LIMIT 50",
+                lambda: f"SELECT substr({value}, g::int) s, count(*) FROM {rows} GROUP BY 1",
+                lambda: f"SELECT count(DISTINCT substr({value}, g::int)), max(g) FROM {rows} GROUP BY g % 2",
+                lambda: f"SELECT min(substr({value}, g::int)) FROM {rows} GROUP BY g",
+                lambda: f"SELECT row_number() OVER (PARTITION BY {value}, g % 2 ORDER BY {value} DESC, g) FROM {rows}",
+                lambda: f"SELECT {value} FROM {rows} UNION SELECT substr({value}, g::int) FROM {rows}",
+                lambda: f"SELECT upper({value}) FROM {rows} WHERE {value} LIKE '%a%' OR reverse({value}) > 'a'",
+                lambda: f"SELECT DISTINCT ON ({value}, g) {value} FROM {rows} ORDER BY {value}, g",
+                lambda: f"SELECT count(*) FROM (SELECT {value} v FROM {rows}) a JOIN (SELECT {value} v FROM {rows}) b ON a.v = b.v",
                 lambda: f"SELECT concat(a, a, a, a, a, a), ROW(a, a, a)::text FROM (SELECT {value} a FROM {rows}) t",
                 lambda: f"SELECT string_to_array({text}, {self.one(['NULL', chr(39) + ',' + chr(39)])})",
                 lambda: f"SELECT regexp_split_to_array({text}, {self.one([chr(39) * 2, chr(39) + ',' + chr(39)])})",
@@ -479,6 +489,16 @@ class Maker:
         return text.replace("\0", "")
 
 
+# Statements that once ended a node, or took its memory.
+FOUND = [
+    "SELECT repeat('z', 1000000) FROM generate_series(1, 20000) g ORDER BY 1, g",
+    "SELECT repeat('z', 1000000) FROM generate_series(1, 20000) g ORDER BY 1, g LIMIT 100",
+    "SELECT substr(repeat('z', 1000000), g::int), count(*) FROM generate_series(1, 20000) g GROUP BY 1",
+    "SELECT array_to_string(array_agg(repeat('z', 1000000)), ',') FROM generate_series(1, 5000)",
+    "SELECT repeat('z', 60000000) || g FROM generate_series(1, 5000) g",
+]
+
+
 class Watch(threading.Thread):
     """Asks for a PING all the while, and looks at the node's memory."""
 
@@ -531,11 +551,10 @@ def run(connection, statement):
                 connection.cancel()
 
 
-def say(port, maker, count, wrong, outcomes):
+def say(port, statements, wrong, outcomes):
     """One client: its statements, one after the other."""
     connection = connect(port)
-    for _ in range(count):
-        statement = maker.statement()
+    for statement in statements:
         begun = time.monotonic()
         try:
             run(connection, statement)
@@ -577,9 +596,9 @@ def main():
     begun = time.monotonic()
     for number in range(CONNECTIONS):
         maker = Maker(seed * 1_000 + number)
-        clients.append(
-            threading.Thread(target=say, args=(postgres_port, maker, count // CONNECTIONS + 1, wrong, outcomes))
-        )
+        made = (maker.statement() for _ in range(count // CONNECTIONS + 1))
+        statements = itertools.chain(FOUND[number::CONNECTIONS], made)
+        clients.append(threading.Thread(target=say, args=(postgres_port, statements, wrong, outcomes)))
         clients[-1].start()
     for client in clients:
         client.join()
