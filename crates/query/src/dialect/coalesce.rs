@@ -1,14 +1,34 @@
 //! `coalesce`, where a text stands for an array: `coalesce(array_agg(x), '{}')`. The library's takes no text where the
 //! other arguments are lists.
+//!
+//! The library's becomes a CASE that names each argument twice: twice the work for each level where one stands in the
+//! other, and another value the second time where an argument is volatile. So it becomes one only where that is
+//! cheap and means the same; a CASE does not compute what it does not need.
 
+use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::compute::is_not_null;
+use datafusion::arrow::compute::kernels::zip::zip;
 use datafusion::arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::Result;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{Result, plan_datafusion_err};
 use datafusion::functions::core::coalesce as own;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
 use std::sync::Arc;
+
+/// Parts of an argument that may be computed twice.
+const PARTS_MAX: usize = 64;
+
+fn is_large(arg: &Expr) -> bool {
+    let mut parts = 0;
+    let walked = arg.apply(|_part| {
+        parts += 1;
+        Ok(if parts > PARTS_MAX { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    walked.is_err() || parts > PARTS_MAX
+}
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Coalesce(Arc<ScalarUDF>);
@@ -36,10 +56,20 @@ impl ScalarUDFImpl for Coalesce {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        self.0.invoke_with_args(args)
+        let mut arrays = args.args.iter().rev().map(|arg| arg.to_array(args.number_rows));
+        let last = arrays.next().ok_or_else(|| plan_datafusion_err!("coalesce of nothing"))??;
+        let first_of = |later: ArrayRef, array: Result<ArrayRef>| -> Result<ArrayRef> {
+            let array = array?;
+            Ok(zip(&is_not_null(&array)?, &array, &later)?)
+        };
+        Ok(ColumnarValue::Array(arrays.try_fold(last, first_of)?))
     }
 
     fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
+        let twice = args.split_last().map_or(&[][..], |(_, first)| first);
+        if args.len() > 1 && twice.iter().any(|arg| arg.is_volatile() || is_large(arg)) {
+            return Ok(ExprSimplifyResult::Original(args));
+        }
         self.0.simplify(args, info)
     }
 
