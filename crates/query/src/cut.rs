@@ -3,7 +3,11 @@
 //! An operator accounts for a batch after it has copied it. A batch has up to 8,192 rows, and the rows of a text column
 //! may share their bytes, so that a batch of a megabyte becomes eight gigabytes in one step. Of pieces, an operator copies
 //! one after the other, and the memory pool refuses the first one that does not fit.
+//!
+//! Operators that write batches to disk when memory is short, sorts and repartitions, put pieces together again before they
+//! write, and then every row has its own bytes. What such a batch would need is known before, and refused.
 
+use crate::error::{SqlError, SqlState};
 use crate::functions::bytes_of;
 use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::arrow::record_batch::RecordBatch;
@@ -16,6 +20,7 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -30,9 +35,23 @@ use std::sync::Arc;
 /// What the values of a piece take, as if they shared nothing. A piece has at least one row.
 const PIECE_MAX_BYTES: usize = 16 << 20;
 
+/// Rows that operators put together.
+const BATCH_ROWS: usize = 8_192;
+/// What these rows may have in any case.
+const BATCH_MIN_BYTES: usize = 256 << 20;
+
 /// Puts [`CutLargeExec`] under operators that copy values of any size.
 #[derive(Debug)]
-pub(crate) struct CutLarge;
+pub(crate) struct CutLarge {
+    batch_max_bytes: usize,
+}
+
+impl CutLarge {
+    /// For queries that have so much memory together.
+    pub(crate) fn new(memory_max_bytes: usize) -> Self {
+        Self { batch_max_bytes: memory_max_bytes.max(BATCH_MIN_BYTES) }
+    }
+}
 
 impl PhysicalOptimizerRule for CutLarge {
     fn optimize(
@@ -43,10 +62,16 @@ impl PhysicalOptimizerRule for CutLarge {
         plan.transform_up(|node| {
             let [input] = node.children()[..] else { return Ok(Transformed::no(node)) };
             let columns = columns_of_any_size(&input.schema());
-            if columns.is_empty() || input.is::<CutLargeExec>() || !copies(&node)? {
+            if columns.is_empty() || input.is::<CutLargeExec>() {
                 return Ok(Transformed::no(node));
             }
-            let cut = CutLargeExec { input: input.clone(), columns: columns.into() };
+            let spills = node.is::<SortExec>() || node.is::<RepartitionExec>();
+            if !spills && !copies(&node)? {
+                return Ok(Transformed::no(node));
+            }
+            let batch_max_bytes = if spills { self.batch_max_bytes } else { usize::MAX };
+            let input = input.clone();
+            let cut = CutLargeExec { input, columns: columns.into(), batch_max_bytes };
             Ok(Transformed::yes(replace_children_if_necessary(node, vec![Arc::new(cut)])?))
         })
         .data()
@@ -109,6 +134,8 @@ struct CutLargeExec {
     input: Arc<dyn ExecutionPlan>,
     /// The columns that are looked at.
     columns: Arc<[usize]>,
+    /// What as many rows as operators put together may have.
+    batch_max_bytes: usize,
 }
 
 impl DisplayAs for CutLargeExec {
@@ -159,7 +186,7 @@ impl ExecutionPlan for CutLargeExec {
         _options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let input = children.into_iter().next().unwrap_or_else(|| self.input.clone());
-        Ok(Arc::new(Self { input, columns: self.columns.clone() }))
+        Ok(Arc::new(Self { input, ..Self::clone(&self) }))
     }
 
     fn execute(
@@ -169,15 +196,42 @@ impl ExecutionPlan for CutLargeExec {
     ) -> Result<SendableRecordBatchStream> {
         let columns = self.columns.clone();
         let batches = self.input.execute(partition, context)?;
+        let mut seen = Seen { rows: 0, bytes: 0, max_bytes: self.batch_max_bytes };
         let pieces = batches
             .map_ok(move |batch| Pieces { rest: vec![batch], columns: columns.clone() })
             .map_ok(|pieces| futures_util::stream::iter(pieces.map(Ok)))
-            .try_flatten();
+            .try_flatten()
+            .map(move |piece| piece.and_then(|(piece, bytes)| seen.check(piece, bytes)));
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), pieces.boxed())))
     }
 }
 
-/// The pieces of a batch, made as they are asked for.
+/// What has come since the last full batch.
+struct Seen {
+    rows: usize,
+    bytes: usize,
+    max_bytes: usize,
+}
+
+impl Seen {
+    fn check(&mut self, piece: RecordBatch, bytes: usize) -> Result<RecordBatch> {
+        self.rows += piece.num_rows();
+        self.bytes += bytes;
+        if self.bytes > self.max_bytes {
+            let message = format!(
+                "rows of {} kB each are too large to be sorted or grouped in the memory that queries have",
+                self.bytes / self.rows.max(1) / 1_000
+            );
+            return Err(SqlError::new(SqlState::OutOfMemory, message).into());
+        }
+        if self.rows >= BATCH_ROWS {
+            (self.rows, self.bytes) = (0, 0);
+        }
+        Ok(piece)
+    }
+}
+
+/// The pieces of a batch and what they have, made as they are asked for.
 struct Pieces {
     /// What is not given yet, the first rows last.
     rest: Vec<RecordBatch>,
@@ -185,16 +239,19 @@ struct Pieces {
 }
 
 impl Iterator for Pieces {
-    type Item = RecordBatch;
+    type Item = (RecordBatch, usize);
 
-    fn next(&mut self) -> Option<RecordBatch> {
+    fn next(&mut self) -> Option<(RecordBatch, usize)> {
         let mut piece = self.rest.pop()?;
-        while piece.num_rows() > 1 && bytes_of_columns(&piece, &self.columns) > PIECE_MAX_BYTES {
+        loop {
+            let bytes = bytes_of_columns(&piece, &self.columns);
+            if bytes <= PIECE_MAX_BYTES || piece.num_rows() <= 1 {
+                return Some((piece, bytes));
+            }
             let half = piece.num_rows() / 2;
             self.rest.push(piece.slice(half, piece.num_rows() - half));
             piece = piece.slice(0, half);
         }
-        Some(piece)
     }
 }
 
@@ -223,7 +280,7 @@ mod tests {
 
     fn pieces(batch: RecordBatch) -> Vec<RecordBatch> {
         let columns = columns_of_any_size(&batch.schema()).into();
-        Pieces { rest: vec![batch], columns }.collect()
+        Pieces { rest: vec![batch], columns }.map(|(piece, _)| piece).collect()
     }
 
     #[test]
@@ -236,6 +293,18 @@ mod tests {
         }
         assert_eq!(numbers, (0..8_000).collect::<Vec<_>>());
         assert!(pieces.len() < 100, "no more pieces than needed, but {}", pieces.len());
+    }
+
+    #[test]
+    fn rows_that_do_not_fit_together_are_refused() {
+        let mut seen = Seen { rows: 0, bytes: 0, max_bytes: 100 };
+        assert!(seen.check(batch(8_000, "z"), 90).is_ok());
+        assert!(
+            seen.check(batch(200, "z"), 10).is_ok(),
+            "they fill a batch, and the next one begins"
+        );
+        assert!(seen.check(batch(1, "z"), 100).is_ok());
+        assert!(seen.check(batch(1, "z"), 1).is_err());
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::session::Session;
 use crate::statement::{Statement, check_plan, parse};
 use crate::stores::Stores;
 use crate::view::Views;
-use crate::watch::MemoryWatch;
+use crate::watch::{MemoryWatch, Watched};
 use crate::window::{LowerWindows, WindowPlanner};
 use datafusion::catalog::{MemoryCatalogProvider, TableProvider};
 use datafusion::common::{DataFusionError, Result as DfResult};
@@ -75,6 +75,8 @@ pub struct SqlSettings {
     pub checkpoint_interval_ms: u64,
     /// A stream's partition that is silent for this long while others bring records does not hold windows open.
     pub idle_ms: u64,
+    /// Gives memory that nobody uses back to the system; called when the process has more than it may have.
+    pub give_memory_back: fn(),
 }
 
 impl Default for SqlSettings {
@@ -88,6 +90,7 @@ impl Default for SqlSettings {
             threads,
             checkpoint_interval_ms: 5_000,
             idle_ms: 5_000,
+            give_memory_back: || {},
         }
     }
 }
@@ -157,6 +160,15 @@ impl Database {
         let address = settings.segments.as_deref();
         let segments = Arc::new(Segments::open(&engine, runtime.clone(), address)?);
         segments.load(&catalog.list())?;
+        let of_keys = engine.clone();
+        let watch = MemoryWatch::start(Watched {
+            memory_max_bytes: (settings.memory_max_bytes + settings.view_memory_max_bytes) as u64,
+            keys_bytes: Box::new(move || {
+                let partitions = of_keys.report().partitions;
+                partitions.iter().map(|partition| partition.memory_bytes).sum()
+            }),
+            give_memory_back: settings.give_memory_back,
+        });
         let inner = Arc::new(Inner {
             engine,
             catalog,
@@ -166,7 +178,7 @@ impl Database {
             slow_queries: Mutex::default(),
             pg_clients: Mutex::default(),
             runtime,
-            watch: MemoryWatch::start(),
+            watch,
             turn: AtomicU64::new(0),
             csv_survey: Arc::default(),
             locks: Arc::default(),
@@ -281,7 +293,7 @@ fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlError> {
         .with_default_features()
         .with_analyzer_rules(analyzer_rules(Arc::downgrade(inner)))
         .with_physical_optimizer_rule(Arc::new(ReadPlainCsv))
-        .with_physical_optimizer_rule(Arc::new(CutLarge))
+        .with_physical_optimizer_rule(Arc::new(CutLarge::new(inner.settings.memory_max_bytes)))
         .build();
     let mut context = SessionContext::new_with_state(state);
     context.register_catalog(DATABASE, Arc::new(MemoryCatalogProvider::new()));
@@ -303,7 +315,9 @@ fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlError> {
     context.register_catalog(DATABASE, own_catalog(inner, &Overlay::new(), library)?);
     crate::functions::register(&context, &inner.locks);
     crate::catalog::postgres::register(&context, &Arc::downgrade(inner));
-    context.register_udf(crate::dialect::chain().udf().as_ref().clone());
+    for function in [crate::dialect::chain(), crate::dialect::all_of()] {
+        context.register_udf(function.udf().as_ref().clone());
+    }
     context.register_udaf(crate::top_k::top_k());
     let operators = Operators::new(context.state().scalar_functions().values().cloned());
     // Ours decide first.

@@ -34,6 +34,7 @@ pub enum SqlState {
     DiskFull,
     QueryCanceled,
     LimitExceeded,
+    TooManyColumns,
     InvalidPassword,
     CannotConnectNow,
     InvalidDatetimeFormat,
@@ -115,6 +116,7 @@ impl SqlState {
             Self::DiskFull => "53100",
             Self::QueryCanceled => "57014",
             Self::LimitExceeded => "54000",
+            Self::TooManyColumns => "54011",
             Self::InvalidPassword => "28P01",
             Self::CannotConnectNow => "57P03",
             Self::InvalidDatetimeFormat => "22007",
@@ -207,6 +209,13 @@ impl SqlError {
         self
     }
 
+    /// A bug of ours, or of a library's, that ended a statement.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self::new(SqlState::Internal, "the statement met an internal error")
+            .hint("the log of the node says where")
+    }
+
     pub(crate) fn unknown(kind: &str, name: &str) -> Self {
         Self::new(SqlState::UndefinedTable, format!("{kind} \"{name}\" does not exist"))
     }
@@ -222,6 +231,9 @@ impl From<DataFusionError> for SqlError {
         }
         let state = state_of(error.find_root());
         let text = error.strip_backtrace();
+        if let DataFusionError::ExecutionJoin(_) = error.find_root() {
+            return Self::internal();
+        }
         // What failed on the way, and "Error during planning: " and its like, say nothing to a user; the rest does.
         let mut message = text.rsplit("\ncaused by\n").next().unwrap_or(&text);
         for prefix in [

@@ -18,14 +18,16 @@ mod duration;
 mod expansion;
 mod fetch;
 mod sequence_tokens;
+mod sizes;
 mod stream;
 mod tokens;
 
-pub(crate) use depth::CHAIN;
+pub(crate) use depth::{ALL_OF, CHAIN};
 pub(crate) use duration::{duration_us, interval_us};
 pub(crate) use expansion::check_plan;
 
 use crate::catalog::{Emit, StreamDefinition};
+use crate::dialect::Grammar;
 use crate::error::{SqlError, SqlState};
 use crate::types::{Column, ColumnType};
 use crate::window::wrap_sources;
@@ -33,7 +35,6 @@ use datafusion::sql::parser::{DFParser, DFParserBuilder, Statement as DfStatemen
 use datafusion::sql::sqlparser::ast::{
     ColumnDef, ColumnOption, FetchDirection, FetchPosition, Ident, Query, Statement as SqlStatement,
 };
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
@@ -166,7 +167,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Statement>, SqlError> {
             format!("the request has {} bytes of SQL; {TEXT_MAX_BYTES} are possible", text.len()),
         ));
     }
-    let dialect = PostgreSqlDialect {};
+    let dialect = Grammar::default();
     let tokens = Tokenizer::new(&dialect, text)
         .tokenize_with_location()
         .map_err(|error| SqlError::new(SqlState::SyntaxError, error.to_string()))?;
@@ -184,7 +185,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Statement>, SqlError> {
 }
 
 fn parse_one(tokens: Vec<TokenWithSpan>) -> Result<Statement, SqlError> {
-    let dialect = PostgreSqlDialect {};
+    let dialect = Grammar::limited(tokens.len());
     let mut parser = Parser::new(&dialect)
         .with_recursion_limit(NESTING_MAX)
         .with_tokens_with_locations(tokens.clone());

@@ -1,15 +1,20 @@
 //! The last line against statements that take too much memory: whatever operators account for, the process itself is
-//! looked at every 20 ms, and before it has no more memory, statements that run are cancelled, the newest first.
+//! looked at every 20 ms. When it has more than its settings allow, or hardly any memory is left, free memory goes back
+//! to the system; when that does not help, statements that run are cancelled, the newest first.
 
 use crate::error::{SqlError, SqlState};
 use crate::pg::Cancel;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often the process is looked at.
 const INTERVAL: Duration = Duration::from_millis(20);
+/// How often free memory is given back, and how often it is asked what the keys take.
+const GIVE_BACK_INTERVAL: Duration = Duration::from_millis(200);
+/// What a node takes besides its keys, its statements and its views: code, buffers, caches, what the allocator holds.
+const BASE_BYTES: u64 = 1 << 30;
 /// Of what the process may have, statements get no more than this part, in hundredths.
 const SHARE_HUNDREDTHS: u64 = 85;
 /// The same of the addresses that it may have.
@@ -47,7 +52,20 @@ impl Drop for Registered {
 /// What the process may have in memory.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
+    /// In any case.
     resident_bytes: u64,
+    /// Besides its keys.
+    statements_bytes: u64,
+}
+
+/// What is watched, and what helps.
+pub(crate) struct Watched {
+    /// What the settings allow to statements and views together.
+    pub(crate) memory_max_bytes: u64,
+    /// What keys and streams take now.
+    pub(crate) keys_bytes: Box<dyn Fn() -> u64 + Send>,
+    /// Gives memory that nobody uses back to the system.
+    pub(crate) give_memory_back: fn(),
 }
 
 fn first_number(path: &str) -> Option<u64> {
@@ -55,7 +73,7 @@ fn first_number(path: &str) -> Option<u64> {
 }
 
 impl Limits {
-    fn of_process() -> Self {
+    fn of_process(memory_max_bytes: u64) -> Self {
         let physical_kib = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
             let line = text.lines().find(|line| line.starts_with("MemTotal:"))?.to_owned();
             line.split_whitespace().nth(1)?.parse::<u64>().ok()
@@ -71,11 +89,42 @@ impl Limits {
         // Addresses are taken in advance, and not given back: of them a smaller part can be in use.
         let of_addresses =
             virtual_limit.map_or(u64::MAX, |bytes| bytes / 100 * ADDRESSES_HUNDREDTHS);
-        Self { resident_bytes: (resident / 100 * SHARE_HUNDREDTHS).min(of_addresses) }
+        Self {
+            resident_bytes: (resident / 100 * SHARE_HUNDREDTHS).min(of_addresses),
+            statements_bytes: memory_max_bytes + BASE_BYTES,
+        }
     }
 
-    fn are_passed(self, resident_bytes: u64) -> bool {
-        resident_bytes > self.resident_bytes
+    /// Keys may take a quarter more than they are accounted for.
+    fn are_passed(self, resident_bytes: u64, keys_bytes: u64) -> bool {
+        let allowed = keys_bytes.saturating_add(keys_bytes / 4 + self.statements_bytes);
+        resident_bytes > self.resident_bytes.min(allowed)
+    }
+}
+
+/// One look after the other.
+struct Look {
+    limits: Limits,
+    watched: Watched,
+    keys_bytes: u64,
+    given_back: Instant,
+}
+
+impl Look {
+    /// Whether the process has too much, though it has given back what it could.
+    fn is_memory_short(&mut self) -> bool {
+        let passed = |look: &Self| {
+            usage().is_some_and(|resident| look.limits.are_passed(resident, look.keys_bytes))
+        };
+        if !passed(self) {
+            return false;
+        }
+        if self.given_back.elapsed() > GIVE_BACK_INTERVAL {
+            self.given_back = Instant::now();
+            self.keys_bytes = (self.watched.keys_bytes)();
+            (self.watched.give_memory_back)();
+        }
+        passed(self)
     }
 }
 
@@ -89,14 +138,14 @@ fn usage() -> Option<u64> {
 
 impl MemoryWatch {
     /// Begins to watch.
-    pub(crate) fn start() -> Arc<Self> {
+    pub(crate) fn start(watched: Watched) -> Arc<Self> {
         let watch = Arc::new(Self::default());
-        let watched = Arc::downgrade(&watch);
-        let limits = Limits::of_process();
+        let itself = Arc::downgrade(&watch);
+        let limits = Limits::of_process(watched.memory_max_bytes);
+        let mut look = Look { limits, watched, keys_bytes: 0, given_back: Instant::now() };
         let run = move || {
-            while let Some(watch) = watched.upgrade() {
-                let is_short =
-                    usage().is_some_and(|resident_bytes| limits.are_passed(resident_bytes));
+            while let Some(watch) = itself.upgrade() {
+                let is_short = look.is_memory_short();
                 MEMORY_IS_SHORT.store(is_short, Ordering::Relaxed);
                 if is_short {
                     watch.cancel_newest();
@@ -158,8 +207,10 @@ mod tests {
 
     #[test]
     fn limits_are_read() {
-        let limits = Limits { resident_bytes: 10 };
-        assert!(limits.are_passed(11) && !limits.are_passed(10));
+        let limits = Limits { resident_bytes: 100, statements_bytes: 10 };
+        assert!(limits.are_passed(11, 0) && !limits.are_passed(10, 0));
+        assert!(limits.are_passed(61, 40) && !limits.are_passed(60, 40));
+        assert!(limits.are_passed(101, 1_000) && !limits.are_passed(100, 1_000));
         assert!(usage().is_some_and(|resident_bytes| resident_bytes > 0));
     }
 }

@@ -363,7 +363,7 @@ pub(crate) fn wrap_sources(statement: &mut Statement) {
                 && let SqlExpr::Identifier(_) | SqlExpr::CompoundIdentifier(_) = source
             {
                 let text = format!("SELECT * FROM {source}");
-                let dialect = datafusion::sql::sqlparser::dialect::PostgreSqlDialect {};
+                let dialect = crate::dialect::Grammar::default();
                 let query =
                     Parser::new(&dialect).try_with_sql(&text).and_then(|mut p| p.parse_query());
                 if let Ok(query) = query {

@@ -19,6 +19,13 @@ pub(crate) fn configure() {
     unsafe { mi_option_set_default(PURGE_DELAY, PURGE_DELAY_MS) }
 }
 
+/// Gives memory that nobody uses back to the system at once.
+#[expect(unsafe_code, reason = "the bindings have no safe function for it")]
+pub(crate) fn give_back() {
+    // SAFETY: may be called at any time from any thread.
+    unsafe { libmimalloc_sys::mi_collect(true) }
+}
+
 #[cfg(test)]
 mod tests {
     /// The number above is the library's only as long as its header says so.

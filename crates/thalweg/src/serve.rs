@@ -30,6 +30,8 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
         .thread_name("thalweg-sql")
         // Plans are trees, and what walks them recurses.
         .thread_stack_size(8 << 20)
+        // A statement over many tables has many threads that read; what they hold goes when they go.
+        .thread_keep_alive(Duration::from_secs(2))
         .on_thread_start(thalweg_base::priority::lower)
         .enable_all()
         .build()

@@ -237,6 +237,7 @@ impl ServeArgs {
             },
             memory_max_bytes: usize::try_from(engine.memory_max_bytes / 5)?,
             view_memory_max_bytes: usize::try_from(engine.memory_max_bytes / 5)?,
+            give_memory_back: crate::allocator::give_back,
             ..SqlSettings::default()
         };
         size(&self.sql_memory_max, "--sql-memory-max", &mut sql.memory_max_bytes)?;

@@ -43,7 +43,7 @@ fn on_runtime<T: Send + 'static>(
     async move {
         match task.await {
             Ok(outcome) => outcome.map_err(fault),
-            Err(error) => Err(SqlFault { code: "XX000", detail: error.to_string(), status: 500 }),
+            Err(_panicked) => Err(fault(SqlError::internal())),
         }
     }
     .boxed()

@@ -3,7 +3,7 @@
 use super::arithmetic::apply;
 use super::cast::{arrow, cast_array};
 use crate::error::{SqlError, SqlState};
-use crate::functions::{Asked, Call, Function, concatenated};
+use crate::functions::{Asked, Call, Function, concatenated, returns_boolean};
 use datafusion::arrow::array::{ArrayRef, AsArray};
 use datafusion::arrow::compute::kernels::numeric;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
@@ -14,6 +14,13 @@ use datafusion::logical_expr::type_coercion::binary::BinaryTypeCoercer;
 /// The function.
 pub(crate) fn chain() -> Function {
     Function::new(crate::statement::CHAIN, returns, run)
+}
+
+/// The function that stands before many conditions, and gives what they give.
+pub(crate) fn all_of() -> Function {
+    Function::new(crate::statement::ALL_OF, returns_boolean, |call| {
+        call.as_kind(0, &DataType::Boolean)
+    })
 }
 
 fn operator(letter: char) -> Operator {

@@ -10,6 +10,7 @@ mod chain;
 mod coalesce;
 mod collecting;
 mod extreme;
+mod grammar;
 mod grouping;
 mod hoist;
 mod lateral;
@@ -31,9 +32,10 @@ pub(crate) use apply::ApplyCorrelated;
 pub(crate) use arithmetic::CheckedArithmetic;
 pub(crate) use cast::{assign_array, cast_array};
 pub(crate) use casts::{PostgresCasts, cast_to};
-pub(crate) use chain::chain;
+pub(crate) use chain::{all_of, chain};
 pub(crate) use coalesce::coalesce;
 pub(crate) use collecting::collecting_aggregates;
+pub(crate) use grammar::Grammar;
 pub(crate) use grouping::HideGrouped;
 pub(crate) use hoist::HoistSubqueries;
 pub(crate) use lateral::PullUpLateral;
@@ -56,12 +58,11 @@ use datafusion::common::DFSchema;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::Expr;
 use datafusion::sql::sqlparser::ast::{CastKind, DataType as SqlType, Expr as SqlExpr};
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
 /// An expression from its text.
 pub(crate) fn parse_expr(text: &str) -> Result<SqlExpr, SqlError> {
-    let dialect = PostgreSqlDialect {};
+    let dialect = Grammar::default();
     let mut parser = Parser::new(&dialect).with_recursion_limit(100).try_with_sql(text)?;
     let expr = parser.parse_expr()?;
     match parser.peek_token().token {

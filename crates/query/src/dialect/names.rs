@@ -2,6 +2,7 @@
 //! columns of a query apart, so the second of a name gets an ending that is taken away where the client sees it.
 
 use crate::catalog::postgres::{NAME_OF_OID, OID_OF_NAME};
+use crate::statement::{ALL_OF, CHAIN};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{
     DataType as SqlType, Expr, Function, Ident, ObjectNamePart, Query, SelectItem, SetExpr, Value,
@@ -51,6 +52,12 @@ fn is_field(function: &Function) -> bool {
     name.is_some_and(|name| name.value == super::rewrite::FIELD)
 }
 
+/// Whether a function stands for operators.
+fn is_operators(function: &Function) -> bool {
+    let name = function.name.0.last().and_then(ObjectNamePart::as_ident);
+    name.is_some_and(|name| matches!(name.value.as_str(), CHAIN | ALL_OF))
+}
+
 /// What an expression says about its name, and whether it says it for sure.
 fn found(expr: &Expr) -> Option<(String, bool)> {
     let sure = |name: &str| Some((name.to_owned(), true));
@@ -67,6 +74,7 @@ fn found(expr: &Expr) -> Option<(String, bool)> {
                 _ => None,
             }
         }
+        Expr::Function(function) if is_operators(function) => None,
         Expr::Function(function) => function.name.0.last().map(|part| match part {
             ObjectNamePart::Identifier(ident) => {
                 let name = of_ident(ident);

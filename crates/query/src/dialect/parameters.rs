@@ -317,7 +317,7 @@ fn sql_type_of(field: &Field) -> Option<SqlType> {
         ),
         kind => kind.name(),
     };
-    let dialect = datafusion::sql::sqlparser::dialect::PostgreSqlDialect {};
+    let dialect = crate::dialect::Grammar::default();
     let parser = datafusion::sql::sqlparser::parser::Parser::new(&dialect).try_with_sql(&text);
     parser.and_then(|mut parser| parser.parse_data_type()).ok()
 }

@@ -1,5 +1,6 @@
 //! Types by their names in SQL.
 
+use crate::dialect::Grammar;
 use crate::error::{SqlError, SqlState};
 use crate::pg_type::{self, PgType, Typed};
 use crate::types::{Column, ColumnType, Element};
@@ -7,7 +8,6 @@ use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::Result;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, DataType as SqlType, Ident, ObjectName};
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use std::sync::Arc;
 
@@ -122,7 +122,7 @@ pub(crate) fn assignable_sql(column: &Column) -> SqlType {
         }
         kind => kind.name(),
     };
-    let dialect = PostgreSqlDialect {};
+    let dialect = Grammar::default();
     let parsed =
         Parser::new(&dialect).try_with_sql(&text).and_then(|mut parser| parser.parse_data_type());
     parsed.unwrap_or(SqlType::Text)

@@ -36,13 +36,15 @@ use datafusion::arrow::array::{
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{Result as DfResult, ScalarValue};
+use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
 };
 use datafusion::prelude::SessionContext;
+use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// The types of arguments, and the values of those that are constant.
 pub(crate) struct Asked<'a> {
@@ -306,8 +308,8 @@ impl ScalarUDFImpl for Function {
     }
 }
 
-/// Lets queries use all functions.
-pub(crate) fn register(context: &SessionContext, locks: &Arc<AdvisoryLocks>) {
+/// The functions of a database that need nothing of it.
+fn own() -> impl Iterator<Item = Function> {
     let families = [
         arrays::functions(),
         format::functions(),
@@ -321,6 +323,32 @@ pub(crate) fn register(context: &SessionContext, locks: &Arc<AdvisoryLocks>) {
         time::functions(),
         to_char::functions(),
     ];
+    families.into_iter().flatten()
+}
+
+/// The first names of functions by their other names.
+static FIRST_NAMES: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
+    let mut names = HashMap::new();
+    for function in SessionStateDefaults::default_scalar_functions() {
+        let others = function.aliases().iter();
+        names.extend(others.map(|other| (other.clone(), function.name().to_owned())));
+    }
+    for function in own() {
+        names.remove(function.name);
+        let others = function.aliases.iter();
+        names.extend(others.map(|other| (other.clone(), function.name.to_owned())));
+    }
+    names
+});
+
+/// The first name of a function, where this is another one. A call under another name gets a name of its own from the
+/// library's planner, with all arguments in it: twice as long for each level where one stands in the other.
+pub(crate) fn first_name(name: &str) -> Option<&'static str> {
+    FIRST_NAMES.get(name).map(String::as_str)
+}
+
+/// Lets queries use all functions.
+pub(crate) fn register(context: &SessionContext, locks: &Arc<AdvisoryLocks>) {
     for function in crate::dialect::naming_functions() {
         context.register_udf(function.udf().as_ref().clone());
     }
@@ -328,7 +356,7 @@ pub(crate) fn register(context: &SessionContext, locks: &Arc<AdvisoryLocks>) {
     for function in advisory::functions(locks) {
         context.register_udf(function);
     }
-    for function in families.into_iter().flatten() {
+    for function in own() {
         // Another function of the name would come back under its other names.
         let names =
             std::iter::once(function.name.to_owned()).chain(function.aliases.iter().cloned());

@@ -69,8 +69,11 @@ fn one(
 ) -> Result<ArrayRef, SqlError> {
     let texts = call.texts(0)?;
     let mut out = StringViewBuilder::with_capacity(texts.len());
+    let mut budget = Budget::default();
     for text in &texts {
-        out.append_option(text.map(&each).transpose()?);
+        let made = text.map(&each).transpose()?;
+        budget.take(made.as_ref().map_or(0, String::len))?;
+        out.append_option(made);
     }
     Ok(Arc::new(out.finish()))
 }

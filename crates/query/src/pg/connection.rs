@@ -6,11 +6,13 @@ use super::info;
 use super::wire::{Ended, Wire};
 use crate::error::{SqlError, SqlState};
 use crate::session::{Prepared, Session, TransactionStatus};
+use futures_util::FutureExt;
 use pgwire::messages::response::{
     ErrorResponse, NoticeResponse, ReadyForQuery, TransactionStatus as WireStatus,
 };
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -90,7 +92,9 @@ impl Connection {
                 continue;
             }
             let is_extended = message.is_extended_query();
-            match self.handle(message).await {
+            // A bug in a statement is the statement's end, and nobody else's.
+            let handled = AssertUnwindSafe(self.handle(message)).catch_unwind().await;
+            match handled.unwrap_or_else(|_panicked| Err(SqlError::internal().into())) {
                 Ok(()) => {}
                 Err(Failed::Statement(error)) => {
                     self.fail(&error)?;

@@ -1,34 +1,64 @@
-//! Large statements are planned in a task of their own. Planning holds its thread until it is done; so
-//! whoever waits for it can be cancelled at once, and the task ends by itself, a few seconds later at most.
+//! Large statements are planned on threads of their own. Planning holds its thread until it is done; so whoever waits for
+//! it can be cancelled at once, and the work ends by itself, a few seconds later at most. Two of them run at a time: others
+//! wait, and the threads that answer everybody else are free.
 
-use crate::error::{SqlError, SqlState};
+use crate::error::SqlError;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as DfStatement;
-use datafusion::sql::sqlparser::ast::visit_expressions;
+use datafusion::sql::sqlparser::ast::{Expr, Visit, Visitor};
 use std::ops::ControlFlow;
 use std::pin::Pin;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
-/// A statement with so many expressions is large, and so is a plan with so many columns.
+/// A statement with so many expressions is large, and so is a plan with so many columns or steps.
 const LARGE: usize = 400;
+
+/// Each level of a deep expression is looked at from all levels above it.
+const DEEP: usize = 40;
+
+/// Plans that are made now and were given up by those who asked for them.
+static LARGE_PLANS: Semaphore = Semaphore::const_new(2);
 
 /// Whether a statement takes long to be planned.
 pub(super) fn is_large(statement: &DfStatement) -> bool {
     let DfStatement::Statement(statement) = statement else { return false };
-    let mut count = 0;
-    let walked = visit_expressions(statement.as_ref(), |_| {
-        count += 1;
-        if count > LARGE { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    walked.is_break()
+    statement.visit(&mut Extent::default()).is_break()
+}
+
+/// How many expressions a statement has, and how deep they are.
+#[derive(Default)]
+struct Extent {
+    count: usize,
+    depth: usize,
+}
+
+impl Visitor for Extent {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, _expr: &Expr) -> ControlFlow<()> {
+        self.count += 1;
+        self.depth += 1;
+        match self.count > LARGE || self.depth > DEEP {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    fn post_visit_expr(&mut self, _expr: &Expr) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
 }
 
 /// The same of a plan.
 pub(super) fn is_large_plan(plan: &LogicalPlan) -> bool {
-    let mut found = false;
+    let (mut found, mut steps) = (false, 0);
     let walked = plan.apply(|node| {
-        found |= node.schema().fields().len() > LARGE;
+        steps += 1;
+        found |= node.schema().fields().len() > LARGE || steps > LARGE;
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
     walked.is_err() || found
@@ -42,9 +72,16 @@ pub(super) async fn planned<T: Send + 'static>(
     if !is_large {
         return Ok(planning.await?);
     }
-    match tokio::spawn(planning).await {
+    let turn = LARGE_PLANS.acquire().await.map_err(|_| SqlError::internal())?;
+    let runtime = Handle::current();
+    let work = move || {
+        // Kept until the plan is made, though nobody may wait for it any more.
+        let _turn = turn;
+        runtime.block_on(planning)
+    };
+    match tokio::task::spawn_blocking(work).await {
         Ok(planned) => Ok(planned?),
-        Err(error) => Err(SqlError::new(SqlState::Internal, error.to_string())),
+        Err(_panicked) => Err(SqlError::internal()),
     }
 }
 

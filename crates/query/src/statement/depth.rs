@@ -7,7 +7,7 @@ use crate::error::{SqlError, SqlState};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Query, SetExpr, SetOperator, Statement as SqlStatement, Value, Values,
-    VisitMut, VisitorMut,
+    Visit, VisitMut, Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -15,14 +15,22 @@ use std::ops::ControlFlow;
 
 /// Levels that are walked by recursion.
 const DEPTH_MAX: usize = 400;
+/// Parentheses around tables; each doubles what the parser does.
+const TABLE_PARENTHESES_MAX: usize = 16;
 /// Chains from this length on are made flat.
 const CHAIN_MIN: usize = 32;
+/// Rows that stand one in the other: the planner names the type of each by all the types in it, more than once.
+const ROWS_MAX: usize = 12;
 /// Stack for one level of a statement while it is parsed, walked and dropped.
 const LEVEL_BYTES: usize = 4 << 10;
 /// Levels that an ordinary stack has room for.
 const USUAL_LEVELS: usize = 128;
 /// Deeper than that is no statement that anybody writes.
 const LEVELS_MAX: usize = 200_000;
+/// Conditions that the planner sees one by one.
+const CONDITIONS_MAX: usize = 200;
+/// The name of the function that gives its argument, which is many conditions.
+pub(crate) const ALL_OF: &str = "all_of_conditions";
 /// The name of the function that is a long chain of operators.
 pub(crate) const CHAIN: &str = "chain_of_operators";
 
@@ -72,11 +80,32 @@ fn negations(tokens: &[TokenWithSpan]) -> usize {
     most
 }
 
+/// How many parentheses stand one after the other where a table is named: the parser looks for a subquery in each of them,
+/// and when there is none it goes through all that are inside once more.
+fn parentheses_of_tables(tokens: &[TokenWithSpan]) -> usize {
+    let (mut run, mut most) = (None, 0usize);
+    for token in tokens {
+        run = match (&token.token, run) {
+            (Token::Whitespace(_), run) => run,
+            (Token::Word(word), _) if matches!(word.keyword, Keyword::FROM | Keyword::JOIN) => {
+                Some(0)
+            }
+            (Token::LParen, Some(run)) => Some(run + 1),
+            _ => None,
+        };
+        most = most.max(run.unwrap_or(0));
+    }
+    most
+}
+
 /// Does work on a statement on a stack that has room for it.
 pub(super) fn with_stack<T>(
     tokens: &[TokenWithSpan],
     work: impl FnOnce() -> Result<T, SqlError>,
 ) -> Result<T, SqlError> {
+    if parentheses_of_tables(tokens) > TABLE_PARENTHESES_MAX {
+        return Err(too_deep());
+    }
     let levels = levels(tokens);
     if levels <= USUAL_LEVELS {
         return work();
@@ -98,18 +127,31 @@ pub(super) fn flatten(statement: &mut DfStatement) -> Result<(), SqlError> {
 }
 
 fn flatten_sql(statement: &mut SqlStatement) -> Result<(), SqlError> {
-    let mut walk = Walk { depth: 0, deepest: 0 };
+    let mut walk = Walk { depth: 0, deepest: 0, rows: 0, deepest_row: 0 };
     // It never breaks off.
     let _finished = statement.visit(&mut walk);
-    if walk.deepest > DEPTH_MAX {
+    if walk.deepest > DEPTH_MAX || walk.deepest_row > ROWS_MAX {
         return Err(too_deep());
     }
+    super::sizes::check(statement)?;
     super::expansion::check(statement)
 }
 
 struct Walk {
     depth: usize,
     deepest: usize,
+    /// The same of rows alone.
+    rows: usize,
+    deepest_row: usize,
+}
+
+/// Whether an expression makes a row: `ROW(…)` or `(a, b)`.
+fn is_row(expr: &Expr) -> bool {
+    match expr {
+        Expr::Tuple(_) => true,
+        Expr::Function(function) => function.name.to_string().eq_ignore_ascii_case("row"),
+        _ => false,
+    }
 }
 
 impl VisitorMut for Walk {
@@ -125,11 +167,14 @@ impl VisitorMut for Walk {
         flatten_chain(expr);
         self.depth += 1;
         self.deepest = self.deepest.max(self.depth);
+        self.rows += usize::from(is_row(expr));
+        self.deepest_row = self.deepest_row.max(self.rows);
         ControlFlow::Continue(())
     }
 
-    fn post_visit_expr(&mut self, _: &mut Expr) -> ControlFlow<()> {
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         self.depth -= 1;
+        self.rows -= usize::from(is_row(expr));
         ControlFlow::Continue(())
     }
 }
@@ -244,7 +289,51 @@ fn flatten_chain(expr: &mut Expr) {
         }
     }
     operands.reverse();
-    *expr = if logical { balanced(&first, operands) } else { function(operands) };
+    *expr = match first {
+        BinaryOperator::And if operands.len() > CONDITIONS_MAX => packed(operands),
+        op if logical => balanced(&op, operands),
+        _ => function(operands),
+    };
+}
+
+/// Many conditions, so that the planner takes most of them for one: it splits what AND connects, and connects it again from
+/// the left, at a level for each. What it must see stays outside: subqueries, and columns that are equal, for joins.
+fn packed(operands: Vec<(Option<BinaryOperator>, Expr)>) -> Expr {
+    let mut seen = 0;
+    let mut is_seen = |(_, operand): &(Option<BinaryOperator>, Expr)| {
+        let equates = is_equality_of_columns(operand) && seen < CONDITIONS_MAX;
+        seen += usize::from(equates);
+        equates || has_subquery(operand)
+    };
+    let (mut outside, inside): (Vec<_>, Vec<_>) = operands.into_iter().partition(&mut is_seen);
+    if !inside.is_empty() {
+        outside.push((None, call(ALL_OF, vec![balanced(&BinaryOperator::And, inside)])));
+    }
+    balanced(&BinaryOperator::And, outside)
+}
+
+fn is_equality_of_columns(expr: &Expr) -> bool {
+    let is_column = |expr: &Expr| matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+    match expr {
+        Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => {
+            is_column(left) && is_column(right)
+        }
+        _ => false,
+    }
+}
+
+struct HasSubquery;
+
+impl Visitor for HasSubquery {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+        ControlFlow::Break(())
+    }
+}
+
+fn has_subquery(expr: &Expr) -> bool {
+    expr.visit(&mut HasSubquery).is_break()
 }
 
 /// `a OR b OR c OR d` as `(a OR b) OR (c OR d)`.
@@ -305,6 +394,8 @@ mod tests {
             format!("SELECT {} true", "NOT ".repeat(10_000)),
             format!("SELECT 1{}", " IS NULL".repeat(10_000)),
             format!("SELECT 1 {}", "= 1 ".repeat(10_000)),
+            format!("SELECT {}1{}", "ROW(".repeat(13), ")".repeat(13)),
+            format!("SELECT {}1{}", "(1, ".repeat(13), ")".repeat(13)),
         ] {
             let error = parse(&deep).expect_err("deep");
             assert_eq!(

@@ -12,6 +12,8 @@ use std::ops::ControlFlow;
 
 /// Relations that a statement may have beyond those that are written down.
 const EXPANSION_MAX: u64 = 1_000;
+/// WITHs that read each other in turn.
+const DEPTH_MAX: u64 = 1_000;
 /// Steps that the plan of a view may have.
 const STEPS_MAX: u64 = 10_000;
 
@@ -19,7 +21,14 @@ const STEPS_MAX: u64 = 10_000;
 pub(super) fn check(statement: &SqlStatement) -> Result<(), SqlError> {
     let mut count = Count { open: vec![Level::default()], written: 0 };
     let _it_never_breaks_off = statement.visit(&mut count);
-    let all = count.open.pop().map_or(0, |level| level.relations);
+    let outermost = count.open.pop().unwrap_or_default();
+    if outermost.depth > DEPTH_MAX {
+        return Err(SqlError::new(
+            SqlState::StatementTooComplex,
+            format!("at most {DEPTH_MAX} WITH queries can read each other in turn"),
+        ));
+    }
+    let all = outermost.relations;
     if all.saturating_sub(count.written) > EXPANSION_MAX {
         return Err(SqlError::new(
             SqlState::StatementTooComplex,
@@ -54,7 +63,10 @@ struct Level {
     done: usize,
     /// The relations that each of them stands for.
     widths: HashMap<String, u64>,
+    /// How many others stand below each of them, one on the other.
+    depths: HashMap<String, u64>,
     relations: u64,
+    depth: u64,
 }
 
 struct Count {
@@ -79,9 +91,13 @@ impl Visitor for Count {
             // A WITH counts where it is named.
             Some(name) => {
                 around.widths.insert(name.clone(), ended.relations.max(1));
+                around.depths.insert(name.clone(), ended.depth + 1);
                 around.done += 1;
             }
-            None => around.relations = around.relations.saturating_add(ended.relations),
+            None => {
+                around.relations = around.relations.saturating_add(ended.relations);
+                around.depth = around.depth.max(ended.depth);
+            }
         }
         ControlFlow::Continue(())
     }
@@ -89,8 +105,10 @@ impl Visitor for Count {
     fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
         let name = relation.to_string().trim_matches('"').to_lowercase();
         let width = self.open.iter().rev().find_map(|level| level.widths.get(&name)).copied();
+        let depth = self.open.iter().rev().find_map(|level| level.depths.get(&name)).copied();
         self.written += 1;
         if let Some(level) = self.open.last_mut() {
+            level.depth = level.depth.max(depth.unwrap_or(0));
             level.relations = level.relations.saturating_add(width.unwrap_or(1));
         }
         ControlFlow::Continue(())
@@ -111,13 +129,24 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_too_high_is_refused() {
+        let tower = |levels: usize| {
+            let reads = |level: usize| format!("c{level} AS (SELECT x FROM c{})", level - 1);
+            let all = (1..=levels).map(reads).collect::<Vec<_>>().join(", ");
+            format!("WITH c0 AS (SELECT 1 AS x), {all} SELECT * FROM c{levels}")
+        };
+        assert!(parse(&tower(999)).is_ok());
+        assert_eq!(parse(&tower(1_000)).expect_err("too high").state.code(), "54001");
+    }
+
+    #[test]
     fn what_doubles_is_refused_before_it_is_planned() {
         assert!(parse(&doubling(8)).is_ok());
         let error = parse(&doubling(40)).expect_err("too much");
         assert_eq!(error.state.code(), "54001");
         // Many that are written down are what they are.
-        let many = vec!["t"; 3_000].join(", ");
-        assert!(parse(&format!("SELECT count(*) FROM {many}")).is_ok());
+        let many = vec!["(SELECT x FROM t)"; 1_600].join(", ");
+        assert!(parse(&format!("SELECT {many}")).is_ok());
         let names =
             "WITH c AS (SELECT * FROM t, u) SELECT * FROM c, c AS d, (SELECT * FROM c) AS e";
         assert!(parse(names).is_ok());

@@ -84,12 +84,12 @@ fn continues(out: &mut Vec<TokenWithSpan>, more: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+    use crate::dialect::Grammar;
     use datafusion::sql::sqlparser::tokenizer::Tokenizer;
 
     #[test]
     fn notations_of_postgres() {
-        let dialect = PostgreSqlDialect {};
+        let dialect = Grammar::default();
         for (text, wanted) in [
             ("SELECT 'a'\n 'b'", "SELECT 'ab'"),
             ("SELECT 'a' 'b'", "SELECT 'a' 'b'"),

@@ -281,7 +281,9 @@ class Maker:
                 lambda: " UNION ALL ".join(["SELECT 1"] * min(count, 2_000)),
                 lambda: "SELECT " + "(SELECT " * min(count, 1_000) + "1" + ")" * min(count, 1_000),
                 lambda: "SELECT * FROM " + "(SELECT * FROM " * min(count, 500) + "victims" + ") t" * min(count, 500),
-                lambda: "SELECT count(*) FROM " + ", ".join(f"victims v{i}" for i in range(min(count, 100))),
+                lambda: "SELECT count(*) FROM " + ", ".join(f"victims v{i}" for i in range(count)),
+                lambda: self.chain(count),
+                lambda: self.nested(count),
                 lambda: "WITH "
                 + ", ".join(
                     f"c{i} AS (SELECT * FROM {'victims' if i == 0 else f'c{i - 1}, c{i - 1} d'})"
@@ -300,6 +302,69 @@ class Maker:
                 + ")",
             ]
         )()
+
+    def chain(self, count):
+        """One thing after the other."""
+
+        def listed(item, separator=", "):
+            return separator.join(item(i) for i in range(count))
+
+        return self.one(
+            [
+                lambda: "SELECT count(*) FROM victims WHERE " + listed(lambda i: f"x <> {i}", " AND "),
+                lambda: "SELECT count(*) FROM victims WHERE " + listed(lambda i: f"abs(x) <> {i}", " AND "),
+                lambda: "SELECT count(*) FROM victims WHERE NOT (" + listed(lambda i: f"x = {i}", " OR ") + ")",
+                lambda: "SELECT " + listed(lambda i: f"x <> {i}", " AND ") + " FROM victims",
+                lambda: "SELECT CASE " + listed(lambda i: f"WHEN x = {i} THEN {i}", " ") + " END FROM victims",
+                lambda: "SELECT " + listed(lambda i: f"sum(x + {i})") + " FROM victims",
+                lambda: "SELECT " + listed(lambda i: f"sum(x) OVER (ORDER BY x + {i})") + " FROM victims",
+                lambda: "SELECT " + listed(lambda i: "1.0", self.one([" / ", " % ", " ^ "])),
+                lambda: "SELECT '{}'::jsonb " + listed(lambda i: "-> 'a'", " "),
+                lambda: "SELECT now() " + listed(lambda i: "AT TIME ZONE 'UTC'", " "),
+                lambda: "SELECT x FROM victims ORDER BY " + listed(lambda i: f"x + {i}"),
+                lambda: "SELECT count(*) FROM victims GROUP BY " + listed(lambda i: f"x + {i}"),
+                lambda: "SELECT coalesce(" + listed(lambda i: f"nullif(x, {i})") + ") FROM victims",
+                lambda: "WITH c0 AS (SELECT 1 a), "
+                + listed(lambda i: f"c{i + 1} AS (SELECT a + 1 AS a FROM c{i})")
+                + f" SELECT * FROM c{count}",
+                lambda: "SELECT 1 FROM victims v WHERE "
+                + listed(lambda i: f"EXISTS (SELECT 1 FROM victims w WHERE w.x = v.x + {i})", " AND "),
+                lambda: "SELECT 1 FROM victims v WHERE "
+                + listed(lambda i: f"x IN (SELECT x FROM victims w WHERE w.x > {i})", " AND "),
+                lambda: "SELECT count(*) FROM victims v0 "
+                + listed(lambda i: f"JOIN victims v{i + 1} ON v{i}.x = v{i + 1}.x", " "),
+                lambda: "SELECT count(*) FROM victims v0 "
+                + listed(lambda i: f"LEFT JOIN victims v{i + 1} ON v0.x = v{i + 1}.x", " "),
+                lambda: listed(lambda i: f"SELECT {i}", self.one([" UNION ", " INTERSECT ", " EXCEPT "])),
+                lambda: "SELECT " + listed(lambda i: "generate_series(1, 2)"),
+                lambda: "SELECT " + listed(lambda i: "(SELECT max(x) FROM victims)"),
+            ]
+        )()
+
+    def nested(self, count):
+        """One thing in the other."""
+        levels = min(count, self.one([20, 45, 90, 5_000]))
+        begin, end = self.one(
+            [
+                ("abs(", ")"),
+                ("coalesce(", ", 1)"),
+                ("concat(", ", 'a')"),
+                ("CAST(CASE (", ")))"),
+                ("replace(", ", 'a', 'b')"),
+                ("CASE WHEN ", " > 1 THEN 1 END"),
+                ("ARRAY[", "]"),
+                ("ROW(", ")"),
+                ("(SELECT ", ")"),
+                ("(", ")"),
+                ("-(", ")"),
+                ("count(*) FILTER (WHERE ", " > 0)"),
+                ("(1, ", ")"),
+                ("EXTRACT(year FROM ", ")"),
+            ]
+        )
+        nested = begin * levels + "x" + end * levels
+        tables = "(" * levels + "victims" + ")" * levels
+        return self.one([f"SELECT {nested} FROM victims", f"SELECT x FROM victims WHERE {nested} = 1", f"SELECT * FROM {tables}"])
 
     def large(self):
         """A statement that asks for much."""
@@ -496,6 +561,14 @@ FOUND = [
     "SELECT substr(repeat('z', 1000000), g::int), count(*) FROM generate_series(1, 20000) g GROUP BY 1",
     "SELECT array_to_string(array_agg(repeat('z', 1000000)), ',') FROM generate_series(1, 5000)",
     "SELECT repeat('z', 60000000) || g FROM generate_series(1, 5000) g",
+    "SELECT repeat('z', 1000000) FROM generate_series(1, 100) UNION SELECT substr(repeat('z', 1000000), g::int) FROM generate_series(1, 20000) g",
+    "SELECT 1 WHERE " + " AND ".join(f"1 <> {i + 2}" for i in range(10_000)),
+    "SELECT count(*) FROM victims WHERE " + " AND ".join(f"abs(x) <> {i}" for i in range(10_000)),
+    "SELECT count(*) FROM " + ", ".join(f"victims v{i}" for i in range(50)),
+    "SELECT " + ", ".join(f"sum(x) OVER (ORDER BY x + {i})" for i in range(1_500)) + " FROM victims",
+    "SELECT " + "abs(" * 60 + "x" + ")" * 60 + " FROM victims",
+    "SELECT " + "coalesce(" * 45 + "x" + ", 1)" * 45 + " FROM victims",
+    "SELECT " + "ROW(" * 45 + "x" + ")" * 45 + " FROM victims",
 ]
 
 

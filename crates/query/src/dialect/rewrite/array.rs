@@ -1,13 +1,13 @@
 //! `ARRAY(query)`: the values of a query as an array, in the query's order.
 
 use super::call;
+use crate::dialect::Grammar;
 use crate::error::SqlError;
 use crate::functions::is_set_returning;
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArguments, GroupByExpr, Ident, OrderByKind, Query, SelectItem, SetExpr,
     Visit, Visitor,
 };
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use std::ops::ControlFlow;
 
@@ -23,7 +23,7 @@ pub(super) fn array_of_query(name: &str, function: &Function) -> Result<Option<E
             format!("SELECT array_agg(item{order}) FROM ({query}) AS items (item)")
         }
     };
-    let parsed = Parser::new(&PostgreSqlDialect {})
+    let parsed = Parser::new(&Grammar::default())
         .try_with_sql(&collected)
         .and_then(|mut parser| parser.parse_query())
         .map_err(|_| SqlError::unsupported("this query in ARRAY(…)"))?;
@@ -88,7 +88,7 @@ fn collect_in_place(query: &Query) -> Option<String> {
     let order = if keys.is_empty() { String::new() } else { format!(" ORDER BY {keys}") };
     let mut select = select.as_ref().clone();
     let collecting = format!("array_agg({value}{order})");
-    let collecting = Parser::new(&PostgreSqlDialect {})
+    let collecting = Parser::new(&Grammar::default())
         .try_with_sql(&collecting)
         .and_then(|mut parser| parser.parse_expr())
         .ok()?;

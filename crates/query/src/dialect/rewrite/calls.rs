@@ -2,7 +2,7 @@
 //! values of the session.
 
 use super::*;
-use crate::functions::{COLLECTORS, advisory_function};
+use crate::functions::{COLLECTORS, advisory_function, first_name};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Calls of functions that are not to be made one of.
@@ -26,6 +26,16 @@ pub(super) fn constant_of(name: &str, session: Option<&Session>) -> Option<Expr>
 
 /// Rewrites a call.
 pub(super) fn rewrite_function(expr: &mut Expr, session: Option<&Session>) -> Result<(), SqlError> {
+    rewrite_call(expr, session)?;
+    if let Expr::Function(function) = expr
+        && let Some(first) = first_name(&function_name(function))
+    {
+        function.name = ObjectName::from(vec![Ident::with_quote('"', first)]);
+    }
+    Ok(())
+}
+
+fn rewrite_call(expr: &mut Expr, session: Option<&Session>) -> Result<(), SqlError> {
     let Expr::Function(function) = expr else { return Ok(()) };
     let name = function_name(function);
     if let Some(array) = array::array_of_query(&name, function)? {
