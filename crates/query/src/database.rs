@@ -160,15 +160,6 @@ impl Database {
         let address = settings.segments.as_deref();
         let segments = Arc::new(Segments::open(&engine, runtime.clone(), address)?);
         segments.load(&catalog.list())?;
-        let of_keys = engine.clone();
-        let watch = MemoryWatch::start(Watched {
-            memory_max_bytes: (settings.memory_max_bytes + settings.view_memory_max_bytes) as u64,
-            keys_bytes: Box::new(move || {
-                let partitions = of_keys.report().partitions;
-                partitions.iter().map(|partition| partition.memory_bytes).sum()
-            }),
-            give_memory_back: settings.give_memory_back,
-        });
         let inner = Arc::new(Inner {
             engine,
             catalog,
@@ -178,7 +169,7 @@ impl Database {
             slow_queries: Mutex::default(),
             pg_clients: Mutex::default(),
             runtime,
-            watch,
+            watch: Arc::default(),
             turn: AtomicU64::new(0),
             csv_survey: Arc::default(),
             locks: Arc::default(),
@@ -186,6 +177,7 @@ impl Database {
             bare: OnceLock::new(),
             settings,
         });
+        inner.watch_process();
         let context = make_context(&inner)?;
         inner.context.get_or_init(|| context);
         let database = Self { inner };
@@ -265,6 +257,24 @@ const NOT_OF_POSTGRES: [&str; 6] =
     ["array_repeat", "list_repeat", "array_resize", "list_resize", "range", "gen_series"];
 
 /// What all sessions plan and run with.
+impl Inner {
+    /// Begins to watch what the process has in memory.
+    fn watch_process(self: &Arc<Self>) {
+        let settings = &self.settings;
+        let itself = Arc::downgrade(self);
+        self.watch.start(Watched {
+            memory_max_bytes: (settings.memory_max_bytes + settings.view_memory_max_bytes) as u64,
+            // Whoever watches does not keep the data open.
+            keys_bytes: Box::new(move || {
+                let partitions = itself.upgrade().map(|inner| inner.engine.report().partitions);
+                let partitions = partitions.unwrap_or_default();
+                partitions.iter().map(|partition| partition.memory_bytes).sum()
+            }),
+            give_memory_back: settings.give_memory_back,
+        });
+    }
+}
+
 fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlError> {
     let mut config = SessionConfig::new()
         .with_default_catalog_and_schema(DATABASE, "public")

@@ -236,6 +236,9 @@ impl From<DataFusionError> for SqlError {
         }
         // What failed on the way, and "Error during planning: " and its like, say nothing to a user; the rest does.
         let mut message = text.rsplit("\ncaused by\n").next().unwrap_or(&text);
+        // Whose bug it is, is ours to tell.
+        message =
+            message.split("\nThis issue was likely caused by a bug").next().unwrap_or(message);
         for prefix in [
             "Error during planning: ",
             "Execution error: ",

@@ -138,9 +138,8 @@ fn usage() -> Option<u64> {
 
 impl MemoryWatch {
     /// Begins to watch.
-    pub(crate) fn start(watched: Watched) -> Arc<Self> {
-        let watch = Arc::new(Self::default());
-        let itself = Arc::downgrade(&watch);
+    pub(crate) fn start(self: &Arc<Self>, watched: Watched) {
+        let itself = Arc::downgrade(self);
         let limits = Limits::of_process(watched.memory_max_bytes);
         let mut look = Look { limits, watched, keys_bytes: 0, given_back: Instant::now() };
         let run = move || {
@@ -158,7 +157,6 @@ impl MemoryWatch {
         {
             tracing::warn!(%error, "the process' memory is not watched");
         }
-        watch
     }
 
     /// Watches a connection.
