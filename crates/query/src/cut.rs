@@ -270,12 +270,13 @@ mod tests {
         let mut texts = datafusion::arrow::array::StringViewBuilder::new();
         let block = texts.append_block(text.as_bytes().to_vec().into());
         for _ in 0..rows {
-            texts.try_append_view(block, 0, text.len() as u32).unwrap();
+            texts.try_append_view(block, 0, text.len() as u32).expect("a view of the block");
         }
         let texts: StringViewArray = texts.finish();
         let fields = [("n", DataType::Int32), ("t", DataType::Utf8View)];
         let schema = Schema::new(fields.map(|(name, kind)| Field::new(name, kind, false)).to_vec());
-        RecordBatch::try_new(Arc::new(schema), vec![Arc::new(numbers), Arc::new(texts)]).unwrap()
+        RecordBatch::try_new(Arc::new(schema), vec![Arc::new(numbers), Arc::new(texts)])
+            .expect("columns of one length")
     }
 
     fn pieces(batch: RecordBatch) -> Vec<RecordBatch> {

@@ -151,7 +151,8 @@ mod tests {
         let ordered = |count| {
             format!("SELECT 1 FROM t ORDER BY {}", list(count, ", ", |i| format!("x + {i}")))
         };
-        let cases: [(&dyn Fn(usize) -> String, usize, &str); 5] = [
+        type Made<'a> = &'a dyn Fn(usize) -> String;
+        let cases: [(Made<'_>, usize, &str); 5] = [
             (&from, 200, "54001"),
             (&exists, 199, "54001"),
             (&windows, 300, "54001"),
