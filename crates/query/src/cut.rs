@@ -1,11 +1,14 @@
-//! Cuts batches of large values into pieces before operators that copy values: sorts by several keys, grouping, functions.
+//! Cuts batches of large values into pieces before operators that copy values: sorts by several
+//! keys, grouping, functions.
 //!
-//! An operator accounts for a batch after it has copied it. A batch has up to 8,192 rows, and the rows of a text column
-//! may share their bytes, so that a batch of a megabyte becomes eight gigabytes in one step. Of pieces, an operator copies
-//! one after the other, and the memory pool refuses the first one that does not fit.
+//! An operator accounts for a batch after it has copied it. A batch has up to 8,192 rows, and the
+//! rows of a text column may share their bytes, so that a batch of a megabyte becomes eight
+//! gigabytes in one step. Of pieces, an operator copies one after the other, and the memory pool
+//! refuses the first one that does not fit.
 //!
-//! Operators that write batches to disk when memory is short, sorts and repartitions, put pieces together again before they
-//! write, and then every row has its own bytes. What such a batch would need is known before, and refused.
+//! Operators that write batches to disk when memory is short, sorts and repartitions, put pieces
+//! together again before they write, and then every row has its own bytes. What such a batch would
+//! need is known before, and refused.
 
 use crate::error::{SqlError, SqlState};
 use crate::functions::bytes_of;
@@ -35,9 +38,7 @@ use std::sync::Arc;
 /// What the values of a piece take, as if they shared nothing. A piece has at least one row.
 const PIECE_MAX_BYTES: usize = 16 << 20;
 
-/// Rows that operators put together.
-const BATCH_ROWS: usize = 8_192;
-/// What these rows may have in any case.
+/// What the rows that operators put together may have in any case.
 const BATCH_MIN_BYTES: usize = 256 << 20;
 
 /// Puts [`CutLargeExec`] under operators that copy values of any size.
@@ -57,8 +58,9 @@ impl PhysicalOptimizerRule for CutLarge {
     fn optimize(
         &self,
         plan: Arc<dyn ExecutionPlan>,
-        _config: &ConfigOptions,
+        config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let batch_rows = config.execution.batch_size.get();
         plan.transform_up(|node| {
             let [input] = node.children()[..] else { return Ok(Transformed::no(node)) };
             let columns = columns_of_any_size(&input.schema());
@@ -71,7 +73,7 @@ impl PhysicalOptimizerRule for CutLarge {
             }
             let batch_max_bytes = if spills { self.batch_max_bytes } else { usize::MAX };
             let input = input.clone();
-            let cut = CutLargeExec { input, columns: columns.into(), batch_max_bytes };
+            let cut = CutLargeExec { input, columns: columns.into(), batch_rows, batch_max_bytes };
             Ok(Transformed::yes(replace_children_if_necessary(node, vec![Arc::new(cut)])?))
         })
         .data()
@@ -111,7 +113,8 @@ fn copies(node: &Arc<dyn ExecutionPlan>) -> Result<bool> {
     Ok(computes && calls_functions(node)?)
 }
 
-/// Texts that are the only key are compared where they are. Several keys are written into one row that is compared as bytes.
+/// Texts that are the only key are compared where they are. Several keys are written into one row
+/// that is compared as bytes.
 fn writes_rows(keys: &LexOrdering, node: &Arc<dyn ExecutionPlan>) -> Result<bool> {
     let first = keys.first().expr.data_type(&node.schema())?;
     Ok(keys.len() > 1 || first.is_nested())
@@ -134,7 +137,8 @@ struct CutLargeExec {
     input: Arc<dyn ExecutionPlan>,
     /// The columns that are looked at.
     columns: Arc<[usize]>,
-    /// What as many rows as operators put together may have.
+    /// Rows that operators put together, and what they may have.
+    batch_rows: usize,
     batch_max_bytes: usize,
 }
 
@@ -196,7 +200,7 @@ impl ExecutionPlan for CutLargeExec {
     ) -> Result<SendableRecordBatchStream> {
         let columns = self.columns.clone();
         let batches = self.input.execute(partition, context)?;
-        let mut seen = Seen { rows: 0, bytes: 0, max_bytes: self.batch_max_bytes };
+        let mut seen = Seen::new(self.batch_rows, self.batch_max_bytes);
         let pieces = batches
             .map_ok(move |batch| Pieces { rest: vec![batch], columns: columns.clone() })
             .map_ok(|pieces| futures_util::stream::iter(pieces.map(Ok)))
@@ -210,10 +214,15 @@ impl ExecutionPlan for CutLargeExec {
 struct Seen {
     rows: usize,
     bytes: usize,
+    batch_rows: usize,
     max_bytes: usize,
 }
 
 impl Seen {
+    fn new(batch_rows: usize, max_bytes: usize) -> Self {
+        Self { rows: 0, bytes: 0, batch_rows, max_bytes }
+    }
+
     fn check(&mut self, piece: RecordBatch, bytes: usize) -> Result<RecordBatch> {
         self.rows += piece.num_rows();
         self.bytes += bytes;
@@ -224,7 +233,7 @@ impl Seen {
             );
             return Err(SqlError::new(SqlState::OutOfMemory, message).into());
         }
-        if self.rows >= BATCH_ROWS {
+        if self.rows >= self.batch_rows {
             (self.rows, self.bytes) = (0, 0);
         }
         Ok(piece)
@@ -298,7 +307,7 @@ mod tests {
 
     #[test]
     fn rows_that_do_not_fit_together_are_refused() {
-        let mut seen = Seen { rows: 0, bytes: 0, max_bytes: 100 };
+        let mut seen = Seen::new(8_192, 100);
         assert!(seen.check(batch(8_000, "z"), 90).is_ok());
         assert!(
             seen.check(batch(200, "z"), 10).is_ok(),

@@ -229,11 +229,11 @@ impl From<DataFusionError> for SqlError {
         {
             return ours.clone();
         }
-        let state = state_of(error.find_root());
-        let text = error.strip_backtrace();
         if let DataFusionError::ExecutionJoin(_) = error.find_root() {
             return Self::internal();
         }
+        let state = state_of(error.find_root());
+        let text = error.strip_backtrace();
         // What failed on the way, and "Error during planning: " and its like, say nothing to a user; the rest does.
         let mut message = text.rsplit("\ncaused by\n").next().unwrap_or(&text);
         // Whose bug it is, is ours to tell.

@@ -1,6 +1,7 @@
-//! The last line against statements that take too much memory: whatever operators account for, the process itself is
-//! looked at every 20 ms. When it has more than its settings allow, or hardly any memory is left, free memory goes back
-//! to the system; when that does not help, statements that run are cancelled, the newest first.
+//! The last line against statements that take too much memory: whatever operators account for, the
+//! process itself is looked at every 20 ms. When it has more than its settings allow, or hardly any
+//! memory is left, free memory goes back to the system; when that does not help, statements that
+//! run are cancelled, the newest first.
 
 use crate::error::{SqlError, SqlState};
 use crate::pg::Cancel;
@@ -13,7 +14,8 @@ use std::time::{Duration, Instant};
 const INTERVAL: Duration = Duration::from_millis(20);
 /// How often free memory is given back, and how often it is asked what the keys take.
 const GIVE_BACK_INTERVAL: Duration = Duration::from_millis(200);
-/// What a node takes besides its keys, its statements and its views: code, buffers, caches, what the allocator holds.
+/// What a node takes besides its keys, its statements and its views: code, buffers, caches, what
+/// the allocator holds.
 const BASE_BYTES: u64 = 1 << 30;
 /// Of what the process may have, statements get no more than this part, in hundredths.
 const SHARE_HUNDREDTHS: u64 = 85;

@@ -1,9 +1,10 @@
-//! `coalesce`, where a text stands for an array: `coalesce(array_agg(x), '{}')`. The library's takes no text where the
-//! other arguments are lists.
+//! `coalesce`, where a text stands for an array: `coalesce(array_agg(x), '{}')`. The library's
+//! takes no text where the other arguments are lists.
 //!
-//! The library's becomes a CASE that names each argument twice: twice the work for each level where one stands in the
-//! other, and another value the second time where an argument is volatile. So it becomes one only where that is
-//! cheap and means the same; a CASE does not compute what it does not need.
+//! The library's becomes a CASE that names each argument twice: twice the work for each level where
+//! one stands in the other, and another value the second time where an argument is volatile. So it
+//! becomes one only where that is cheap and means the same; a CASE does not compute what it does
+//! not need.
 
 use datafusion::arrow::array::ArrayRef;
 use datafusion::arrow::compute::is_not_null;

@@ -1,6 +1,7 @@
-//! Large statements are planned on threads of their own. Planning holds its thread until it is done; so whoever waits for
-//! it can be cancelled at once, and the work ends by itself, a few seconds later at most. Two of them run at a time: others
-//! wait, and the threads that answer everybody else are free.
+//! Large statements are planned on threads of their own. Planning holds its thread until it is
+//! done; so whoever waits for it can be cancelled at once, and the work ends by itself, a few
+//! seconds later at most. Two of them run at a time: others wait, and the threads that answer
+//! everybody else are free.
 
 use crate::error::SqlError;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -19,7 +20,7 @@ const LARGE: usize = 400;
 /// Each level of a deep expression is looked at from all levels above it.
 const DEEP: usize = 40;
 
-/// Plans that are made now and were given up by those who asked for them.
+/// Turns of large plans. One that nobody waits for any more keeps its turn until it is made.
 static LARGE_PLANS: Semaphore = Semaphore::const_new(2);
 
 /// Whether a statement takes long to be planned.
@@ -75,7 +76,6 @@ pub(super) async fn planned<T: Send + 'static>(
     let turn = LARGE_PLANS.acquire().await.map_err(|_| SqlError::internal())?;
     let runtime = Handle::current();
     let work = move || {
-        // Kept until the plan is made, though nobody may wait for it any more.
         let _turn = turn;
         runtime.block_on(planning)
     };
@@ -85,8 +85,8 @@ pub(super) async fn planned<T: Send + 'static>(
     }
 }
 
-/// Whether a plan reads nothing but the catalog. Its tables are small: dealt out to several threads they would only
-/// become more and larger batches, and their rows come in another order each time.
+/// Whether a plan reads nothing but the catalog. Its tables are small: dealt out to several threads
+/// they would only become more and larger batches, and their rows come in another order each time.
 pub(super) fn reads_only_catalog(plan: &LogicalPlan) -> bool {
     let (mut reads, mut reads_others) = (false, false);
     let walked = plan.apply_with_subqueries(|node| {

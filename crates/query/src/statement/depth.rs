@@ -1,6 +1,6 @@
-//! Statements that are deep: a chain of twenty thousand ORs, which an ORM writes, is a tree of twenty thousand
-//! levels. It is parsed on a stack that is large enough for it, and made flat before anything else walks it; what is
-//! truly deep is refused.
+//! Statements that are deep: a chain of twenty thousand ORs, which an ORM writes, is a tree of
+//! twenty thousand levels. It is parsed on a stack that is large enough for it, and made flat
+//! before anything else walks it; what is truly deep is refused.
 
 use crate::dialect::call;
 use crate::error::{SqlError, SqlState};
@@ -19,7 +19,8 @@ const DEPTH_MAX: usize = 400;
 const TABLE_PARENTHESES_MAX: usize = 16;
 /// Chains from this length on are made flat.
 const CHAIN_MIN: usize = 32;
-/// Rows that stand one in the other: the planner names the type of each by all the types in it, more than once.
+/// Rows that stand one in the other: the planner names the type of each by all the types in it,
+/// more than once.
 const ROWS_MAX: usize = 12;
 /// Stack for one level of a statement while it is parsed, walked and dropped.
 const LEVEL_BYTES: usize = 4 << 10;
@@ -39,7 +40,8 @@ fn too_deep() -> SqlError {
         .hint("the statement is nested too deeply")
 }
 
-/// How many levels a statement may have: what stands between commas, added up over open parentheses.
+/// How many levels a statement may have: what stands between commas, added up over open
+/// parentheses.
 fn levels(tokens: &[TokenWithSpan]) -> usize {
     let mut open = vec![0usize];
     let (mut sum, mut most) = (0usize, 0usize);
@@ -65,8 +67,8 @@ fn levels(tokens: &[TokenWithSpan]) -> usize {
     most
 }
 
-/// How many NOTs stand one after the other: the parser goes down a level for each, and when it is too deep it says that
-/// the statement should have ended.
+/// How many NOTs stand one after the other: the parser goes down a level for each, and when it is
+/// too deep it says that the statement should have ended.
 fn negations(tokens: &[TokenWithSpan]) -> usize {
     let (mut run, mut most) = (0usize, 0usize);
     for token in tokens {
@@ -80,8 +82,8 @@ fn negations(tokens: &[TokenWithSpan]) -> usize {
     most
 }
 
-/// How many parentheses stand one after the other where a table is named: the parser looks for a subquery in each of them,
-/// and when there is none it goes through all that are inside once more.
+/// How many parentheses stand one after the other where a table is named: the parser looks for a
+/// subquery in each of them, and when there is none it goes through all that are inside once more.
 fn parentheses_of_tables(tokens: &[TokenWithSpan]) -> usize {
     let (mut run, mut most) = (None, 0usize);
     for token in tokens {
@@ -296,8 +298,9 @@ fn flatten_chain(expr: &mut Expr) {
     };
 }
 
-/// Many conditions, so that the planner takes most of them for one: it splits what AND connects, and connects it again from
-/// the left, at a level for each. What it must see stays outside: subqueries, and columns that are equal, for joins.
+/// Many conditions, so that the planner takes most of them for one: it splits what AND connects,
+/// and connects it again from the left, at a level for each. What it must see stays outside:
+/// subqueries, and columns that are equal, for joins.
 fn packed(operands: Vec<(Option<BinaryOperator>, Expr)>) -> Expr {
     let mut seen = 0;
     let mut is_seen = |(_, operand): &(Option<BinaryOperator>, Expr)| {

@@ -1,5 +1,6 @@
-//! Statements that are short and mean much: each WITH that names the one before twice doubles what is planned. What a
-//! statement becomes when its WITHs are put in their places is counted before anybody plans it.
+//! Statements that are short and mean much: each WITH that names the one before twice doubles what
+//! is planned. What a statement becomes when its WITHs are put in their places is counted before
+//! anybody plans it.
 
 use crate::error::{SqlError, SqlState};
 use datafusion::common::tree_node::TreeNodeRecursion;

@@ -1,5 +1,6 @@
-//! How much a query may have of what takes the planner more than its share: it goes through all joins for each join, through
-//! all windows for each window. Beyond these numbers a statement of a hundred kilobytes took minutes and gigabytes.
+//! How much a query may have of what takes the planner more than its share: it goes through all
+//! joins for each join, through all windows for each window. Beyond these numbers a statement of a
+//! hundred kilobytes took minutes and gigabytes.
 
 use crate::error::{SqlError, SqlState};
 use datafusion::sql::sqlparser::ast::{

@@ -364,7 +364,13 @@ class Maker:
         )
         nested = begin * levels + "x" + end * levels
         tables = "(" * levels + "victims" + ")" * levels
-        return self.one([f"SELECT {nested} FROM victims", f"SELECT x FROM victims WHERE {nested} = 1", f"SELECT * FROM {tables}"])
+        return self.one(
+            [
+                f"SELECT {nested} FROM victims",
+                f"SELECT x FROM victims WHERE {nested} = 1",
+                f"SELECT * FROM {tables}",
+            ]
+        )
 
     def large(self):
         """A statement that asks for much."""
@@ -457,7 +463,8 @@ class Maker:
                 lambda: f"SELECT {value} FROM {rows} UNION SELECT substr({value}, g::int) FROM {rows}",
                 lambda: f"SELECT upper({value}) FROM {rows} WHERE {value} LIKE '%a%' OR reverse({value}) > 'a'",
                 lambda: f"SELECT DISTINCT ON ({value}, g) {value} FROM {rows} ORDER BY {value}, g",
-                lambda: f"SELECT count(*) FROM (SELECT {value} v FROM {rows}) a JOIN (SELECT {value} v FROM {rows}) b ON a.v = b.v",
+                lambda: f"SELECT count(*) FROM (SELECT {value} v FROM {rows}) a "
+                f"JOIN (SELECT {value} v FROM {rows}) b ON a.v = b.v",
                 lambda: f"SELECT concat(a, a, a, a, a, a), ROW(a, a, a)::text FROM (SELECT {value} a FROM {rows}) t",
                 lambda: f"SELECT string_to_array({text}, {self.one(['NULL', chr(39) + ',' + chr(39)])})",
                 lambda: f"SELECT regexp_split_to_array({text}, {self.one([chr(39) * 2, chr(39) + ',' + chr(39)])})",
@@ -561,7 +568,8 @@ FOUND = [
     "SELECT substr(repeat('z', 1000000), g::int), count(*) FROM generate_series(1, 20000) g GROUP BY 1",
     "SELECT array_to_string(array_agg(repeat('z', 1000000)), ',') FROM generate_series(1, 5000)",
     "SELECT repeat('z', 60000000) || g FROM generate_series(1, 5000) g",
-    "SELECT repeat('z', 1000000) FROM generate_series(1, 100) UNION SELECT substr(repeat('z', 1000000), g::int) FROM generate_series(1, 20000) g",
+    "SELECT repeat('z', 1000000) FROM generate_series(1, 100) "
+    "UNION SELECT substr(repeat('z', 1000000), g::int) FROM generate_series(1, 20000) g",
     "SELECT 1 WHERE " + " AND ".join(f"1 <> {i + 2}" for i in range(10_000)),
     "SELECT count(*) FROM victims WHERE " + " AND ".join(f"abs(x) <> {i}" for i in range(10_000)),
     "SELECT count(*) FROM " + ", ".join(f"victims v{i}" for i in range(50)),
