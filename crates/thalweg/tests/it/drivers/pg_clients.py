@@ -79,7 +79,8 @@ with psycopg.connect(dsn, autocommit=True) as connection:
 # A prepared statement over the node's own tables tells what is so when it runs.
 with psycopg.connect(dsn, autocommit=True) as connection:
     connection.execute("CREATE STREAM counted (n BIGINT)")
-    records = lambda: connection.execute("SELECT records FROM sys.streams WHERE stream = 'counted'", prepare=True).fetchone()
+    counted = "SELECT records FROM sys.streams WHERE stream = 'counted'"
+    records = lambda: connection.execute(counted, prepare=True).fetchone()
     for number in range(3):
         assert records() == (number,), number
         connection.execute("INSERT INTO counted VALUES (1)")
