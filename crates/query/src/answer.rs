@@ -4,7 +4,9 @@ use crate::database::Database;
 use crate::error::{SqlError, SqlState};
 use crate::moment::Moment;
 use crate::parse;
-use crate::session::{Outcome, Prepared};
+use crate::request::Statements;
+use crate::session::{Outcome, Prepared, Session};
+use crate::stop;
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::csv::WriterBuilder as CsvWriterBuilder;
@@ -56,16 +58,21 @@ impl Format {
 }
 
 impl Database {
-    /// Runs the statements of a text; the last one's answer comes piece by piece. An error before the first row is given
-    /// at once.
+    /// Runs the statements of a request's text; the last one's answer comes piece by piece. An error before the first
+    /// row is given at once.
     pub async fn answer(
         &self,
+        Statements(cancel): Statements,
         text: &str,
         parameters: &[Value],
         format: Format,
     ) -> Result<impl Stream<Item = Result<Bytes, SqlError>> + Send + 'static, SqlError> {
         let mut session = self.session();
-        let mut all = session.parse_all(text)?;
+        let begin = |session: &Session| {
+            cancel.begin(session.variables.lock().statement_timeout_ms());
+        };
+        begin(&session);
+        let mut all = stop::within_now(cancel.stop(), || session.parse_all(text))?;
         let Some(last) = all.pop() else {
             return Err(SqlError::new(SqlState::SyntaxError, "there is no statement"));
         };
@@ -74,41 +81,55 @@ impl Database {
             return Err(SqlError::new(SqlState::SyntaxError, message));
         }
         for prepared in all {
-            if let Outcome::Rows(mut rows) = session.execute(&prepared, Vec::new()).await? {
-                while let Some(batch) = rows.stream.next().await {
-                    batch?;
+            let work = Box::pin(async {
+                if let Outcome::Rows(mut rows) = session.execute(&prepared, Vec::new()).await? {
+                    while let Some(batch) = rows.stream.next().await {
+                        batch?;
+                    }
                 }
-            }
+                Ok::<(), SqlError>(())
+            });
+            cancel.guarded(work).await?;
+            begin(&session);
         }
         let mut last = last;
-        session.prepare(&mut last, &[]).await?;
-        let values = values_of(&last, parameters, &session.moment())?;
-        let outcome = session.execute(&last, values).await?;
+        let work = Box::pin(async {
+            session.prepare(&mut last, &[]).await?;
+            let values = values_of(&last, parameters, &session.moment())?;
+            session.execute(&last, values).await
+        });
+        let outcome = cancel.guarded(work).await?;
         let (schema, rows) = match outcome {
             Outcome::Rows(rows) => (rows.schema, rows.stream),
             Outcome::Done(tag) => done(&tag)?,
         };
         // An error that comes with the first row is still an error of the request.
         let mut rows = rows.peekable();
-        if let Some(Err(_)) = std::pin::Pin::new(&mut rows).peek().await
-            && let Some(Err(error)) = rows.next().await
-        {
-            return Err(error.into());
-        }
+        let work = async {
+            match std::pin::Pin::new(&mut rows).peek().await {
+                Some(Err(_)) => Ok(rows.next().await.transpose().map(drop)?),
+                _ => Ok::<(), SqlError>(()),
+            }
+        };
+        cancel.guarded(work).await?;
         let encoder = Encoder { format, schema, started: false, rows: 0 };
         Ok(futures_util::stream::unfold(
-            (rows, encoder, false, session),
-            async |(mut rows, mut encoder, ended, session)| {
+            (rows, encoder, false, session, cancel),
+            async |(mut rows, mut encoder, ended, session, cancel)| {
                 if ended {
                     return None;
                 }
-                let (piece, ended) = match rows.next().await {
-                    Some(Ok(batch)) => (encoder.batch(&batch), false),
-                    Some(Err(error)) => (Err(error.into()), true),
-                    None => (encoder.end(), true),
+                let next = async { rows.next().await.transpose().map_err(SqlError::from) };
+                let (piece, ended) = match cancel.guarded(next).await {
+                    Ok(Some(batch)) => (encoder.batch(&batch), false),
+                    Ok(None) => (encoder.end(), true),
+                    Err(error) => (Err(error), true),
                 };
                 let ended = ended || piece.is_err();
-                Some((piece.map(Bytes::from), (rows, encoder, ended, session)))
+                if ended {
+                    cancel.end();
+                }
+                Some((piece.map(Bytes::from), (rows, encoder, ended, session, cancel)))
             },
         ))
     }

@@ -178,6 +178,7 @@ impl Database {
             settings,
         });
         inner.watch_process();
+        crate::stop::carry();
         let context = make_context(&inner)?;
         inner.context.get_or_init(|| context);
         let database = Self { inner };
@@ -261,7 +262,7 @@ impl Inner {
     /// Begins to watch what the process has in memory.
     fn watch_process(self: &Arc<Self>) {
         let settings = &self.settings;
-        let itself = Arc::downgrade(self);
+        let (itself, runtime) = (Arc::downgrade(self), self.runtime.clone());
         self.watch.start(Watched {
             memory_max_bytes: (settings.memory_max_bytes + settings.view_memory_max_bytes) as u64,
             // Whoever watches does not keep the data open.
@@ -271,6 +272,7 @@ impl Inner {
                 partitions.iter().map(|partition| partition.memory_bytes).sum()
             }),
             give_memory_back: settings.give_memory_back,
+            wake: Box::new(move || drop(runtime.spawn(async {}))),
         });
     }
 }

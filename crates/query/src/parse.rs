@@ -311,7 +311,7 @@ fn checked_text(text: &str, field: &Field) -> Result<String, SqlError> {
             crate::json::check(text)?;
             Ok(text.to_owned())
         }
-        "jsonb" => Ok(crate::json::parse(text)?.to_text()),
+        "jsonb" => crate::json::parse(text)?.to_text(),
         "uuid" => uuid(text).ok_or_else(|| invalid("uuid", text)),
         "name" => Ok(text.chars().take(63).collect()),
         "numeric" => {

@@ -177,9 +177,12 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Statement>, SqlError> {
     });
     not_empty
         .map(|tokens| {
-            depth::with_stack(tokens, || {
+            let parsed = depth::with_stack(tokens, || {
                 parse_one(sequence_tokens::ordered(tokens::rewritten(tokens)))
-            })
+            });
+            // A parser that was stopped says that it is too deep.
+            crate::stop::check()?;
+            parsed
         })
         .collect()
 }

@@ -3,8 +3,8 @@
 //! memory is left, free memory goes back to the system; when that does not help, statements that
 //! run are cancelled, the newest first.
 
+use crate::cancel::Cancel;
 use crate::error::{SqlError, SqlState};
-use crate::pg::Cancel;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -68,6 +68,8 @@ pub(crate) struct Watched {
     pub(crate) keys_bytes: Box<dyn Fn() -> u64 + Send>,
     /// Gives memory that nobody uses back to the system.
     pub(crate) give_memory_back: fn(),
+    /// Wakes a thread that runs statements.
+    pub(crate) wake: Box<dyn Fn() + Send>,
 }
 
 fn first_number(path: &str) -> Option<u64> {
@@ -146,6 +148,9 @@ impl MemoryWatch {
         let mut look = Look { limits, watched, keys_bytes: 0, given_back: Instant::now() };
         let run = move || {
             while let Some(watch) = itself.upgrade() {
+                if watch.look_at_statements() {
+                    (look.watched.wake)();
+                }
                 let is_short = look.is_memory_short();
                 MEMORY_IS_SHORT.store(is_short, Ordering::Relaxed);
                 if is_short {
@@ -155,7 +160,7 @@ impl MemoryWatch {
                 std::thread::sleep(INTERVAL);
             }
         };
-        if let Err(error) = std::thread::Builder::new().name("thalweg-memory".to_owned()).spawn(run)
+        if let Err(error) = std::thread::Builder::new().name("thalweg-watch".to_owned()).spawn(run)
         {
             tracing::warn!(%error, "the process' memory is not watched");
         }
@@ -167,9 +172,26 @@ impl MemoryWatch {
         Registered { watch: Arc::downgrade(self) }
     }
 
+    fn running(&self) -> Vec<Arc<Cancel>> {
+        self.running.lock().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Stops statements that are late, or whose clients have gone. Says whether there are any that go on for long: a
+    /// thread that computes for one of them may be the one that others rely on for news of their sockets and timers, and
+    /// one that sleeps does not take that over before it is woken.
+    fn look_at_statements(&self) -> bool {
+        let long = |cancel: &Arc<Cancel>| {
+            cancel.running_since().is_some_and(|since| since.elapsed() > INTERVAL)
+        };
+        let running = self.running();
+        let mut running = running.into_iter().filter(long).peekable();
+        let are_any = running.peek().is_some();
+        running.for_each(|cancel| cancel.look());
+        are_any
+    }
+
     fn cancel_newest(&self) {
-        let running: Vec<Arc<Cancel>> =
-            self.running.lock().iter().filter_map(Weak::upgrade).collect();
+        let running = self.running();
         let newest = running
             .iter()
             .filter_map(|cancel| Some((cancel.running_since()?, cancel)))
@@ -193,7 +215,7 @@ mod tests {
         let _registered: Vec<Registered> =
             cancels.iter().map(|cancel| watch.register(cancel.clone())).collect();
         for cancel in cancels.iter().take(2) {
-            cancel.begin();
+            cancel.begin(0);
             std::thread::sleep(Duration::from_millis(2));
         }
         watch.cancel_newest();

@@ -41,6 +41,13 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let database =
         Database::open(engine.clone(), settings.sql, sources, handle).context("open SQL")?;
     shared.set_sql(Arc::new(Service(database.clone())));
+    let resp = RespDoor::open(shared.clone(), settings.resp, settings.threads)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("thalweg-doors")
+        .enable_all()
+        .build()
+        .context("start the threads of the doors")?;
     let postgres = match settings.postgres {
         Some(address) => {
             let (for_password, for_limit) = (shared.clone(), shared.clone());
@@ -49,17 +56,10 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
                 password: Box::new(move || for_password.settings().password.clone()),
                 admit: Box::new(move || Some(Box::new(for_limit.admit()?))),
             };
-            Some(sql_runtime.block_on(PgDoor::open(database.clone(), pg))?)
+            Some(runtime.block_on(PgDoor::open(database.clone(), pg))?)
         }
         None => None,
     };
-    let resp = RespDoor::open(shared.clone(), settings.resp, settings.threads)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("thalweg-http")
-        .enable_all()
-        .build()
-        .context("start the HTTP door's threads")?;
     let http = match settings.http {
         Some(address) => {
             Some(runtime.block_on(thalweg_doors::http::open(shared.clone(), address))?)

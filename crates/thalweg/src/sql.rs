@@ -58,8 +58,11 @@ impl SqlService for Service {
     ) -> BoxFuture<'static, Result<SqlAnswer, SqlFault>> {
         let database = self.0.clone();
         let format = Format::of_media_type(&accept);
-        on_runtime(&self.0, async move {
-            let pieces = database.answer(&text, &parameters, format).await?;
+        // It stays with the answer: when the client does not take that any more, its statements stop.
+        let request = self.0.request();
+        let statements = request.statements();
+        let answer = on_runtime(&self.0, async move {
+            let pieces = database.answer(statements, &text, &parameters, format).await?;
             let (sender, receiver) = tokio::sync::mpsc::channel(PIECES_AHEAD);
             // Rows are made where they are asked for; that is here, not on the threads that serve HTTP.
             tokio::spawn(async move {
@@ -74,7 +77,13 @@ impl SqlService for Service {
                 Some((receiver.recv().await?, receiver))
             });
             Ok(SqlAnswer { media_type: format.media_type(), body: body.boxed() })
-        })
+        });
+        async move {
+            let SqlAnswer { media_type, body } = answer.await?;
+            let body = body.inspect(move |_piece| _ = &request).boxed();
+            Ok(SqlAnswer { media_type, body })
+        }
+        .boxed()
     }
 
     fn partition_keys(&self, stream: &str) -> Option<Vec<String>> {

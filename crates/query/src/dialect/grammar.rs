@@ -8,6 +8,7 @@
 //! 2392). Others of the kind are 2344, 2352 and 2372. So steps are counted, and a statement that
 //! needs many more than it has tokens is refused.
 
+use crate::stop;
 use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -21,6 +22,8 @@ const BASE: PostgreSqlDialect = PostgreSqlDialect {};
 const STEPS_PER_TOKEN: u64 = 40;
 /// Steps that any statement may take.
 const STEPS_MIN: u64 = 20_000;
+/// What a step costs, as others count their work.
+const STEP_WORK: usize = 1_000;
 
 /// The dialect of everything that is parsed.
 #[derive(Debug)]
@@ -91,7 +94,8 @@ impl Dialect for Grammar {
     }
 
     fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
-        let left = self.steps_left.get().checked_sub(1);
+        let is_stopped = stop::work(STEP_WORK).is_err();
+        let left = self.steps_left.get().checked_sub(1).filter(|_| !is_stopped);
         self.steps_left.set(left.unwrap_or(0));
         match left {
             // Of all errors only this one keeps the parser from another reading.

@@ -20,6 +20,7 @@ use super::names::name_items;
 use crate::error::{SqlError, SqlState};
 use crate::functions::is_set_returning;
 use crate::session::Session;
+use crate::stop;
 use bounds::{check_limit, check_order};
 use calls::{constant_of, rewrite_function};
 use datafusion::sql::parser::Statement as DfStatement;
@@ -41,13 +42,20 @@ use std::ops::ControlFlow;
 /// The function that gives a field of a row.
 pub(super) const FIELD: &str = "get_field";
 
+/// What it costs to rewrite an expression, beside a byte of a value.
+const EXPR_WORK: usize = 1_000;
+
 /// Visits all expressions of a statement, the inner ones first.
 pub(super) fn visit_all(statement: &mut DfStatement, each: &mut dyn FnMut(&mut Expr)) {
     match statement {
         DfStatement::Statement(statement) => {
+            // What is not finished because nobody wants it any more is not planned either.
             let _finished: ControlFlow<()> = visit_expressions_mut(statement.as_mut(), |expr| {
                 each(expr);
-                ControlFlow::Continue(())
+                match stop::work(EXPR_WORK) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(_stopped) => ControlFlow::Break(()),
+                }
             });
         }
         DfStatement::Explain(explain) => visit_all(&mut explain.statement, each),
@@ -199,7 +207,7 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        match rewrite_one(expr, self.session) {
+        match stop::work(EXPR_WORK).and_then(|()| rewrite_one(expr, self.session)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => self.fail(error),
         }

@@ -67,14 +67,14 @@ pub(super) fn functions() -> Vec<Function> {
         Function::new("jsonb_set_lax", returns_jsonb, |call| set(call, false)),
         Function::new("jsonb_insert", returns_jsonb, |call| set(call, true)),
         Function::new("jsonb_pretty", returns_text, |call| {
-            each(call, |value| Ok(Some(value.to_pretty_text())))
+            each(call, |value| Ok(Some(value.to_pretty_text()?)))
         }),
         Function::new("jsonb_strip_nulls", returns_jsonb, |call| {
-            each(call, |value| Ok(Some(json::strip_nulls(value).to_text())))
+            each(call, |value| Ok(Some(json::strip_nulls(value).to_text()?)))
         }),
         Function::new("json_strip_nulls", returns_json, |call| {
             each(call, |value| {
-                Ok(Some(json::strip_nulls(value).to_text().replace(": ", ":").replace(", ", ",")))
+                Ok(Some(json::strip_nulls(value).to_text()?.replace(": ", ":").replace(", ", ",")))
             })
         }),
         Function::new("json_typeof", returns_text, |call| {
@@ -152,12 +152,12 @@ fn part(
 ) -> Result<Option<String>, SqlError> {
     if plain {
         return Ok(match &node.value {
-            Value::Array(_) | Value::Object(_) if is_jsonb => Some(node.to_json(text)?.to_text()),
+            Value::Array(_) | Value::Object(_) if is_jsonb => Some(node.to_json(text)?.to_text()?),
             _ => node.plain(text),
         });
     }
     if is_jsonb {
-        Ok(Some(node.to_json(text)?.to_text()))
+        Ok(Some(node.to_json(text)?.to_text()?))
     } else {
         Ok(Some(node.raw(text).to_owned()))
     }
@@ -225,7 +225,7 @@ fn at_steps(call: &Call<'_>, plain: bool) -> Result<ArrayRef, SqlError> {
 fn contains(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
     let (a, b) = (call.texts(0)?, call.texts(1)?);
     let pair = |(a, b): (Option<&str>, Option<&str>)| match (a, b) {
-        (Some(a), Some(b)) => Ok(Some(json::contains(&json::parse(a)?, &json::parse(b)?))),
+        (Some(a), Some(b)) => Ok(Some(json::contains(&json::parse(a)?, &json::parse(b)?)?)),
         _ => Ok(None),
     };
     let out = a.iter().zip(b.iter()).map(pair).collect::<Result<BooleanArray, SqlError>>()?;
@@ -247,8 +247,12 @@ fn has_keys(call: &Call<'_>, all: bool) -> Result<ArrayRef, SqlError> {
             return Ok(None);
         };
         let value = json::parse(texts.value(row))?;
-        let mut found = keys.iter().flatten().map(|key| json::has_key(&value, key));
-        Ok(Some(if all { found.all(|found| found) } else { found.any(|found| found) }))
+        for key in keys.iter().flatten() {
+            if json::has_key(&value, key)? != all {
+                return Ok(Some(!all));
+            }
+        }
+        Ok(Some(all))
     };
     let out = (0..call.rows).map(has).collect::<Result<BooleanArray, SqlError>>()?;
     Ok(Arc::new(out))
@@ -260,7 +264,7 @@ fn concatenate(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
     texts_out(a.iter().zip(b.iter()).map(|pair| match pair {
         (Some(a), Some(b)) => {
             budget.take(a.len() + b.len())?;
-            Ok(Some(json::concatenate(json::parse(a)?, json::parse(b)?).to_text()))
+            Ok(Some(json::concatenate(json::parse(a)?, json::parse(b)?).to_text()?))
         }
         _ => Ok(None),
     }))
@@ -284,7 +288,7 @@ fn minus(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
                     let at = json::place(numbers.value(row), values.len())
                         .filter(|&at| at < values.len());
                     at.map(|at| values.remove(at));
-                    Ok(Some(Json::Array(values).to_text()))
+                    Ok(Some(Json::Array(values).to_text()?))
                 }
                 Json::Object(_) => Err(SqlError::new(
                     SqlState::InvalidParameter,
@@ -298,7 +302,7 @@ fn minus(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
             (None, Some(single)) => vec![single.value(row).to_owned()],
             (None, None) => Vec::new(),
         };
-        Ok(Some(json::delete_key(value, &keys)?.to_text()))
+        Ok(Some(json::delete_key(value, &keys)?.to_text()?))
     }))
 }
 
@@ -307,7 +311,7 @@ fn minus_path(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
     texts_out((0..call.rows).map(|row| {
         match (texts.is_valid(row), paths.get(row).and_then(Option::as_ref)) {
             (true, Some(path)) => {
-                Ok(Some(json::delete_path(json::parse(texts.value(row))?, path)?.to_text()))
+                Ok(Some(json::delete_path(json::parse(texts.value(row))?, path)?.to_text()?))
             }
             _ => Ok(None),
         }
@@ -329,7 +333,7 @@ fn set(call: &Call<'_>, inserts: bool) -> Result<ArrayRef, SqlError> {
         } else {
             json::set(value, path, &new, flag)?
         };
-        Ok(Some(changed.to_text()))
+        Ok(Some(changed.to_text()?))
     }))
 }
 
@@ -415,7 +419,7 @@ fn pairs(call: &Call<'_>, plain: bool) -> Result<ArrayRef, SqlError> {
         let pair = |(key, node): &(String, json::Node)| {
             let value = part(node, text, plain, jsonb)?;
             let value = value.map_or(Json::Null, Json::Text);
-            Ok(Some(Json::Array(vec![Json::Text(key.clone()), value]).to_text()))
+            Ok(Some(Json::Array(vec![Json::Text(key.clone()), value]).to_text()?))
         };
         fields.iter().map(pair).collect()
     })

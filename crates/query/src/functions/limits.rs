@@ -1,6 +1,7 @@
 //! How large values may become: looked at before they are made.
 
 use crate::error::{SqlError, SqlState};
+use crate::stop;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, GenericListArray, OffsetSizeTrait};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::ColumnarValue;
@@ -22,6 +23,8 @@ const CONSTANTS_MAX_BYTES: usize = 128 << 20;
 
 /// The most parts that one call takes values apart into: matches, elements of a document, letters.
 const PARTS_MAX: usize = 8 << 20;
+/// What a part costs, beside a byte.
+const PART_WORK: usize = 64;
 
 /// What the values of an array take, as if they shared nothing: whoever copies them needs so much.
 pub(crate) fn bytes_of(array: &ArrayRef) -> usize {
@@ -90,6 +93,7 @@ impl Budget {
     /// Takes room for a value that is about to be made.
     pub(crate) fn take(&mut self, bytes: usize) -> Result<(), SqlError> {
         self.bytes = self.bytes.saturating_add(bytes);
+        stop::work(bytes)?;
         check_planned(self.bytes)?;
         if bytes > SMALL_BYTES && crate::watch::is_memory_short() {
             let message = "a large value is not made now: the node has hardly any memory left";
@@ -105,6 +109,7 @@ impl Budget {
     /// Takes room for one more part that a value is taken apart into.
     pub(crate) fn take_part(&mut self) -> Result<(), SqlError> {
         self.parts += 1;
+        stop::work(PART_WORK)?;
         if self.parts <= PARTS_MAX {
             return Ok(());
         }

@@ -2,6 +2,7 @@
 //! columns; one struct makes all of them known to DataFusion.
 
 mod advisory;
+mod array_sets;
 mod arrays;
 mod format;
 mod json;
@@ -280,6 +281,7 @@ impl ScalarUDFImpl for Function {
         };
         let constant = values.is_some();
         let values = values.unwrap_or_else(|| args.args.clone());
+        crate::stop::check()?;
         limits::check_arguments(&values)?;
         let rows = if constant { 1 } else { args.number_rows };
         // A column of nulls without a type has no marks for them: as texts it has.
@@ -311,6 +313,7 @@ impl ScalarUDFImpl for Function {
 /// The functions of a database that need nothing of it.
 fn own() -> impl Iterator<Item = Function> {
     let families = [
+        array_sets::functions(),
         arrays::functions(),
         format::functions(),
         json::functions(),

@@ -137,7 +137,7 @@ fn object(call: &Call<'_>, jsonb: bool) -> Result<ArrayRef, SqlError> {
             put_json(&mut text, values.as_ref(), index, element, jsonb)?;
         }
         text.push_str(" }");
-        let text = if jsonb { json::parse(&text)?.to_text() } else { text };
+        let text = if jsonb { json::parse(&text)?.to_text()? } else { text };
         budget.take(text.len())?;
         out.append_value(text);
     }

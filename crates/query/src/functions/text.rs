@@ -2,10 +2,14 @@
 
 use super::{Budget, Call, Function, returns_boolean, returns_integer, returns_text};
 use crate::error::{SqlError, SqlState};
+use crate::stop;
 use datafusion::arrow::array::{
     Array, ArrayRef, BooleanArray, Int32Array, StringViewArray, StringViewBuilder,
 };
 use std::sync::Arc;
+
+/// What it costs to change a letter.
+const LETTER_WORK: usize = 20;
 
 pub(super) fn functions() -> Vec<Function> {
     vec![
@@ -25,7 +29,7 @@ pub(super) fn functions() -> Vec<Function> {
         Function::new("substring", returns_text, substring).alias("substr"),
         Function::new("overlay", returns_text, overlay),
         Function::new("split_part", returns_text, split_part),
-        Function::new("initcap", returns_text, |call| one(call, |text| Ok(initcap(text)))),
+        Function::new("initcap", returns_text, |call| one(call, initcap)),
         Function::new("reverse", returns_text, |call| {
             one(call, |text| Ok(text.chars().rev().collect()))
         }),
@@ -293,10 +297,11 @@ fn split_part(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
     Ok(Arc::new(out.finish()))
 }
 
-fn initcap(text: &str) -> String {
+fn initcap(text: &str) -> Result<String, SqlError> {
     let mut out = String::with_capacity(text.len());
     let mut inside = false;
     for letter in text.chars() {
+        stop::work(LETTER_WORK)?;
         if inside {
             out.extend(letter.to_lowercase());
         } else {
@@ -304,7 +309,7 @@ fn initcap(text: &str) -> String {
         }
         inside = letter.is_alphanumeric();
     }
-    out
+    Ok(out)
 }
 
 pub(super) fn quote_ident(text: &str) -> String {

@@ -2,6 +2,7 @@
 
 use super::{Json, place};
 use crate::error::{SqlError, SqlState};
+use std::collections::HashSet;
 
 fn wrong(message: impl Into<String>) -> SqlError {
     SqlError::new(SqlState::InvalidParameter, message)
@@ -28,12 +29,15 @@ pub(crate) fn concatenate(a: Json, b: Json) -> Json {
 
 /// `a - key`.
 pub(crate) fn delete_key(value: Json, keys: &[String]) -> Result<Json, SqlError> {
+    let keys: HashSet<&str> = keys.iter().map(String::as_str).collect();
     match value {
         Json::Object(fields) => {
-            Ok(Json::Object(fields.into_iter().filter(|(key, _)| !keys.contains(key)).collect()))
+            let kept = |(key, _): &(String, Json)| !keys.contains(key.as_str());
+            Ok(Json::Object(fields.into_iter().filter(kept).collect()))
         }
         Json::Array(values) => {
-            let kept = |value: &Json| !matches!(value, Json::Text(text) if keys.contains(text));
+            let kept =
+                |value: &Json| !matches!(value, Json::Text(text) if keys.contains(text.as_str()));
             Ok(Json::Array(values.into_iter().filter(kept).collect()))
         }
         _ => Err(wrong("cannot delete from scalar")),

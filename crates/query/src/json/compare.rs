@@ -1,12 +1,23 @@
 //! What is in what.
 
 use super::Json;
+use crate::error::SqlError;
+use crate::stop;
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+/// What it costs to look at a value.
+const LOOKUP_WORK: usize = 50;
+/// So few pairs of values are compared one by one.
+const FEW_PAIRS: usize = 64;
+
+/// A number's digits without zeros at its end.
+fn plain(digits: &str) -> String {
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    format!("{whole}.{}", fraction.trim_end_matches('0'))
+}
 
 fn same_number(a: &str, b: &str) -> bool {
-    let plain = |digits: &str| {
-        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-        format!("{whole}.{}", fraction.trim_end_matches('0'))
-    };
     a == b || plain(a) == plain(b)
 }
 
@@ -28,33 +39,77 @@ pub(crate) fn equal(a: &Json, b: &Json) -> bool {
 }
 
 /// `a @> b`.
-pub(crate) fn contains(a: &Json, b: &Json) -> bool {
+pub(crate) fn contains(a: &Json, b: &Json) -> Result<bool, SqlError> {
     match (a, b) {
-        (Json::Array(values), b) if b.is_scalar() => values.iter().any(|value| equal(value, b)),
+        (Json::Array(values), b) if b.is_scalar() => has_scalar(values, b),
         _ => contains_deep(a, b),
     }
 }
 
-fn contains_deep(a: &Json, b: &Json) -> bool {
+fn contains_deep(a: &Json, b: &Json) -> Result<bool, SqlError> {
     match (a, b) {
-        (Json::Object(_), Json::Object(fields)) => fields
-            .iter()
-            .all(|(key, value)| a.field(key).is_some_and(|found| contains_deep(found, value))),
-        (Json::Array(values), Json::Array(wanted)) => {
-            wanted.iter().all(|wanted| values.iter().any(|value| contains_deep(value, wanted)))
-        }
-        (a, b) => equal(a, b),
+        (Json::Object(_), Json::Object(fields)) => all(fields, |(key, value)| {
+            a.field(key).map_or(Ok(false), |found| contains_deep(found, value))
+        }),
+        (Json::Array(values), Json::Array(wanted)) => contains_elements(values, wanted),
+        (a, b) => Ok(equal(a, b)),
     }
 }
 
-/// `a ? key`: a key of an object, a string among an array's elements, or the string itself.
-pub(crate) fn has_key(value: &Json, key: &str) -> bool {
+fn contains_elements(values: &[Json], wanted: &[Json]) -> Result<bool, SqlError> {
+    if values.len().saturating_mul(wanted.len()) < FEW_PAIRS {
+        return all(wanted, |wanted| any(values, |value| contains_deep(value, wanted)));
+    }
+    let mut scalars = HashSet::new();
+    for value in values {
+        stop::work(LOOKUP_WORK)?;
+        scalars.extend(lookup_text(value));
+    }
+    let parts: Vec<&Json> = values.iter().filter(|value| !value.is_scalar()).collect();
+    all(wanted, |wanted| match lookup_text(wanted) {
+        Some(text) => Ok(scalars.contains(&text)),
+        None => any(&parts, |value| contains_deep(value, wanted)),
+    })
+}
+
+/// A scalar as a text that equal ones share.
+fn lookup_text(value: &Json) -> Option<Cow<'_, str>> {
     match value {
-        Json::Object(_) => value.field(key).is_some(),
-        Json::Array(values) => {
-            values.iter().any(|value| matches!(value, Json::Text(text) if text == key))
+        Json::Null => Some("null".into()),
+        Json::Bool(true) => Some("true".into()),
+        Json::Bool(false) => Some("false".into()),
+        Json::Number(digits) => Some(plain(digits).into()),
+        Json::Text(text) => Some(format!("\"{text}").into()),
+        Json::Array(_) | Json::Object(_) => None,
+    }
+}
+
+fn has_scalar(values: &[Json], wanted: &Json) -> Result<bool, SqlError> {
+    any(values, |value| Ok(equal(value, wanted)))
+}
+
+fn any<T>(values: &[T], holds: impl Fn(&T) -> Result<bool, SqlError>) -> Result<bool, SqlError> {
+    for value in values {
+        stop::work(LOOKUP_WORK)?;
+        if holds(value)? {
+            return Ok(true);
         }
-        Json::Text(text) => text == key,
-        _ => false,
+    }
+    Ok(false)
+}
+
+fn all<T>(values: &[T], holds: impl Fn(&T) -> Result<bool, SqlError>) -> Result<bool, SqlError> {
+    Ok(!any(values, |value| Ok(!holds(value)?))?)
+}
+
+/// `a ? key`: a key of an object, a string among an array's elements, or the string itself.
+pub(crate) fn has_key(value: &Json, key: &str) -> Result<bool, SqlError> {
+    match value {
+        Json::Object(_) => Ok(value.field(key).is_some()),
+        Json::Array(values) => {
+            any(values, |value| Ok(matches!(value, Json::Text(text) if text == key)))
+        }
+        Json::Text(text) => Ok(text == key),
+        _ => Ok(false),
     }
 }

@@ -10,6 +10,8 @@ pub(crate) use compare::{contains, has_key};
 pub(crate) use read::{Node, Value, check, parse, spanned};
 pub(crate) use write::put_quoted;
 
+use crate::error::SqlError;
+
 /// A value of JSON. Of an object each key is there once, in jsonb's order: shorter ones first.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Json {
@@ -24,17 +26,13 @@ pub(crate) enum Json {
 
 impl Json {
     /// As `jsonb` is printed.
-    pub(crate) fn to_text(&self) -> String {
-        let mut out = String::new();
-        write::put(&mut out, self);
-        out
+    pub(crate) fn to_text(&self) -> Result<String, SqlError> {
+        write::text(self, false)
     }
 
     /// As `jsonb_pretty` prints it.
-    pub(crate) fn to_pretty_text(&self) -> String {
-        let mut out = String::new();
-        write::put_pretty(&mut out, self, 0);
-        out
+    pub(crate) fn to_pretty_text(&self) -> Result<String, SqlError> {
+        write::text(self, true)
     }
 
     /// What it is called.
@@ -57,7 +55,10 @@ impl Json {
     pub(crate) fn field(&self, key: &str) -> Option<&Json> {
         match self {
             Self::Object(fields) => {
-                fields.iter().find(|(name, _)| name == key).map(|(_, value)| value)
+                let wanted = (key.len(), key);
+                let found =
+                    fields.binary_search_by(|(name, _)| (name.len(), name.as_str()).cmp(&wanted));
+                fields.get(found.ok()?).map(|(_, value)| value)
             }
             _ => None,
         }

@@ -3,7 +3,7 @@
 use super::*;
 
 fn text(json: &str) -> String {
-    parse(json).expect("valid").to_text()
+    parse(json).expect("valid").to_text().expect("written")
 }
 
 #[test]
@@ -46,23 +46,36 @@ fn what_is_no_json_is_refused() {
 fn paths_containment_and_changes() {
     let value = parse("{\"a\":[1,{\"b\":[\"x\",\"y\"]}],\"c\":null}").expect("valid");
     let path = |text: &str| text.split(',').map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(value.at(&path("a,1,b,-1")).map(Json::to_text).as_deref(), Some("\"y\""));
-    assert!(contains(&value, &parse("{\"a\":[{\"b\":[\"x\"]}]}").expect("valid")));
-    assert!(!contains(&value, &parse("{\"a\":[2]}").expect("valid")));
-    assert!(contains(&parse("[1,2]").expect("valid"), &parse("1.0").expect("valid")));
-    assert!(has_key(&value, "c") && !has_key(&value, "d"));
+    assert_eq!(
+        value.at(&path("a,1,b,-1")).map(|value| value.to_text().expect("written")).as_deref(),
+        Some("\"y\"")
+    );
+    assert!(
+        contains(&value, &parse("{\"a\":[{\"b\":[\"x\"]}]}").expect("valid")).expect("compared")
+    );
+    assert!(!contains(&value, &parse("{\"a\":[2]}").expect("valid")).expect("compared"));
+    assert!(
+        contains(&parse("[1,2]").expect("valid"), &parse("1.0").expect("valid")).expect("compared")
+    );
+    assert!(has_key(&value, "c").expect("looked") && !has_key(&value, "d").expect("looked"));
     let set_to = |path_text: &str, create| {
-        set(value.clone(), &path(path_text), &Json::Bool(true), create).expect("set").to_text()
+        set(value.clone(), &path(path_text), &Json::Bool(true), create)
+            .expect("set")
+            .to_text()
+            .expect("written")
     };
     assert_eq!(set_to("a,0", true), "{\"a\": [true, {\"b\": [\"x\", \"y\"]}], \"c\": null}");
     assert_eq!(
         set_to("d", true),
         "{\"a\": [1, {\"b\": [\"x\", \"y\"]}], \"c\": null, \"d\": true}"
     );
-    assert_eq!(set_to("d", false), value.to_text());
+    assert_eq!(set_to("d", false), value.to_text().expect("written"));
     assert_eq!(
-        delete_path(value.clone(), &path("a,1,b")).expect("deleted").to_text(),
+        delete_path(value.clone(), &path("a,1,b")).expect("deleted").to_text().expect("written"),
         "{\"a\": [1, {}], \"c\": null}"
     );
-    assert_eq!(strip_nulls(value).to_text(), "{\"a\": [1, {\"b\": [\"x\", \"y\"]}]}");
+    assert_eq!(
+        strip_nulls(value).to_text().expect("written"),
+        "{\"a\": [1, {\"b\": [\"x\", \"y\"]}]}"
+    );
 }

@@ -1,9 +1,9 @@
 //! One connection: messages in their order, the transaction that a pipeline is, and what stops a statement.
 
-use super::cancel::Cancel;
 use super::extended::Portal;
 use super::info;
 use super::wire::{Ended, Wire};
+use crate::cancel::Cancel;
 use crate::error::{SqlError, SqlState};
 use crate::session::{Prepared, Session, TransactionStatus};
 use futures_util::FutureExt;
@@ -14,7 +14,6 @@ use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 /// Prepared statements and portals that a connection may have at once.
 pub(super) const NAMES_MAX: usize = 10_000;
@@ -175,6 +174,11 @@ impl Connection {
         Ok(())
     }
 
+    /// A statement begins.
+    pub(super) fn begin_statement(&self) {
+        self.cancel.begin(self.session.variables.lock().statement_timeout_ms());
+    }
+
     /// Says that the next statement may come.
     pub(super) fn ready(&mut self) -> Result<(), Ended> {
         self.cancel.end();
@@ -188,45 +192,5 @@ impl Connection {
         };
         let ready = PgWireBackendMessage::ReadyForQuery(ReadyForQuery::new(status));
         self.wire.put(ready).map_err(|_| Ended::Lost)
-    }
-}
-
-/// Until when a statement may run.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Deadline(Option<Instant>);
-
-impl Deadline {
-    pub(super) fn of(session: &Session) -> Self {
-        let limit_ms = session.variables.lock().statement_timeout_ms();
-        Self((limit_ms > 0).then(|| Instant::now() + Duration::from_millis(limit_ms)))
-    }
-
-    async fn passed(self) {
-        match self.0 {
-            Some(moment) => tokio::time::sleep_until(moment.into()).await,
-            None => std::future::pending().await,
-        }
-    }
-}
-
-/// Does work that ends early when somebody cancels it, when its time is over, or when the client is gone.
-pub(super) async fn guarded<T, E: From<SqlError>>(
-    socket: &tokio::net::TcpStream,
-    cancel: &Cancel,
-    deadline: Deadline,
-    work: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
-    tokio::select! {
-        biased;
-        reason = cancel.stopped() => Err(reason.into()),
-        () = deadline.passed() => {
-            let message = "canceling statement due to statement timeout";
-            Err(SqlError::new(SqlState::QueryCanceled, message).into())
-        }
-        outcome = work => outcome,
-        () = Wire::lost(socket) => {
-            let message = "the client has closed the connection";
-            Err(SqlError::new(SqlState::QueryCanceled, message).into())
-        }
     }
 }

@@ -1,12 +1,13 @@
 //! The extended protocol: statements that are parsed, bound, described and executed in steps.
 
-use super::connection::{Connection, Deadline, Failed, NAMES_MAX, guarded};
+use super::connection::{Connection, Failed, NAMES_MAX};
 use super::parameters::values_of;
 use super::rows::Columns;
 use super::simple::Started;
 use crate::error::{SqlError, SqlState};
 use crate::pg_type;
 use crate::session::{Prepared, Rows, TransactionStatus};
+use crate::stop;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::common::ScalarValue;
 use futures_util::StreamExt;
@@ -64,17 +65,17 @@ impl Connection {
             let message = format!("a connection may have {NAMES_MAX} prepared statements");
             return Err(SqlError::new(SqlState::LimitExceeded, message).into());
         }
-        let mut statements = self.session.parse_all(&parse.query)?;
+        self.begin_statement();
+        let parsed = || self.session.parse_all(&parse.query);
+        let mut statements = stop::within_now(self.cancel.stop(), parsed)?;
         if statements.len() > 1 {
             let message = "cannot insert multiple commands into a prepared statement";
             return Err(SqlError::new(SqlState::SyntaxError, message).into());
         }
         let mut prepared = statements.pop().unwrap_or_else(Prepared::empty);
         self.session.refuse_if_failed_for(&prepared)?;
-        self.cancel.begin();
-        let deadline = Deadline::of(&self.session);
         let work = self.session.prepare(&mut prepared, &parse.type_oids);
-        guarded(self.wire.socket(), &self.cancel, deadline, work).await?;
+        self.cancel.guarded(work).await?;
         let prepared = Arc::new(prepared);
         if name.is_empty() {
             self.unnamed = Some(prepared);
@@ -154,8 +155,7 @@ impl Connection {
             return Ok(());
         }
         self.session.refuse_if_failed_for(&portal.prepared)?;
-        self.cancel.begin();
-        let deadline = Deadline::of(&self.session);
+        self.begin_statement();
         if matches!(portal.state, State::New) {
             // Alone before its Sync it is a transaction of its own, which can be tried again; otherwise it is part of
             // one.
@@ -165,7 +165,7 @@ impl Connection {
                 self.session.begin_implicit();
             }
             let values = std::mem::take(&mut portal.values);
-            match self.start(&portal.prepared.clone(), values, deadline).await? {
+            match self.start(&portal.prepared.clone(), values).await? {
                 Started::Done(tag) => {
                     portal.state = State::Done;
                     self.complete(tag)?;
@@ -179,7 +179,7 @@ impl Connection {
                 }
             }
         }
-        self.send_some(&mut portal, execute.max_rows, deadline).await?;
+        self.send_some(&mut portal, execute.max_rows).await?;
         self.keep(name, portal);
         Ok(())
     }
@@ -195,12 +195,7 @@ impl Connection {
     }
 
     /// Sends so many rows, or all; says whether there may be more.
-    async fn send_some(
-        &mut self,
-        portal: &mut Portal,
-        max_rows: i32,
-        deadline: Deadline,
-    ) -> Result<(), Failed> {
+    async fn send_some(&mut self, portal: &mut Portal, max_rows: i32) -> Result<(), Failed> {
         let State::Rows { rows, columns, rest } = &mut portal.state else {
             return self.done_already(portal);
         };
@@ -212,7 +207,7 @@ impl Connection {
                 None => {
                     let work =
                         async { rows.stream.next().await.transpose().map_err(SqlError::from) };
-                    let batch = guarded(self.wire.socket(), &self.cancel, deadline, work).await?;
+                    let batch = self.cancel.guarded(work).await?;
                     match batch {
                         Some(batch) => (batch, 0),
                         None => break,

@@ -5,29 +5,31 @@
 //! connection has a [`Session`](crate::Session) of its own: what one client sets is nobody else's.
 
 mod auth;
-mod cancel;
 mod connection;
 mod copy;
 mod extended;
 mod parameters;
 mod rows;
+mod running;
 mod simple;
 mod startup;
 mod wire;
 
+use crate::cancel::Cancel;
 use crate::database::Database;
 use crate::error::{SqlError, SqlState};
 use auth::Guard;
-pub(crate) use cancel::Cancel;
-use cancel::Running;
 use connection::Connection;
 use pgwire::api::ConnectionManager;
 use pgwire::error::ErrorInfo;
 use pgwire::messages::PgWireBackendMessage;
+use running::Running;
+use startup::Begun;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::net::{TcpListener, TcpStream};
+use wire::Ended;
 
 /// Connections beyond the limit that are let in, to be told.
 const TOLD_MAX: usize = 64;
@@ -56,7 +58,8 @@ impl PgDoor {
         self.address
     }
 
-    /// Opens the door.
+    /// Opens the door, on the runtime of its caller. That is to be another one than the database's: who wants to cancel
+    /// a statement must get in though all of those threads compute.
     pub async fn open(database: Database, settings: PgSettings) -> Result<Self, SqlError> {
         let failed = |error: std::io::Error| {
             let message = format!("cannot listen on {}: {error}", settings.address);
@@ -93,7 +96,7 @@ async fn accept(listener: TcpListener, door: Arc<Door>) {
         match listener.accept().await {
             Ok((socket, _)) => {
                 let door = door.clone();
-                tokio::spawn(async move { serve(socket, &door).await });
+                tokio::spawn(serve(socket, door));
             }
             Err(error) => {
                 // Out of descriptors, most likely: those that are open go on.
@@ -104,47 +107,76 @@ async fn accept(listener: TcpListener, door: Arc<Door>) {
     }
 }
 
-async fn serve(socket: TcpStream, door: &Arc<Door>) {
+/// Lets a client in, and serves it.
+async fn serve(socket: TcpStream, door: Arc<Door>) {
     // One client's answers must not wait for its acknowledgements.
     let _only_slower = socket.set_nodelay(true);
     let admission = (door.settings.admit)();
-    let waiting = match admission {
-        Some(_) => 0,
-        None => door.refused.fetch_add(1, Ordering::SeqCst),
-    };
-    let number = door.numbers.fetch_add(1, Ordering::Relaxed);
-    let inner = &door.database.inner;
     let address = socket.peer_addr().map(|address| address.to_string()).unwrap_or_default();
-    inner.pg_clients.lock().insert(number, (address, inner.engine.now_ms()));
-    if waiting < TOLD_MAX {
-        serve_one(socket, door, admission.is_none()).await;
+    let _listed = Listed::new(door.clone(), address);
+    if admission.is_some() {
+        if let Some(begun) = begin(socket, &door).await {
+            let serving = serve_one(begun, door.clone());
+            // Where its statements run.
+            let _end = door.database.runtime().spawn(serving).await;
+        }
+        return;
     }
-    inner.pg_clients.lock().remove(&number);
-    if admission.is_none() {
-        door.refused.fetch_sub(1, Ordering::SeqCst);
+    if door.refused.fetch_add(1, Ordering::SeqCst) < TOLD_MAX
+        && let Some(begun) = begin(socket, &door).await
+    {
+        // It is told why, if it still listens.
+        let _told = refuse(begun).await;
+    }
+    door.refused.fetch_sub(1, Ordering::SeqCst);
+}
+
+async fn begin(socket: TcpStream, door: &Door) -> Option<Begun> {
+    let startup = door.guard.startup((door.settings.password)().as_deref());
+    startup::begin(socket, startup, &door.running).await
+}
+
+async fn refuse(begun: Begun) -> Result<(), Ended> {
+    let mut wire = begun.wire()?;
+    let error = SqlError::new(SqlState::TooManyConnections, "sorry, too many clients already");
+    let mut fatal = info(&error);
+    fatal.severity = "FATAL".to_owned();
+    wire.put(PgWireBackendMessage::ErrorResponse(fatal.into())).map_err(Ended::Violation)?;
+    Ok(wire.flush().await?)
+}
+
+async fn serve_one(mut begun: Begun, door: Arc<Door>) {
+    let (key, parameters) = (begun.key.clone(), std::mem::take(&mut begun.parameters));
+    let Ok(wire) = begun.wire() else { return };
+    let cancel = Arc::new(Cancel::of_client(wire.client()));
+    door.running.add(key.clone(), cancel.clone());
+    let session = door.database.session();
+    session.variables.lock().introduce(&parameters);
+    let registered = door.database.inner.watch.register(cancel.clone());
+    Connection::new(wire, session, cancel).serve().await;
+    drop(registered);
+    door.running.remove(&key);
+}
+
+/// A client that is listed as long as this is kept.
+struct Listed {
+    door: Arc<Door>,
+    number: u64,
+}
+
+impl Listed {
+    fn new(door: Arc<Door>, address: String) -> Self {
+        let number = door.numbers.fetch_add(1, Ordering::Relaxed);
+        let inner = &door.database.inner;
+        inner.pg_clients.lock().insert(number, (address, inner.engine.now_ms()));
+        Self { door, number }
     }
 }
 
-async fn serve_one(socket: TcpStream, door: &Arc<Door>, full: bool) {
-    let startup = door.guard.startup((door.settings.password)().as_deref());
-    let Some(mut begun) = startup::begin(socket, startup, &door.running).await else { return };
-    if full {
-        let error = SqlError::new(SqlState::TooManyConnections, "sorry, too many clients already");
-        let mut fatal = info(&error);
-        fatal.severity = "FATAL".to_owned();
-        // It is told why, if it still listens.
-        let _told = begun.wire.put(PgWireBackendMessage::ErrorResponse(fatal.into()));
-        let _sent = begun.wire.flush().await;
-        return;
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.door.database.inner.pg_clients.lock().remove(&self.number);
     }
-    let cancel = Arc::new(Cancel::default());
-    door.running.add(begun.key.clone(), cancel.clone());
-    let session = door.database.session();
-    session.variables.lock().introduce(&begun.parameters);
-    let registered = door.database.inner.watch.register(cancel.clone());
-    Connection::new(begun.wire, session, cancel).serve().await;
-    drop(registered);
-    door.running.remove(&begun.key);
 }
 
 fn info(error: &SqlError) -> ErrorInfo {

@@ -1,12 +1,13 @@
 //! The simple protocol: a text with any number of statements, which are one transaction unless they say otherwise.
 
-use super::connection::{Connection, Deadline, Failed, guarded};
+use super::connection::{Connection, Failed};
 use super::copy::{CopyIn, CopyOut, copy_out};
 use super::rows::Columns;
 use super::wire::Ended;
 use crate::error::{SqlError, SqlState};
 use crate::session::{Outcome, Prepared, Rows};
 use crate::statement::Statement;
+use crate::stop;
 use datafusion::common::ScalarValue;
 use futures_util::StreamExt;
 use pgwire::messages::copy::{CopyDone, CopyInResponse, CopyOutResponse};
@@ -17,16 +18,19 @@ impl Connection {
     pub(super) async fn simple(&mut self, text: &str) -> Result<(), Failed> {
         self.unnamed = None;
         self.portals.remove("");
-        let statements = self.session.parse_all(text)?;
+        self.begin_statement();
+        let statements = stop::within_now(self.cancel.stop(), || self.session.parse_all(text))?;
         if statements.is_empty() {
             self.wire.put(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new()))?;
         }
         let alone = statements.len() == 1;
-        for prepared in &statements {
+        for (index, prepared) in statements.iter().enumerate() {
+            if index > 0 {
+                self.begin_statement();
+            }
             if !alone {
                 self.session.begin_implicit();
             }
-            self.cancel.begin();
             self.run_simple(prepared).await?;
             // COMMIT and ROLLBACK end what stood before them; what follows stands on its own.
             self.put_notices()?;
@@ -37,13 +41,12 @@ impl Connection {
     }
 
     async fn run_simple(&mut self, prepared: &Prepared) -> Result<(), Failed> {
-        let deadline = Deadline::of(&self.session);
-        match self.start(prepared, Vec::new(), deadline).await? {
+        match self.start(prepared, Vec::new()).await? {
             Started::Rows(rows) => {
                 let style = self.session.variables.lock().style();
                 let mut columns = Columns::new(&rows.schema, &[], style)?;
                 self.wire.put(PgWireBackendMessage::RowDescription(columns.describe()))?;
-                self.send_all(rows, &mut columns, deadline).await
+                self.send_all(rows, &mut columns).await
             }
             Started::Done(tag) => self.complete(tag),
         }
@@ -54,7 +57,6 @@ impl Connection {
         &mut self,
         prepared: &Prepared,
         parameters: Vec<ScalarValue>,
-        deadline: Deadline,
     ) -> Result<Started, Failed> {
         match &prepared.statement {
             Statement::CopyIn(copy) => {
@@ -65,9 +67,9 @@ impl Connection {
             Statement::CopyOut(copy) => {
                 let copied = {
                     let work = Box::pin(copy_out(&mut self.session, copy));
-                    guarded(self.wire.socket(), &self.cancel, deadline, work).await?
+                    self.cancel.guarded(work).await?
                 };
-                return Ok(Started::Done(self.copy_out(copied, deadline).await?));
+                return Ok(Started::Done(self.copy_out(copied).await?));
             }
             _ => {}
         }
@@ -77,20 +79,15 @@ impl Connection {
                 Outcome::Done(tag) => Ok(Started::Done(tag)),
             }
         });
-        guarded(self.wire.socket(), &self.cancel, deadline, work).await
+        self.cancel.guarded(work).await
     }
 
     /// Sends all rows, and what was done.
-    async fn send_all(
-        &mut self,
-        mut rows: Rows,
-        columns: &mut Columns,
-        deadline: Deadline,
-    ) -> Result<(), Failed> {
+    async fn send_all(&mut self, mut rows: Rows, columns: &mut Columns) -> Result<(), Failed> {
         let mut count = 0u64;
         loop {
             let work = async { rows.stream.next().await.transpose().map_err(SqlError::from) };
-            let batch = guarded(self.wire.socket(), &self.cancel, deadline, work).await?;
+            let batch = self.cancel.guarded(work).await?;
             let Some(batch) = batch else { break };
             for row in 0..batch.num_rows() {
                 columns.put(self.wire.outgoing(), &batch, row)?;
@@ -110,7 +107,7 @@ impl Connection {
         let cancel = self.cancel.clone();
         tokio::select! {
             biased;
-            reason = cancel.stopped() => Err(reason.into()),
+            reason = cancel.cancelled() => Err(reason.into()),
             sent = self.wire.flush_if_much() => Ok(sent?),
         }
     }
@@ -155,7 +152,6 @@ impl Connection {
     async fn copy_out(
         &mut self,
         CopyOut { columns, format, mut head, mut rows, tail }: CopyOut,
-        deadline: Deadline,
     ) -> Result<String, Failed> {
         let formats = vec![format; columns];
         let response = CopyOutResponse::new(format as i8, columns as i16, formats);
@@ -166,7 +162,7 @@ impl Connection {
         let mut count = 0;
         loop {
             let work = async { rows.next().await.transpose() };
-            let piece = guarded(self.wire.socket(), &self.cancel, deadline, work).await?;
+            let piece = self.cancel.guarded(work).await?;
             let Some(piece) = piece else { break };
             let mut start = 0;
             for &end in &piece.ends {

@@ -2,15 +2,19 @@
 //! and what drivers are told at once.
 
 use super::auth::Startup;
-use super::cancel::Running;
+use super::running::Running;
 use super::wire::Wire;
+use bytes::BytesMut;
 use futures_util::{SinkExt, StreamExt};
 use pgwire::api::auth::StartupHandler;
 use pgwire::api::{ClientInfo, DefaultClient, PgWireConnectionState};
 use pgwire::messages::response::{GssEncResponse, SslResponse};
-use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage, SslNegotiationMetaMessage};
+use pgwire::messages::{
+    PgWireBackendMessage, PgWireFrontendMessage, ProtocolVersion, SslNegotiationMetaMessage,
+};
 use pgwire::tokio::server::PgWireMessageServerCodec;
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -21,11 +25,22 @@ const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A connection that has begun.
 pub(super) struct Begun {
-    pub(super) wire: Wire,
+    socket: std::net::TcpStream,
+    incoming: BytesMut,
+    version: ProtocolVersion,
     /// By which it can be cancelled.
     pub(super) key: (i32, Vec<u8>),
     /// What the client said about itself.
     pub(super) parameters: HashMap<String, String>,
+}
+
+impl Begun {
+    /// Goes on where this is called: it began on other threads, which have nothing else to do than to let clients in and
+    /// to cancel statements.
+    pub(super) fn wire(self) -> io::Result<Wire> {
+        let socket = TcpStream::from_std(self.socket)?;
+        Ok(Wire::new(socket, self.incoming, self.version))
+    }
 }
 
 /// Lets a connection begin; nothing where it ends before that.
@@ -71,8 +86,8 @@ async fn try_begin(socket: TcpStream, startup: Startup, running: &Running) -> Op
             let parameters = client.metadata().clone();
             let version = client.protocol_version();
             let parts = client.into_parts();
-            let wire = Wire::new(parts.io, parts.read_buf, version);
-            return Some(Begun { wire, key, parameters });
+            let (socket, incoming) = (parts.io.into_std().ok()?, parts.read_buf);
+            return Some(Begun { socket, incoming, version, key, parameters });
         }
     }
 }

@@ -2,13 +2,13 @@
 //! more to say or when there are many of them, so that one row costs one system call and not four.
 
 use crate::error::{SqlError, SqlState};
-use bytes::{BufMut, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use pgwire::messages::startup::ParameterStatus;
 use pgwire::messages::{
     DecodeContext, PgWireBackendMessage, PgWireFrontendMessage, ProtocolVersion,
 };
 use std::io;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::sync::Arc;
 use tokio::net::TcpStream;
 
 /// Bytes of answers that are held before they are sent.
@@ -20,7 +20,7 @@ const READ_BYTES: usize = 16 << 10;
 
 /// One connection's socket.
 pub(super) struct Wire {
-    socket: TcpStream,
+    socket: Arc<TcpStream>,
     incoming: BytesMut,
     outgoing: BytesMut,
     context: DecodeContext,
@@ -48,7 +48,7 @@ impl Wire {
         context.protocol_version = version;
         context.awaiting_frontend_ssl = false;
         context.awaiting_frontend_startup = false;
-        Self { socket, incoming, outgoing: BytesMut::new(), context }
+        Self { socket: Arc::new(socket), incoming, outgoing: BytesMut::new(), context }
     }
 
     /// The next message; nothing where the client has closed the connection. What is held is sent before it is waited
@@ -60,8 +60,20 @@ impl Wire {
             }
             self.flush().await?;
             self.incoming.reserve(READ_BYTES);
-            if self.socket.read_buf(&mut self.incoming).await? == 0 {
+            if self.read().await? == 0 {
                 return Ok(None);
+            }
+        }
+    }
+
+    /// What the client has sent; nothing where it has closed the connection.
+    async fn read(&mut self) -> io::Result<usize> {
+        loop {
+            match self.socket.try_read_buf(&mut self.incoming) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.socket.readable().await?;
+                }
+                read => return read,
             }
         }
     }
@@ -124,7 +136,16 @@ impl Wire {
 
     pub(super) async fn flush(&mut self) -> io::Result<()> {
         if !self.outgoing.is_empty() {
-            self.socket.write_all_buf(&mut self.outgoing).await?;
+            while !self.outgoing.is_empty() {
+                match self.socket.try_write(&self.outgoing) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(written) => self.outgoing.advance(written),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        self.socket.writable().await?;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
             // A large answer's buffer is given back.
             if self.outgoing.capacity() > 16 * HELD_MAX_BYTES {
                 self.outgoing = BytesMut::new();
@@ -139,19 +160,8 @@ impl Wire {
         self.put(PgWireBackendMessage::ParameterStatus(status))
     }
 
-    /// Ends when the client has closed the connection, whatever it has sent before.
-    pub(super) async fn lost(socket: &TcpStream) {
-        let mut byte = [0u8; 1];
-        loop {
-            match socket.peek(&mut byte).await {
-                Ok(0) | Err(_) => return,
-                // More of a pipeline: that waits.
-                Ok(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
-            }
-        }
-    }
-
-    pub(super) fn socket(&self) -> &TcpStream {
-        &self.socket
+    /// The client, for whoever looks whether it is still there.
+    pub(super) fn client(&self) -> Arc<TcpStream> {
+        self.socket.clone()
     }
 }

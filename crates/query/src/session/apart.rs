@@ -4,6 +4,7 @@
 //! everybody else are free.
 
 use crate::error::SqlError;
+use crate::stop;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::logical_expr::LogicalPlan;
@@ -75,9 +76,10 @@ pub(super) async fn planned<T: Send + 'static>(
     }
     let turn = LARGE_PLANS.acquire().await.map_err(|_| SqlError::internal())?;
     let runtime = Handle::current();
+    let stop = stop::current().unwrap_or_default();
     let work = move || {
         let _turn = turn;
-        runtime.block_on(planning)
+        runtime.block_on(stop::within(stop, planning))
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(planned) => Ok(planned?),

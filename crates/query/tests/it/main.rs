@@ -8,4 +8,5 @@ mod idle;
 mod json;
 mod segments;
 mod statements;
+mod stop;
 mod views;

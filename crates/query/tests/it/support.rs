@@ -48,6 +48,14 @@ impl Sql {
         }
     }
 
+    pub(crate) fn database(&self) -> &Database {
+        self.database.as_ref().expect("open")
+    }
+
+    pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
     pub(crate) fn try_run(&mut self, text: &str) -> Result<String, SqlError> {
         let (_, batches) = self.runtime.block_on(self.session.run(text))?;
         Ok(pretty_format_batches(&batches).expect("printable").to_string())

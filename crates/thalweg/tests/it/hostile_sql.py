@@ -577,6 +577,9 @@ FOUND = [
     "SELECT " + "abs(" * 60 + "x" + ")" * 60 + " FROM victims",
     "SELECT " + "coalesce(" * 45 + "x" + ", 1)" * 45 + " FROM victims",
     "SELECT " + "ROW(" * 45 + "x" + ")" * 45 + " FROM victims",
+    "SELECT jsonb_pretty((repeat('[', 400) || repeat('1,', 6000000) || '1' || repeat(']', 400))::jsonb)",
+    "SELECT a @> b FROM (SELECT jsonb_agg(jsonb_build_array(g)) a, jsonb_agg(jsonb_build_array(100000 - g)) b "
+    "FROM generate_series(1, 100000) g) t",
 ]
 
 

@@ -1,6 +1,10 @@
 //! JSON made of values.
 
 use super::*;
+use crate::stop;
+
+/// What it costs to write a value, beside a byte.
+const VALUE_WORK: usize = 100;
 
 /// A value of SQL as JSON text.
 pub(crate) fn put_json(
@@ -16,6 +20,7 @@ pub(crate) fn put_json(
     }
     // One that has grown too large is not continued.
     check_value(out.len())?;
+    stop::work(VALUE_WORK)?;
     let mut text = Vec::new();
     match array.data_type() {
         DataType::List(element) => {
@@ -60,7 +65,7 @@ pub(crate) fn put_json(
                 }
             }
             match raw {
-                true if jsonb => out.push_str(&json::parse(&text)?.to_text()),
+                true if jsonb => out.push_str(&json::parse(&text)?.to_text()?),
                 true => out.push_str(&text),
                 false => json::put_quoted(out, &text),
             }
@@ -124,7 +129,7 @@ pub(super) fn build_object(call: &Call<'_>, jsonb: bool) -> Result<ArrayRef, Sql
             put_json(&mut out, value.as_ref(), row, field, jsonb)?;
         }
         out.push('}');
-        Ok(Some(if jsonb { json::parse(&out)?.to_text() } else { out }))
+        Ok(Some(if jsonb { json::parse(&out)?.to_text()? } else { out }))
     }))
 }
 
@@ -176,6 +181,6 @@ pub(super) fn object_of_texts(call: &Call<'_>, jsonb: bool) -> Result<ArrayRef, 
             }
         }
         out.push('}');
-        Ok(Some(if jsonb { json::parse(&out)?.to_text() } else { out }))
+        Ok(Some(if jsonb { json::parse(&out)?.to_text()? } else { out }))
     }))
 }
