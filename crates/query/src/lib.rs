@@ -43,6 +43,7 @@ mod top_k;
 mod types;
 mod values;
 mod view;
+mod walk;
 mod watch;
 mod window;
 

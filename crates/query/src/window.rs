@@ -8,6 +8,7 @@
 
 use crate::error::{SqlError, SqlState};
 use crate::statement::interval_us;
+use crate::walk::WalkMut;
 use datafusion::arrow::array::{
     Array, ArrayRef, ListBuilder, TimestampMicrosecondArray, TimestampMicrosecondBuilder,
 };
@@ -29,7 +30,7 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::ast::{
-    Expr as SqlExpr, FunctionArg, FunctionArgExpr, Statement, TableFactor, VisitMut, VisitorMut,
+    Expr as SqlExpr, FunctionArg, FunctionArgExpr, Statement, TableFactor, VisitorMut,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 use std::ops::ControlFlow;
@@ -373,7 +374,7 @@ pub(crate) fn wrap_sources(statement: &mut Statement) {
             ControlFlow::Continue(())
         }
     }
-    let _never_breaks = statement.visit(&mut Wrap);
+    let _never_breaks = statement.walk_mut(&mut Wrap);
 }
 
 fn is_window(name: &str) -> bool {

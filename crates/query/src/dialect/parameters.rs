@@ -6,14 +6,14 @@ use crate::encode::{self, Style};
 use crate::error::{SqlError, SqlState};
 use crate::pg_type;
 use crate::types::ColumnType;
+use crate::walk::WalkMut;
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType as SqlType, Expr as SqlExpr, TableFactor, Value, VisitMut, VisitorMut,
-    visit_expressions_mut,
+    CastKind, DataType as SqlType, Expr as SqlExpr, TableFactor, Value, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -249,17 +249,15 @@ fn in_tables(statement: &mut DfStatement, each: &mut dyn FnMut(&mut SqlExpr)) {
                 ControlFlow::<()>::Continue(())
             };
             match factor {
-                TableFactor::Table { args: Some(args), .. } => {
-                    visit_expressions_mut(&mut args.args, &mut each)
-                }
-                TableFactor::Function { args, .. } => visit_expressions_mut(args, &mut each),
+                TableFactor::Table { args: Some(args), .. } => args.args.each_expr_mut(&mut each),
+                TableFactor::Function { args, .. } => args.each_expr_mut(&mut each),
                 _ => ControlFlow::Continue(()),
             }
         }
     }
     match statement {
         DfStatement::Statement(statement) => {
-            let _finished = statement.visit(&mut Tables(each));
+            let _finished = statement.walk_mut(&mut Tables(each));
         }
         DfStatement::Explain(explain) => in_tables(&mut explain.statement, each),
         _ => {}

@@ -15,6 +15,7 @@ mod whole_row;
 
 use super::names::distinct;
 use super::rewrite::{args_of_factor, call, folded, is_constant, query_of, quoted};
+use crate::walk::WalkMut;
 use datafusion::common::{DataFusionError, SchemaError};
 use datafusion::error::Result;
 use datafusion::execution::SessionState;
@@ -22,8 +23,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{
     Expr, Ident, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr,
-    Statement as SqlStatement, TableAlias, TableFactor, VisitMut, VisitorMut,
-    visit_expressions_mut,
+    Statement as SqlStatement, TableAlias, TableFactor, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -68,19 +68,19 @@ fn repair(statement: &mut DfStatement, error: &DataFusionError) -> bool {
             if let Some(name) = between(message, "the expression \"", "\" at position") {
                 let name = name.rsplit('.').next().unwrap_or_default();
                 let mut twice = Twice { name, changed: false };
-                let _finished = statement.visit(&mut twice);
+                let _finished = statement.walk_mut(&mut twice);
                 return twice.changed;
             }
             if let Some(name) = message.strip_prefix("Invalid qualifier ") {
                 let mut named = Named { name, changed: false };
-                let _finished = statement.visit(&mut named);
+                let _finished = statement.walk_mut(&mut named);
                 return named.changed;
             }
             let Some(name) = between(message, "able function '", "' not found") else {
                 return false;
             };
             let mut one = OneValue { name, changed: false };
-            let _finished = statement.visit(&mut one);
+            let _finished = statement.walk_mut(&mut one);
             one.changed
         }
         _ => false,
@@ -193,7 +193,7 @@ fn rename_output(query: &mut Query, name: &str) -> bool {
 /// `ARRAY[x]` as `make_array(x)`: what stands in brackets does not see the row outside a subquery.
 fn as_calls(statement: &mut SqlStatement) -> bool {
     let mut changed = false;
-    let _finished: ControlFlow<()> = visit_expressions_mut(statement, |expr| {
+    let _finished: ControlFlow<()> = statement.each_expr_mut(&mut |expr| {
         if let Expr::Array(array) = expr
             && !array.elem.iter().all(is_constant)
         {

@@ -21,6 +21,7 @@ use crate::error::{SqlError, SqlState};
 use crate::functions::is_set_returning;
 use crate::session::Session;
 use crate::stop;
+use crate::walk::{Walk, WalkMut};
 use bounds::{check_limit, check_order};
 use calls::{constant_of, rewrite_function};
 use datafusion::sql::parser::Statement as DfStatement;
@@ -28,8 +29,7 @@ use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, ObjectName, OrderByKind, Query,
     Select, SelectItem, SetExpr, Statement as SqlStatement, TableAlias, TableAliasColumnDef,
-    TableFactor, TableWithJoins, UnaryOperator, Value, VisitMut, VisitorMut, visit_expressions_mut,
-    visit_relations,
+    TableFactor, TableWithJoins, UnaryOperator, Value, Visitor, VisitorMut,
 };
 use intersections::count_equal_rows;
 use membership::{conditions, memberships};
@@ -50,7 +50,7 @@ pub(super) fn visit_all(statement: &mut DfStatement, each: &mut dyn FnMut(&mut E
     match statement {
         DfStatement::Statement(statement) => {
             // What is not finished because nobody wants it any more is not planned either.
-            let _finished: ControlFlow<()> = visit_expressions_mut(statement.as_mut(), |expr| {
+            let _finished: ControlFlow<()> = statement.each_expr_mut(&mut |expr| {
                 each(expr);
                 match stop::work(EXPR_WORK) {
                     Ok(()) => ControlFlow::Continue(()),
@@ -63,16 +63,23 @@ pub(super) fn visit_all(statement: &mut DfStatement, each: &mut dyn FnMut(&mut E
     }
 }
 
+struct Relations<'a>(&'a mut Vec<String>);
+
+impl Visitor for Relations<'_> {
+    type Break = ();
+
+    fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<()> {
+        self.0.extend(name.0.last().and_then(|part| part.as_ident()).map(folded));
+        ControlFlow::Continue(())
+    }
+}
+
 /// The relations that a statement names, without their schemas.
 pub(crate) fn relations(statement: &DfStatement) -> Vec<String> {
     let mut names = Vec::new();
     if let DfStatement::Statement(statement) = statement {
-        let _finished: ControlFlow<()> = visit_relations(statement.as_ref(), |name| {
-            if let Some(last) = name.0.last().and_then(|part| part.as_ident()) {
-                names.push(folded(last));
-            }
-            ControlFlow::Continue(())
-        });
+        // It never breaks off.
+        let _finished = statement.walk(&mut Relations(&mut names));
     }
     names
 }
@@ -92,7 +99,7 @@ pub(crate) fn reads(query: &str, name: &str) -> bool {
 pub(crate) fn mentions(condition: &str, column: &str) -> bool {
     let Ok(mut expr) = super::parse_expr(condition) else { return true };
     let mut found = false;
-    let _finished: ControlFlow<()> = visit_expressions_mut(&mut expr, |expr| {
+    let _finished: ControlFlow<()> = expr.each_expr_mut(&mut |expr| {
         found |= match expr {
             Expr::Identifier(name) => folded(name) == column,
             Expr::CompoundIdentifier(parts) => {
@@ -137,7 +144,7 @@ pub(crate) fn rewrite_query(statement: &mut SqlStatement) -> Result<(), SqlError
 
 fn rewrite_sql(statement: &mut SqlStatement, session: Option<&Session>) -> Result<(), SqlError> {
     let mut rewriter = Rewriter { session, failed: None };
-    if let ControlFlow::Break(()) = statement.visit(&mut rewriter) {
+    if let ControlFlow::Break(()) = statement.walk_mut(&mut rewriter) {
         return Err(rewriter
             .failed
             .unwrap_or_else(|| SqlError::new(SqlState::Internal, "a rewrite failed")));
@@ -148,7 +155,7 @@ fn rewrite_sql(statement: &mut SqlStatement, session: Option<&Session>) -> Resul
 /// Rewrites an expression that stands alone.
 pub(super) fn rewrite_expr(expr: &mut Expr) {
     let mut rewriter = Rewriter { session: None, failed: None };
-    let _finished = expr.visit(&mut rewriter);
+    let _finished = expr.walk_mut(&mut rewriter);
 }
 
 struct Rewriter<'a> {

@@ -5,11 +5,12 @@
 
 use crate::error::SqlError;
 use crate::stop;
+use crate::walk::Walk;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as DfStatement;
-use datafusion::sql::sqlparser::ast::{Expr, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{Expr, Visitor};
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use tokio::runtime::Handle;
@@ -27,7 +28,7 @@ static LARGE_PLANS: Semaphore = Semaphore::const_new(2);
 /// Whether a statement takes long to be planned.
 pub(super) fn is_large(statement: &DfStatement) -> bool {
     let DfStatement::Statement(statement) = statement else { return false };
-    statement.visit(&mut Extent::default()).is_break()
+    statement.walk(&mut Extent::default()).is_break()
 }
 
 /// How many expressions a statement has, and how deep they are.

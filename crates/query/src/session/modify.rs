@@ -30,7 +30,7 @@ use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{
     Assignment, AssignmentTarget, Delete, Expr as SqlExpr, FromTable, Insert, ObjectName,
     SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement as SqlStatement, TableFactor,
-    TableObject, TableWithJoins, Update, UpdateTableFromKind, Value, visit_expressions_mut,
+    TableObject, TableWithJoins, Update, UpdateTableFromKind, Value,
 };
 use parking_lot::Mutex;
 use std::ops::ControlFlow;

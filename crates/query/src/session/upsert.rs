@@ -7,6 +7,7 @@ use crate::dialect;
 use crate::error::{SqlError, SqlState};
 use crate::table::{Assignments, Conflict, Target};
 use crate::types::{Column, loose_schema_of};
+use crate::walk::WalkMut;
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue, TableReference};
@@ -17,7 +18,6 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::sql::sqlparser::ast::{
     AssignmentTarget, ConflictTarget, Expr, Ident, Insert, OnConflictAction, OnInsert,
-    visit_expressions_mut,
 };
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -262,7 +262,7 @@ impl Update {
     ) -> Result<Logical, SqlError> {
         let (mut expr, called) = (expr.clone(), self.called(table));
         // A bare name is that of the row that is there.
-        let _finished: ControlFlow<()> = visit_expressions_mut(&mut expr, |expr| {
+        let _finished: ControlFlow<()> = expr.each_expr_mut(&mut |expr| {
             if let Expr::Identifier(name) = expr {
                 let table = Ident::with_quote('"', called);
                 *expr = Expr::CompoundIdentifier(vec![table, name.clone()]);

@@ -4,10 +4,11 @@
 
 use crate::dialect::call;
 use crate::error::{SqlError, SqlState};
+use crate::walk::{Walk, WalkMut};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Query, SetExpr, SetOperator, Statement as SqlStatement, Value, Values,
-    Visit, VisitMut, Visitor, VisitorMut,
+    Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -129,17 +130,17 @@ pub(super) fn flatten(statement: &mut DfStatement) -> Result<(), SqlError> {
 }
 
 fn flatten_sql(statement: &mut SqlStatement) -> Result<(), SqlError> {
-    let mut walk = Walk { depth: 0, deepest: 0, rows: 0, deepest_row: 0 };
+    let mut levels = Levels { depth: 0, deepest: 0, rows: 0, deepest_row: 0 };
     // It never breaks off.
-    let _finished = statement.visit(&mut walk);
-    if walk.deepest > DEPTH_MAX || walk.deepest_row > ROWS_MAX {
+    let _finished = statement.walk_mut(&mut levels);
+    if levels.deepest > DEPTH_MAX || levels.deepest_row > ROWS_MAX {
         return Err(too_deep());
     }
     super::sizes::check(statement)?;
     super::expansion::check(statement)
 }
 
-struct Walk {
+struct Levels {
     depth: usize,
     deepest: usize,
     /// The same of rows alone.
@@ -156,7 +157,7 @@ fn is_row(expr: &Expr) -> bool {
     }
 }
 
-impl VisitorMut for Walk {
+impl VisitorMut for Levels {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
@@ -336,7 +337,7 @@ impl Visitor for HasSubquery {
 }
 
 fn has_subquery(expr: &Expr) -> bool {
-    expr.visit(&mut HasSubquery).is_break()
+    expr.walk(&mut HasSubquery).is_break()
 }
 
 /// `a OR b OR c OR d` as `(a OR b) OR (c OR d)`.

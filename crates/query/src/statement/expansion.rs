@@ -3,11 +3,10 @@
 //! anybody plans it.
 
 use crate::error::{SqlError, SqlState};
+use crate::walk::Walk;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::sql::sqlparser::ast::{
-    ObjectName, Query, Statement as SqlStatement, Visit, Visitor,
-};
+use datafusion::sql::sqlparser::ast::{ObjectName, Query, Statement as SqlStatement, Visitor};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
@@ -21,7 +20,7 @@ const STEPS_MAX: u64 = 10_000;
 /// Refuses a statement that becomes too large.
 pub(super) fn check(statement: &SqlStatement) -> Result<(), SqlError> {
     let mut count = Count { open: vec![Level::default()], written: 0 };
-    let _it_never_breaks_off = statement.visit(&mut count);
+    let _it_never_breaks_off = statement.walk(&mut count);
     let outermost = count.open.pop().unwrap_or_default();
     if outermost.depth > DEPTH_MAX {
         return Err(SqlError::new(

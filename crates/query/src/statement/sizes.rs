@@ -3,9 +3,10 @@
 //! hundred kilobytes took minutes and gigabytes.
 
 use crate::error::{SqlError, SqlState};
+use crate::walk::Walk;
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, GroupByExpr, OrderByKind, Query, Select, SetExpr, Statement as SqlStatement,
-    TableFactor, TableWithJoins, Visit, Visitor, WindowType,
+    TableFactor, TableWithJoins, Visitor, WindowType,
 };
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -19,10 +20,10 @@ const COLUMNS_MAX: usize = 1_664;
 
 /// Refuses a statement whose queries have too much.
 pub(super) fn check(statement: &SqlStatement) -> Result<(), SqlError> {
-    match statement.visit(&mut Sizes { open: Vec::new() }) {
-        ControlFlow::Break(error) => Err(error),
-        ControlFlow::Continue(()) => Ok(()),
-    }
+    let mut sizes = Sizes { open: Vec::new(), refused: None };
+    // It breaks off where it refuses.
+    let _finished = statement.walk(&mut sizes);
+    sizes.refused.map_or(Ok(()), Err)
 }
 
 /// What a SELECT has so far.
@@ -34,16 +35,13 @@ struct Size {
 
 struct Sizes {
     open: Vec<Size>,
-}
-
-fn too_many(state: SqlState, message: String) -> ControlFlow<SqlError> {
-    ControlFlow::Break(SqlError::new(state, message))
+    refused: Option<SqlError>,
 }
 
 impl Visitor for Sizes {
-    type Break = SqlError;
+    type Break = ();
 
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<SqlError> {
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
         self.open.push(Size::default());
         let Some(select) = first_select(&query.body) else { return ControlFlow::Continue(()) };
         let ordered = match query.order_by.as_ref().map(|order| &order.kind) {
@@ -56,17 +54,17 @@ impl Visitor for Sizes {
         };
         if select.projection.len() + ordered + grouped > COLUMNS_MAX {
             let message = format!("target lists can have at most {COLUMNS_MAX} entries");
-            return too_many(SqlState::TooManyColumns, message);
+            return self.refuse(SqlState::TooManyColumns, message);
         }
         ControlFlow::Continue(())
     }
 
-    fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<SqlError> {
+    fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
         self.open.pop();
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<SqlError> {
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
         // A union has several of them, one after the other.
         if let Some(size) = self.open.last_mut() {
             *size = Size::default();
@@ -74,7 +72,7 @@ impl Visitor for Sizes {
         self.join(select.from.iter().map(relations).sum())
     }
 
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<SqlError> {
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         match expr {
             Expr::Exists { .. } | Expr::InSubquery { .. } => self.join(1),
             Expr::Function(Function { over: Some(WindowType::WindowSpec(window)), .. }) => {
@@ -82,7 +80,7 @@ impl Visitor for Sizes {
                 size.windows.insert(window.to_string());
                 if size.windows.len() > WINDOWS_MAX {
                     let message = format!("a query can have at most {WINDOWS_MAX} windows");
-                    return too_many(SqlState::StatementTooComplex, message);
+                    return self.refuse(SqlState::StatementTooComplex, message);
                 }
                 ControlFlow::Continue(())
             }
@@ -92,12 +90,17 @@ impl Visitor for Sizes {
 }
 
 impl Sizes {
-    fn join(&mut self, count: usize) -> ControlFlow<SqlError> {
+    fn refuse(&mut self, state: SqlState, message: String) -> ControlFlow<()> {
+        self.refused = Some(SqlError::new(state, message));
+        ControlFlow::Break(())
+    }
+
+    fn join(&mut self, count: usize) -> ControlFlow<()> {
         let Some(size) = self.open.last_mut() else { return ControlFlow::Continue(()) };
         size.joins += count;
         if size.joins > JOINS_MAX {
             let message = format!("a query can join at most {JOINS_MAX} relations");
-            return too_many(SqlState::StatementTooComplex, message);
+            return self.refuse(SqlState::StatementTooComplex, message);
         }
         ControlFlow::Continue(())
     }

@@ -3,15 +3,16 @@
 use super::super::rewrite::{call, folded};
 use super::{name_of, relations_of};
 use crate::catalog::postgres::OID_OF_NAME;
+use crate::walk::WalkMut;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, Select, SelectItem, Statement, TableFactor, Value, VisitMut, VisitorMut,
+    Expr, Ident, Select, SelectItem, Statement, TableFactor, Value, VisitorMut,
 };
 use std::ops::ControlFlow;
 
 /// Puts numbers where `tableoid` of a relation stands, or of the only one; whether there was any.
 pub(super) fn put(statement: &mut Statement, relation: Option<&str>) -> bool {
     let mut oids = TableOid { relation, changed: false };
-    let _finished = statement.visit(&mut oids);
+    let _finished = statement.walk_mut(&mut oids);
     oids.changed
 }
 
@@ -50,7 +51,7 @@ impl VisitorMut for TableOid<'_> {
                 *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
             }
         }
-        let _finished = select.visit(&mut put);
+        let _finished = select.walk_mut(&mut put);
         self.changed |= put.changed;
         ControlFlow::Continue(())
     }

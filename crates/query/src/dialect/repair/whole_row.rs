@@ -3,10 +3,11 @@
 use super::super::rewrite::{PAIRS, call, folded};
 use super::{name_of, relations_of};
 use crate::functions::WHOLE_ROW;
+use crate::walk::WalkMut;
 use datafusion::common::Column;
 use datafusion::sql::sqlparser::ast::{
     Expr, Ident, Join, JoinOperator, Query, Select, SelectItem, SetExpr, Statement, TableFactor,
-    Value, VisitMut, VisitorMut,
+    Value, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -17,8 +18,8 @@ pub(super) fn put(statement: &mut Statement, name: &str, valid: &[Column]) -> bo
         return false;
     }
     let mut rows = WholeRow { name, columns: &columns, unknown: 0, changed: false };
-    let _counted = statement.visit(&mut Relations { rows: &mut rows, write: false });
-    let _written = statement.visit(&mut Relations { rows: &mut rows, write: true });
+    let _counted = statement.walk_mut(&mut Relations { rows: &mut rows, write: false });
+    let _written = statement.walk_mut(&mut Relations { rows: &mut rows, write: true });
     rows.changed
 }
 
@@ -129,7 +130,7 @@ fn write_order(query: &mut Query, repair: &WholeRow<'_>) -> bool {
     let Some(found) = found.filter(|found| repair.is_meant(found)) else { return false };
     let row = repair.row(select, found);
     let mut here = Here { repair, row: &row, depth: 0, changed: false };
-    let _finished = query.order_by.visit(&mut here);
+    let _finished = query.order_by.walk_mut(&mut here);
     here.changed
 }
 
@@ -164,10 +165,10 @@ fn write_row(select: &mut Select, repair: &WholeRow<'_>, row: &Expr) -> bool {
         }
     }
     let mut here = Here { repair, row, depth: 0, changed };
-    let _finished = select.projection.visit(&mut here);
-    let _finished = select.selection.visit(&mut here);
-    let _finished = select.group_by.visit(&mut here);
-    let _finished = select.having.visit(&mut here);
+    let _finished = select.projection.walk_mut(&mut here);
+    let _finished = select.selection.walk_mut(&mut here);
+    let _finished = select.group_by.walk_mut(&mut here);
+    let _finished = select.having.walk_mut(&mut here);
     here.changed
 }
 

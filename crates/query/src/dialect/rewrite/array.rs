@@ -4,9 +4,10 @@ use super::call;
 use crate::dialect::Grammar;
 use crate::error::SqlError;
 use crate::functions::is_set_returning;
+use crate::walk::Walk;
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArguments, GroupByExpr, Ident, OrderByKind, Query, SelectItem, SetExpr,
-    Visit, Visitor,
+    Visitor,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 use std::ops::ControlFlow;
@@ -64,7 +65,7 @@ fn collect_in_place(query: &Query) -> Option<String> {
         _ => None,
     };
     let mut look = OfRows { depth: 0, found: false };
-    let _all_of_it = value.visit(&mut look);
+    let _all_of_it = value.walk(&mut look);
     let is_plain = !look.found
         && query.limit_clause.is_none()
         && query.fetch.is_none()

@@ -1,6 +1,7 @@
 //! `IN` and `NOT IN` over queries: where nulls make them unknown, they are written so that the answer is Postgres'.
 
 use super::*;
+use crate::walk::WalkMut;
 
 /// A condition of WHERE. Of what stands there between ANDs it does not matter whether it is false or unknown.
 pub(super) fn conditions(condition: Expr) -> Expr {
@@ -66,9 +67,9 @@ pub(super) fn is_correlated(query: &Query) -> bool {
             ControlFlow::Continue(())
         }
     }
-    let _finished = copy.visit(&mut Names(&mut own));
+    let _finished = copy.walk_mut(&mut Names(&mut own));
     let mut correlated = false;
-    let _finished: ControlFlow<()> = visit_expressions_mut(&mut copy, |expr| {
+    let _finished: ControlFlow<()> = copy.each_expr_mut(&mut |expr| {
         if let Expr::CompoundIdentifier(parts) = expr
             && parts.len() > 1
         {
@@ -154,7 +155,7 @@ pub(super) fn memberships(expr: &mut Expr) {
             ControlFlow::Continue(())
         }
     }
-    let _finished = expr.visit(&mut Counted);
+    let _finished = expr.walk_mut(&mut Counted);
 }
 
 pub(super) fn counted(value: Expr, query: Query, negated: bool) -> Option<Expr> {

@@ -2,6 +2,7 @@
 //! subquery in any order, so the order is written into the aggregates.
 
 use super::*;
+use crate::walk::WalkMut;
 use datafusion::sql::sqlparser::ast::{FunctionArgumentClause, OrderBy, OrderByExpr};
 
 /// Aggregates whose answer depends on the order of the rows.
@@ -20,7 +21,7 @@ pub(super) fn keep_order(select: &mut Select) {
         let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else {
             continue;
         };
-        let _finished: ControlFlow<()> = visit_expressions_mut(expr, |part| {
+        let _finished: ControlFlow<()> = expr.each_expr_mut(&mut |part| {
             if let Expr::Function(function) = part {
                 put_order(function, &order);
             }

@@ -1,12 +1,13 @@
 //! Functions that give rows, in the SELECT list and where a table stands.
 
 use super::*;
+use crate::walk::WalkMut;
 
 /// Whether an expression names no column.
 pub(crate) fn is_constant(expr: &Expr) -> bool {
     let mut copy = expr.clone();
     let mut constant = true;
-    let _finished: ControlFlow<()> = visit_expressions_mut(&mut copy, |expr| {
+    let _finished: ControlFlow<()> = copy.each_expr_mut(&mut |expr| {
         constant &= !matches!(
             expr,
             Expr::Identifier(_)

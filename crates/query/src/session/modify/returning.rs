@@ -1,6 +1,7 @@
 //! RETURNING: the rows that a change has written or taken away.
 
 use super::*;
+use crate::walk::WalkMut;
 
 impl Session {
     /// What RETURNING asks for, as items of the change's query, in which columns of the table have their new values.
@@ -47,7 +48,7 @@ impl Session {
                     };
                     let mut expr = expr.clone();
                     let mut failed = None;
-                    let _finished: ControlFlow<()> = visit_expressions_mut(&mut expr, |expr| {
+                    let _finished: ControlFlow<()> = expr.each_expr_mut(&mut |expr| {
                         let column = match expr {
                             SqlExpr::Identifier(name) => Some(folded(name)),
                             SqlExpr::CompoundIdentifier(parts) => match parts.as_slice() {
