@@ -1,6 +1,7 @@
 //! `format`: texts with places for values, `%s`, `%I` and `%L`.
 
-use super::text::{printed, quote_ident, quote_literal};
+use super::letters::quote_literal;
+use super::text::{printed, quote_ident};
 use super::{Budget, Call, Function, returns_text};
 use crate::error::{SqlError, SqlState};
 use datafusion::arrow::array::{Array, ArrayRef, StringViewArray, StringViewBuilder};
@@ -123,7 +124,7 @@ fn put(out: &mut String, place: &Place, values: &mut Values<'_>) -> Result<(), S
             let message = "null values cannot be formatted as an SQL identifier";
             return Err(SqlError::new(SqlState::NullValueNotAllowed, message));
         }
-        (_, Some(value)) => quote_literal(value),
+        (_, Some(value)) => quote_literal(value)?,
         (_, None) => "NULL".to_owned(),
     };
     let padding = width.saturating_sub(text.chars().count());

@@ -7,6 +7,7 @@ mod arrays;
 mod format;
 mod json;
 mod large;
+mod letters;
 mod limits;
 mod math;
 mod records;
@@ -317,6 +318,7 @@ fn own() -> impl Iterator<Item = Function> {
         arrays::functions(),
         format::functions(),
         json::functions(),
+        letters::functions(),
         math::functions(),
         records::functions(),
         regular::functions(),

@@ -2,14 +2,10 @@
 
 use super::{Budget, Call, Function, returns_boolean, returns_integer, returns_text};
 use crate::error::{SqlError, SqlState};
-use crate::stop;
 use datafusion::arrow::array::{
     Array, ArrayRef, BooleanArray, Int32Array, StringViewArray, StringViewBuilder,
 };
 use std::sync::Arc;
-
-/// What it costs to change a letter.
-const LETTER_WORK: usize = 20;
 
 pub(super) fn functions() -> Vec<Function> {
     vec![
@@ -23,21 +19,13 @@ pub(super) fn functions() -> Vec<Function> {
         Function::new("lpad", returns_text, |call| pad(call, true)),
         Function::new("rpad", returns_text, |call| pad(call, false)),
         Function::new("replace", returns_text, |call| three(call, replace)),
-        Function::new("translate", returns_text, |call| {
-            three(call, |text, from, to, _| Ok(translate(text, from, to)))
-        }),
         Function::new("substring", returns_text, substring).alias("substr"),
         Function::new("overlay", returns_text, overlay),
         Function::new("split_part", returns_text, split_part),
-        Function::new("initcap", returns_text, |call| one(call, initcap)),
         Function::new("reverse", returns_text, |call| {
             one(call, |text| Ok(text.chars().rev().collect()))
         }),
         Function::new("quote_ident", returns_text, |call| one(call, |text| Ok(quote_ident(text)))),
-        Function::new("quote_literal", returns_text, |call| {
-            one(call, |text| Ok(quote_literal(text)))
-        }),
-        Function::new("quote_nullable", returns_text, quote_nullable),
         Function::new("chr", returns_text, chr),
         Function::new("ascii", returns_integer, |call| {
             number(call, |text| text.chars().next().map_or(0, |letter| letter as i32))
@@ -54,10 +42,6 @@ pub(super) fn functions() -> Vec<Function> {
         Function::new("concat", returns_text, concat),
         Function::new("concat_ws", returns_text, concat_ws),
         Function::new("text_concat", returns_text, text_concat),
-        Function::new("md5", returns_text, md5),
-        Function::new("btrim", returns_text, |call| trim(call, true, true)).alias("trim"),
-        Function::new("ltrim", returns_text, |call| trim(call, true, false)),
-        Function::new("rtrim", returns_text, |call| trim(call, false, true)),
         Function::new("unistr", returns_text, |call| one(call, unistr)),
     ]
 }
@@ -67,7 +51,7 @@ pub(super) fn letters(text: &str) -> impl Iterator<Item = &str> {
     text.char_indices().filter_map(|(at, letter)| text.get(at..at + letter.len_utf8()))
 }
 
-fn one(
+pub(super) fn one(
     call: &Call<'_>,
     each: impl Fn(&str) -> Result<String, SqlError>,
 ) -> Result<ArrayRef, SqlError> {
@@ -103,7 +87,7 @@ fn with_number(
     Ok(Arc::new(out.finish()))
 }
 
-fn three(
+pub(super) fn three(
     call: &Call<'_>,
     each: impl Fn(&str, &str, &str, &mut Budget) -> Result<String, SqlError>,
 ) -> Result<ArrayRef, SqlError> {
@@ -171,16 +155,6 @@ fn replace(text: &str, from: &str, to: &str, budget: &mut Budget) -> Result<Stri
     let found = text.matches(from).count();
     budget.take(text.len().saturating_add(found.saturating_mul(to.len())))?;
     Ok(text.replace(from, to))
-}
-
-fn translate(text: &str, from: &str, to: &str) -> String {
-    let from: Vec<char> = from.chars().collect();
-    let to: Vec<char> = to.chars().collect();
-    let change = |letter: char| match from.iter().position(|&other| other == letter) {
-        Some(at) => to.get(at).copied(),
-        None => Some(letter),
-    };
-    text.chars().filter_map(change).collect()
 }
 
 fn slice(text: &str, start: i64, length: Option<i64>) -> Result<&str, SqlError> {
@@ -297,45 +271,12 @@ fn split_part(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
     Ok(Arc::new(out.finish()))
 }
 
-fn initcap(text: &str) -> Result<String, SqlError> {
-    let mut out = String::with_capacity(text.len());
-    let mut inside = false;
-    for letter in text.chars() {
-        stop::work(LETTER_WORK)?;
-        if inside {
-            out.extend(letter.to_lowercase());
-        } else {
-            out.extend(letter.to_uppercase());
-        }
-        inside = letter.is_alphanumeric();
-    }
-    Ok(out)
-}
-
 pub(super) fn quote_ident(text: &str) -> String {
     let plain = text.chars().next().is_some_and(|first| first.is_ascii_lowercase() || first == '_')
         && text
             .chars()
             .all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_');
     if plain { text.to_owned() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
-}
-
-pub(super) fn quote_literal(text: &str) -> String {
-    let quoted = text.replace('\'', "''");
-    if text.contains('\\') {
-        format!(" E'{}'", quoted.replace('\\', "\\\\")).trim_start().to_owned()
-    } else {
-        format!("'{quoted}'")
-    }
-}
-
-fn quote_nullable(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
-    let texts = call.texts(0)?;
-    let mut out = StringViewBuilder::with_capacity(texts.len());
-    for text in &texts {
-        out.append_value(text.map_or_else(|| "NULL".to_owned(), quote_literal));
-    }
-    Ok(Arc::new(out.finish()))
 }
 
 fn chr(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
@@ -461,42 +402,6 @@ pub(crate) fn concatenated(
             }
             _ => out.append_null(),
         }
-    }
-    Ok(Arc::new(out.finish()))
-}
-
-fn md5(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
-    use md5::{Digest, Md5};
-    one(call, |text| {
-        let digest = Md5::digest(text.as_bytes());
-        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
-    })
-}
-
-fn trim(call: &Call<'_>, at_left: bool, at_right: bool) -> Result<ArrayRef, SqlError> {
-    let texts = call.texts(0)?;
-    let sets = if call.has(1) { Some(call.texts(1)?) } else { None };
-    let mut out = StringViewBuilder::with_capacity(texts.len());
-    for (row, text) in texts.iter().enumerate() {
-        let set = match &sets {
-            Some(sets) if sets.is_null(row) => {
-                out.append_null();
-                continue;
-            }
-            Some(sets) => sets.value(row),
-            None => " ",
-        };
-        let Some(mut text) = text else {
-            out.append_null();
-            continue;
-        };
-        if at_left {
-            text = text.trim_start_matches(|letter| set.contains(letter));
-        }
-        if at_right {
-            text = text.trim_end_matches(|letter| set.contains(letter));
-        }
-        out.append_value(text);
     }
     Ok(Arc::new(out.finish()))
 }
