@@ -4,9 +4,13 @@
 use super::regular::Compiled;
 use super::{Budget, Call, Function, returns_integer, returns_text};
 use crate::error::{SqlError, SqlState};
+use crate::stop;
 use datafusion::arrow::array::{ArrayRef, Int32Array, StringViewArray, StringViewBuilder};
 use regex::{Captures, Regex};
 use std::sync::Arc;
+
+/// What it costs to find something, as others count their work.
+const FOUND_WORK: usize = 100;
 
 pub(super) fn functions() -> Vec<Function> {
     vec![
@@ -175,7 +179,14 @@ fn replace(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
 
 fn count(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
     let places = Places { start: 2, occurrence: NONE, end: NONE, flags: 3, group: NONE };
-    let counts = searches(call, &places, |_, search| Ok(Some(search.found().count() as i32)))?;
+    let counts = searches(call, &places, |_, search| {
+        let mut count = 0;
+        for _ in search.found() {
+            stop::work(FOUND_WORK)?;
+            count += 1;
+        }
+        Ok(Some(count))
+    })?;
     Ok(Arc::new(Int32Array::from(counts)))
 }
 
