@@ -6,8 +6,8 @@ use std::fmt::Write;
 /// `docs/commands.md`.
 pub fn render_reference() -> String {
     let mut out = String::from(
-        "# Commands\n\nMade from the command table in `crates/machine/src/command/table.rs`; a test keeps this page equal \
-         to it.\nErrors carry Redis's words and prefixes.\n",
+        "# Commands\n\nMade from the command table in `crates/machine/src/command/table.rs`; a \
+         test keeps this page equal\nto it. Errors carry Redis's words and prefixes.\n",
     );
     let mut groups: Vec<&str> = COMMANDS.iter().map(|command| command.group).collect();
     groups.sort_unstable();
