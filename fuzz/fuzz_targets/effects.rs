@@ -9,7 +9,8 @@ fuzz_target!(|data: &[u8]| {
     for effect in Effects::new(data) {
         let Ok((lsn, effect)) = effect else { break };
         // The limits of commands keep these out of real logs.
-        if matches!(effect, Effect::Splice { offset, .. } if offset > 1 << 16) || effect.key().is_some_and(|key| key.len() > 1 << 14) {
+        if matches!(effect, Effect::Splice { offset, .. } if offset > 1 << 16)
+            || effect.key().is_some_and(|key| key.len() > 1 << 14) {
             continue;
         }
         state.apply(lsn, &effect);

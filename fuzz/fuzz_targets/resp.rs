@@ -1,11 +1,13 @@
-//! Bytes at the RESP door: whole, and cut in two at a place that the first byte says, they mean the same.
+//! Bytes at the RESP door: whole, and cut in two at a place that the first byte says, they mean the
+//! same.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use thalweg_doors::resp::{Found, FrameLimits, Parser};
 
 const LIMITS: FrameLimits =
-    FrameLimits { bulk_max_bytes: 1 << 16, frame_max_bytes: 1 << 17, arguments_max: 1 << 10, inline_max_bytes: 1 << 12 };
+    FrameLimits { bulk_max_bytes: 1 << 16, frame_max_bytes: 1 << 17, arguments_max: 1 << 10,
+        inline_max_bytes: 1 << 12 };
 
 fn commands(parts: &[&[u8]]) -> (Vec<Vec<Vec<u8>>>, bool) {
     let (mut parser, mut buffer, mut out) = (Parser::default(), Vec::new(), Vec::new());

@@ -1,8 +1,9 @@
 //! Asking the processor to fetch memory that will be needed soon.
 //!
-//! A pipeline of requests knows its keys before it needs them; fetching them side by side instead of one after the other
-//! is worth more than anything else on tables larger than the caches. There is no safe function for it in the standard
-//! library, so this file has one of the two `unsafe` blocks of the project.
+//! A pipeline of requests knows its keys before it needs them; fetching them side by side instead
+//! of one after the other is worth more than anything else on tables larger than the caches. There
+//! is no safe function for it in the standard library, so this file has one of the two `unsafe`
+//! blocks of the project.
 
 /// Begins to load the cache line at a reference. Changes nothing that can be observed but time.
 #[inline(always)]
@@ -12,7 +13,8 @@
 )]
 pub fn prefetch<T: ?Sized>(target: &T) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: the instruction is a hint: it accesses no memory architecturally and raises no exception.
+    // SAFETY: the instruction is a hint: it accesses no memory architecturally and raises no
+    // exception.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(target).cast());

@@ -7,6 +7,7 @@ const STEPS: i32 = 5;
 
 /// Lets the calling thread stand back behind those that answer keys.
 pub fn lower() {
-    // On Linux this is the calling thread alone. To stand lower is always allowed; where it is not, nothing is lost.
+    // On Linux this is the calling thread alone. To stand lower is always allowed; where it is not,
+    // nothing is lost.
     let _allowed = setpriority_process(None, STEPS);
 }

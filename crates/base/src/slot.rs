@@ -5,7 +5,8 @@
 /// How many slots there are.
 pub const SLOTS: u16 = 16_384;
 
-/// `TABLES[k][b]` is the CRC of byte `b` followed by `k` zero bytes: eight bytes are folded in one step.
+/// `TABLES[k][b]` is the CRC of byte `b` followed by `k` zero bytes: eight bytes are folded in one
+/// step.
 static TABLES: [[u16; 256]; 8] = tables();
 
 const fn tables() -> [[u16; 256]; 8] {

@@ -9,8 +9,8 @@ pub struct UnitError {
     example: &'static str,
 }
 
-/// Reads a size in bytes. `k`, `m`, `g` are powers of 1000 and `kb`/`KiB`, `mb`/`MiB`, `gb`/`GiB` powers of 1024, as
-/// in redis.conf.
+/// Reads a size in bytes. `k`, `m`, `g` are powers of 1000 and `kb`/`KiB`, `mb`/`MiB`, `gb`/`GiB`
+/// powers of 1024, as in redis.conf.
 pub fn parse_bytes(text: &str) -> Result<u64, UnitError> {
     let scale = |unit: &str| {
         Some(match unit {

@@ -1,5 +1,6 @@
-//! Streams as channels: who listens to the channel `stream:NAME` is told each record that is appended from then on, once it
-//! is durable, as JSON. One thread follows all streams that are listened to, and ends when there are none.
+//! Streams as channels: who listens to the channel `stream:NAME` is told each record that is
+//! appended from then on, once it is durable, as JSON. One thread follows all streams that are
+//! listened to, and ends when there are none.
 
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
@@ -33,15 +34,16 @@ struct Following {
     stopped: bool,
 }
 
-/// A stream's partitions, and up to where each has been told; nothing: to where it ends when it is first looked at.
+/// A stream's partitions, and up to where each has been told; nothing: to where it ends when it is
+/// first looked at.
 type Feed = BTreeMap<Vec<u8>, Option<StreamId>>;
 
 /// The keys of a declared stream's partitions.
 type KeysOf = Arc<dyn Fn(&str) -> Option<Vec<String>> + Send + Sync>;
 
 impl Feeds {
-    /// Follows the stream that a channel names, if it names one, from the record after its last. To be called when its
-    /// listener is among the channel's.
+    /// Follows the stream that a channel names, if it names one, from the record after its last. To
+    /// be called when its listener is among the channel's.
     pub(crate) fn follow(
         &self,
         engine: &Engine,
@@ -132,7 +134,8 @@ fn run(engine: &Engine, following: &Mutex<Following>, keys_of: &KeysOf) {
     }
 }
 
-/// The streams that are listened to; nothing when there are none, and then this thread is not counted on any more.
+/// The streams that are listened to; nothing when there are none, and then this thread is not
+/// counted on any more.
 fn listened(
     engine: &Engine,
     following: &Mutex<Following>,

@@ -1,6 +1,8 @@
-//! Doors: bytes to requests, replies to bytes. A door never touches state; it has the [`thalweg_node::Engine`] for that.
+//! Doors: bytes to requests, replies to bytes. A door never touches state; it has the
+//! [`thalweg_node::Engine`] for that.
 //!
-//! `resp/` speaks the Redis protocol on event loops of its own; `http/` speaks HTTP and shows the dashboard.
+//! `resp/` speaks the Redis protocol on event loops of its own; `http/` speaks HTTP and shows the
+//! dashboard.
 
 mod feeds;
 pub mod http;

@@ -28,8 +28,8 @@ pub struct DoorSettings {
     pub arguments_max: usize,
     /// The longest inline command.
     pub inline_max_bytes: usize,
-    /// Replies that wait for a client that does not read. At this size the client is no longer read from; if it takes
-    /// nothing for 30 seconds then, it is closed.
+    /// Replies that wait for a client that does not read. At this size the client is no longer read
+    /// from; if it takes nothing for 30 seconds then, it is closed.
     pub output_max_bytes: usize,
     /// A connection that says nothing for this long is closed; 0: never.
     pub idle_timeout_ms: u64,
@@ -194,7 +194,8 @@ impl Shared {
         self.sql.get_or_init(|| service);
     }
 
-    /// The connections of the RESP door: number, address, since when (milliseconds since 1970), name.
+    /// The connections of the RESP door: number, address, since when (milliseconds since 1970),
+    /// name.
     pub fn client_rows(&self) -> Vec<(u64, String, u64, String)> {
         let clients = self.clients.lock();
         let rows = clients.values().map(|client| {
@@ -217,8 +218,8 @@ impl Shared {
         self.clients.lock().len() + self.admitted.load(Ordering::Relaxed)
     }
 
-    /// Counts a connection of a door that keeps no list of its clients; nothing where there are as many as there may
-    /// be.
+    /// Counts a connection of a door that keeps no list of its clients; nothing where there are as
+    /// many as there may be.
     pub fn admit(self: &Arc<Self>) -> Option<Admitted> {
         let most = self.settings().connections_max.saturating_sub(self.clients.lock().len());
         let one_more = |admitted: usize| (admitted < most).then_some(admitted + 1);

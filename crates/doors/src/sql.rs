@@ -1,5 +1,5 @@
-//! SQL, as the HTTP door sees it: somebody who answers statements with bytes. The door knows no more of it; whoever puts
-//! the program together hands one in.
+//! SQL, as the HTTP door sees it: somebody who answers statements with bytes. The door knows no
+//! more of it; whoever puts the program together hands one in.
 
 use axum::body::Bytes;
 use futures_util::future::BoxFuture;
@@ -44,8 +44,8 @@ pub trait SqlService: Send + Sync {
         accept: String,
     ) -> BoxFuture<'static, Result<SqlAnswer, SqlFault>>;
 
-    /// The keys of a declared stream's partitions; nothing if its records have no declared columns. Appending to one that
-    /// has must look at them.
+    /// The keys of a declared stream's partitions; nothing if its records have no declared columns.
+    /// Appending to one that has must look at them.
     fn partition_keys(&self, stream: &str) -> Option<Vec<String>>;
 
     /// Declares a stream; false if it is there already, the same.

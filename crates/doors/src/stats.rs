@@ -37,7 +37,8 @@ pub struct TrafficStats {
     pub protocol_errors: AtomicU64,
 }
 
-/// Traffic figures at one moment. Latencies are in microseconds, since the start or since the last reset.
+/// Traffic figures at one moment. Latencies are in microseconds, since the start or since the last
+/// reset.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// RESP commands.

@@ -1,11 +1,12 @@
 //! A batch and its bytes.
 //!
-//! A batch is a 64-byte header and a payload, padded with zeros to a multiple of 8. Integers are little-endian.
+//! A batch is a 64-byte header and a payload, padded with zeros to a multiple of 8. Integers are
+//! little-endian.
 //!
 //! | bytes | what |
 //! |---|---|
 //! | 0–3 | magic `TWB1` |
-//! | 4–7 | CRC-32C of the CRC of the batch before (4 bytes), header bytes 8–59 and the stored payload |
+//! | 4–7 | CRC-32C of the CRC of the batch before (4 bytes), bytes 8–59, and the stored payload |
 //! | 8–11 | payload bytes as stored |
 //! | 12–15 | payload bytes before compression |
 //! | 16–23 | first LSN |
@@ -19,8 +20,8 @@
 //! | 59 | zero |
 //! | 60–63 | CRC-32C of bytes 8–59: whether the lengths may be believed |
 //!
-//! A batch is valid if both checksums fit. The chained one ties it to everything before it; the plain one lets a
-//! reader that lost the chain still see that something was written here, and when.
+//! A batch is valid if both checksums fit. The chained one ties it to everything before it; the
+//! plain one lets a reader that lost the chain still see that something was written here, and when.
 
 use crate::Lsn;
 use thalweg_base::checksum::{Crc32c, crc32c};
@@ -33,7 +34,8 @@ pub const MANY_PARTITIONS: u16 = u16::MAX;
 /// No batch is larger; a larger declared length is damage.
 pub(crate) const PAYLOAD_MAX_BYTES: usize = 0x7E00_0000;
 
-/// The unit that is appended to a log: effects of one partition, or of several that must happen together.
+/// The unit that is appended to a log: effects of one partition, or of several that must happen
+/// together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch<'a> {
     /// Whose effects these are; [`MANY_PARTITIONS`] for a transaction over several.
@@ -158,7 +160,8 @@ pub fn decode_batch_header(bytes: &[u8]) -> Option<Header> {
     sane.then_some(header)
 }
 
-/// Checks a payload against its header and the chain, unpacks it where needed into `scratch`, and gives the batch.
+/// Checks a payload against its header and the chain, unpacks it where needed into `scratch`, and
+/// gives the batch.
 pub(crate) fn open_batch<'a>(
     header: &Header,
     header_bytes: &[u8],

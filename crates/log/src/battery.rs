@@ -1,6 +1,7 @@
 //! The tests that every [`Log`] must pass. They are the trait's specification.
 //!
-//! `reopen` closes a log cleanly and opens the same one again; for a log in memory it returns the log unchanged.
+//! `reopen` closes a log cleanly and opens the same one again; for a log in memory it returns the
+//! log unchanged.
 
 use crate::{Batch, Log, MANY_PARTITIONS};
 use std::sync::Arc;

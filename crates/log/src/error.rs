@@ -14,7 +14,8 @@ pub enum LogError {
     },
     /// The operating system failed to make bytes durable. The log takes nothing more.
     #[error(
-        "the disk failed while making the log durable ({source}); what was not acknowledged may be lost. Check the \
+        "the disk failed while making the log durable ({source}); what was not acknowledged may be \
+         lost. Check the \
          disk, then start again: the log is read back and only whole batches are kept"
     )]
     SyncFailed {
@@ -26,7 +27,8 @@ pub enum LogError {
     Poisoned,
     /// Bytes that were durable are not what was written.
     #[error(
-        "{file} is damaged at byte {offset}: {what}. These bytes had been acknowledged, so Thalweg does not start by \
+        "{file} is damaged at byte {offset}: {what}. These bytes had been acknowledged, so Thalweg \
+         does not start by \
          leaving them out. Restore the data directory from a backup; to look at it, copy it first"
     )]
     Damaged {

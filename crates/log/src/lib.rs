@@ -1,7 +1,9 @@
-//! The log: the only truth. Batches go in at the end, are made durable, and can be read again in order.
+//! The log: the only truth. Batches go in at the end, are made durable, and can be read again in
+//! order.
 //!
-//! [`Log`] is the narrow waist between Thalweg and whatever keeps the bytes. It has two implementations here,
-//! [`MemoryLog`] and [`LocalLog`], and both pass [`battery`], whose tests are the trait's specification.
+//! [`Log`] is the narrow waist between Thalweg and whatever keeps the bytes. It has two
+//! implementations here, [`MemoryLog`] and [`LocalLog`], and both pass [`battery`], whose tests are
+//! the trait's specification.
 
 mod batch;
 pub mod battery;
@@ -23,11 +25,12 @@ pub type Lsn = u64;
 pub trait Log: Send + Sync + 'static {
     /// Appends batches in order, as one write. They are not durable before [`Log::sync`] returns.
     ///
-    /// An error leaves the log as it was: the same batches may be appended again, except after an error that
-    /// [`LogError::is_fatal`].
+    /// An error leaves the log as it was: the same batches may be appended again, except after an
+    /// error that [`LogError::is_fatal`].
     fn append(&self, batches: &[Batch<'_>]) -> Result<(), LogError>;
 
-    /// Makes everything appended so far durable. A failure is fatal: what was appended may or may not be there.
+    /// Makes everything appended so far durable. A failure is fatal: what was appended may or may
+    /// not be there.
     fn sync(&self) -> Result<(), LogError>;
 
     /// Gives every kept batch, oldest first, to `visit`.
@@ -36,11 +39,13 @@ pub trait Log: Send + Sync + 'static {
         visit: &mut dyn FnMut(&Batch<'_>) -> Result<(), LogError>,
     ) -> Result<(), LogError>;
 
-    /// Allows the log to forget batches whose last LSN is below `lsn`. It may keep more than it must.
+    /// Allows the log to forget batches whose last LSN is below `lsn`. It may keep more than it
+    /// must.
     fn trim(&self, lsn: Lsn) -> Result<(), LogError>;
 
-    /// Whether there is room for what the node still holds in memory. While false, the node takes no new writes.
-    /// Asking makes the log look again, so room that came back is found without a restart.
+    /// Whether there is room for what the node still holds in memory. While false, the node takes
+    /// no new writes. Asking makes the log look again, so room that came back is found without a
+    /// restart.
     fn has_room(&self) -> bool;
 
     /// Figures for people and metrics.

@@ -24,7 +24,8 @@ struct Kept {
 }
 
 impl MemoryLog {
-    /// A log that keeps at most `retain_max_bytes` of payload. With 0 it keeps nothing and costs nothing.
+    /// A log that keeps at most `retain_max_bytes` of payload. With 0 it keeps nothing and costs
+    /// nothing.
     pub fn new(retain_max_bytes: usize) -> Self {
         Self { inner: Mutex::default(), retain_max_bytes }
     }

@@ -1,11 +1,12 @@
 //! Where a command writes its reply.
 //!
-//! The RESP door implements [`Answer`] over its send buffer, so a reply is rendered once and copied never;
-//! [`ReplyBuilder`] makes a tree for everybody who wants to look at the reply.
+//! The RESP door implements [`Answer`] over its send buffer, so a reply is rendered once and copied
+//! never; [`ReplyBuilder`] makes a tree for everybody who wants to look at the reply.
 
 use crate::error::CommandError;
 
-/// Takes a reply, piece by piece. A collection is announced with its length, then its elements follow.
+/// Takes a reply, piece by piece. A collection is announced with its length, then its elements
+/// follow.
 pub trait Answer {
     /// A short text without line breaks, such as `OK`.
     fn simple(&mut self, text: &str);
@@ -27,13 +28,13 @@ pub trait Answer {
     fn map(&mut self, pairs: usize);
     /// Text for people, of several lines.
     fn verbatim(&mut self, text: &str);
-    /// So many pairs follow, each announced by [`Answer::pair`]: a map where the protocol has maps, else an array of
-    /// arrays of two.
+    /// So many pairs follow, each announced by [`Answer::pair`]: a map where the protocol has maps,
+    /// else an array of arrays of two.
     fn pairs(&mut self, count: usize);
     /// A pair of [`Answer::pairs`] follows.
     fn pair(&mut self);
-    /// So many pairs follow, each announced by [`Answer::tuple`]: an array of arrays of two in version 3 of the
-    /// protocol, else one flat array.
+    /// So many pairs follow, each announced by [`Answer::tuple`]: an array of arrays of two in
+    /// version 3 of the protocol, else one flat array.
     fn tuples(&mut self, count: usize);
     /// A pair of [`Answer::tuples`] follows.
     fn tuple(&mut self);

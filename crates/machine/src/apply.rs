@@ -183,7 +183,8 @@ fn apply_to_stream(stream: &mut StreamObject, lsn: Lsn, effect: &Effect<'_>) {
         }
         Effect::StreamDelete { id, .. } => {
             stream.delete(id);
-            // Also where a younger checkpoint does not have the record any more and its counters were replayed.
+            // Also where a younger checkpoint does not have the record any more and its counters
+            // were replayed.
             stream.max_deleted = stream.max_deleted.max(id);
         }
         Effect::StreamTrim { below, .. } => stream.trim(below),
@@ -215,7 +216,8 @@ fn apply_to_stream(stream: &mut StreamObject, lsn: Lsn, effect: &Effect<'_>) {
 fn apply_to_group(stream: &mut StreamObject, lsn: Lsn, name: &[u8], effect: &Effect<'_>) {
     let before = stream.group_size(name);
     if matches!(effect, Effect::GroupPut { .. }) && !stream.groups.contains_key(name) {
-        // Where the store still has an earlier group of this name, it must hear of this one's end, too.
+        // Where the store still has an earlier group of this name, it must hear of this one's end,
+        // too.
         let stored_lsn = u64::from(stream.removed_groups.remove(name).is_some());
         let group = crate::stream::Group { stored_lsn, ..Default::default() };
         stream.groups.insert(name.into(), group);

@@ -1,7 +1,8 @@
-//! Decimal numbers of INCRBYFLOAT: twenty digits that count, seventeen of them after the point at most.
+//! Decimal numbers of INCRBYFLOAT: twenty digits that count, seventeen of them after the point at
+//! most.
 //!
-//! Redis counts in long doubles of about nineteen digits and writes seventeen after the point. Decimals of twenty
-//! give the same texts, and `0.1 + 0.2` is `0.3` by nature.
+//! Redis counts in long doubles of about nineteen digits and writes seventeen after the point.
+//! Decimals of twenty give the same texts, and `0.1 + 0.2` is `0.3` by nature.
 
 /// The digits that count.
 const DIGITS: u32 = 20;
@@ -14,7 +15,8 @@ const EXPONENT_LIMIT: i32 = 20_000;
 /// The longest text that is read.
 const TEXT_MAX: usize = 5 * 1024;
 
-/// `coefficient` times ten to the power of `exponent`; the coefficient of all but zero has [`DIGITS`] digits.
+/// `coefficient` times ten to the power of `exponent`; the coefficient of all but zero has
+/// [`DIGITS`] digits.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Decimal {
     negative: bool,

@@ -1,11 +1,13 @@
-//! A number that two states share if and only if they hold the same data: for replay tests and standbys.
+//! A number that two states share if and only if they hold the same data: for replay tests and
+//! standbys.
 
 use crate::state::State;
 use crate::table::Kind;
 use xxhash_rust::xxh3::Xxh3;
 
 impl State {
-    /// The digest of all keys in memory: independent of hash seeds, slab order and how the state came about.
+    /// The digest of all keys in memory: independent of hash seeds, slab order and how the state
+    /// came about.
     pub fn digest(&self) -> u64 {
         let mut keys: Vec<_> = self.table.iter().collect();
         keys.sort_by(|(_, a), (_, b)| a.key().cmp(b.key()));

@@ -1,16 +1,17 @@
 //! Effects: the deterministic changes that a command decides, and their bytes in the log.
 //!
-//! Every effect is absolute: it says what is afterwards, not how to get there. So applying a suffix of the log to a
-//! state that already contains part of it ends in the same state, which is what lets checkpoints be taken while
-//! writes go on.
+//! Every effect is absolute: it says what is afterwards, not how to get there. So applying a suffix
+//! of the log to a state that already contains part of it ends in the same state, which is what
+//! lets checkpoints be taken while writes go on.
 //!
-//! A batch's payload is a row of records. A record is an operation byte and its fields; `bytes` is a varint length
-//! and that many bytes, `varint` is LEB128, `id` is a stream ID as two varints (milliseconds, sequence). The high bit
-//! of the operation byte says that the effect belongs to the next LSN; without it, to the same LSN as the one before.
+//! A batch's payload is a row of records. A record is an operation byte and its fields; `bytes` is
+//! a varint length and that many bytes, `varint` is LEB128, `id` is a stream ID as two varints
+//! (milliseconds, sequence). The high bit of the operation byte says that the effect belongs to the
+//! next LSN; without it, to the same LSN as the one before.
 //!
 //! | operation | effect | fields |
 //! |---|---|---|
-//! | 0 | the LSN is now … (before the first record of a batch, and at every jump) | u64 little-endian |
+//! | 0 | the LSN is now … (before a batch's first record, and at every jump) | u64 little-endian |
 //! | 1 | put a string | key bytes, value bytes |
 //! | 2 | put a string that expires | key bytes, value bytes, varint expiry in ms since 1970 |
 //! | 3 | delete a key | key bytes |
@@ -22,17 +23,21 @@
 //! | 9 | append a record to a stream | key bytes, id, idempotency key bytes, packed fields bytes |
 //! | 10 | delete a record of a stream | key bytes, id |
 //! | 11 | delete a stream's records below an ID | key bytes, id |
-//! | 12 | set a stream's counters (and create it) | key bytes, last id, varint records ever added, highest deleted id |
-//! | 13 | put a consumer group | key bytes, group bytes, last delivered id, varint records read + 1 (0: unknown) |
+//! | 12 | set a stream's counters, create it | key bytes, last id, varint added, highest deleted |
+//! | 13 | put a consumer group | key, group bytes, last id, varint records read + 1 (0: unknown) |
 //! | 14 | delete a consumer group | key bytes, group bytes |
-//! | 15 | put a consumer | key bytes, group bytes, consumer bytes, varint seen ms, varint active ms |
+//! | 15 | put a consumer | key, group, consumer bytes, varint seen ms, varint active ms |
 //! | 16 | delete a consumer and what it had pending | key bytes, group bytes, consumer bytes |
-//! | 17 | put a pending record | key bytes, group bytes, id, consumer bytes, varint delivered ms, varint deliveries |
+//! | 17 | put a pending record | key, group, id, consumer bytes, varint delivered ms, deliveries |
 //! | 18 | delete a pending record | key bytes, group bytes, id |
 //! | 19 | set the limit of a stream's idempotency window | key bytes, varint records |
 
+mod decode;
+
 use crate::state::Lsn;
 use crate::stream::StreamId;
+pub use decode::Effects;
+pub(crate) use decode::{take_bytes, take_id, take_varint};
 
 const NEXT_LSN: u8 = 0x80;
 const SET_LSN: u8 = 0;
@@ -327,107 +332,6 @@ impl EffectBuffer {
     }
 }
 
-/// Reads encoded effects with their LSNs. Stops with an error at the first that makes no sense.
-pub struct Effects<'a> {
-    rest: &'a [u8],
-    lsn: Lsn,
-}
-
-impl<'a> Effects<'a> {
-    /// The effects in a batch's payload.
-    pub fn new(payload: &'a [u8]) -> Self {
-        Self { rest: payload, lsn: 0 }
-    }
-
-    fn decode(&mut self) -> Option<(Lsn, Effect<'a>)> {
-        let mut operation = take_u8(&mut self.rest)?;
-        while operation == SET_LSN {
-            let (bytes, rest) = self.rest.split_at_checked(8)?;
-            self.lsn = u64::from_le_bytes(bytes.try_into().ok()?);
-            self.rest = rest;
-            operation = take_u8(&mut self.rest)?;
-        }
-        if operation & NEXT_LSN != 0 {
-            self.lsn = self.lsn.checked_add(1)?;
-        }
-        let effect = decode_fields(operation & !NEXT_LSN, &mut self.rest)?;
-        Some((self.lsn, effect))
-    }
-}
-
-impl<'a> Iterator for Effects<'a> {
-    type Item = Result<(Lsn, Effect<'a>), &'static str>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let decoded = self.decode();
-        if decoded.is_none() {
-            self.rest = &[];
-        }
-        Some(decoded.ok_or("the effects do not decode; a newer version may have written them"))
-    }
-}
-
-fn decode_fields<'a>(operation: u8, rest: &mut &'a [u8]) -> Option<Effect<'a>> {
-    if operation == 8 {
-        return Some(Effect::Clear);
-    }
-    let key = take_bytes(rest)?;
-    Some(match operation {
-        1 => Effect::Put { key, value: take_bytes(rest)?, expiry: PutExpiry::Never },
-        2 => {
-            Effect::Put { key, value: take_bytes(rest)?, expiry: PutExpiry::At(take_varint(rest)?) }
-        }
-        3 => Effect::Delete { key },
-        4 => Effect::Expire { key, at_ms: take_varint(rest)? },
-        5 => Effect::Splice { key, offset: take_varint(rest)?, bytes: take_bytes(rest)? },
-        6 => Effect::HashPut { key, field: take_bytes(rest)?, value: take_bytes(rest)? },
-        7 => Effect::HashDelete { key, field: take_bytes(rest)? },
-        9 => Effect::StreamAppend {
-            key,
-            id: take_id(rest)?,
-            idempotency: take_bytes(rest)?,
-            fields: take_bytes(rest)?,
-        },
-        10 => Effect::StreamDelete { key, id: take_id(rest)? },
-        11 => Effect::StreamTrim { key, below: take_id(rest)? },
-        12 => Effect::StreamCounters {
-            key,
-            last: take_id(rest)?,
-            added: take_varint(rest)?,
-            max_deleted: take_id(rest)?,
-        },
-        13 => Effect::GroupPut {
-            key,
-            group: take_bytes(rest)?,
-            last_delivered: take_id(rest)?,
-            read: take_varint(rest)?.checked_sub(1),
-        },
-        14 => Effect::GroupDelete { key, group: take_bytes(rest)? },
-        15 => Effect::ConsumerPut {
-            key,
-            group: take_bytes(rest)?,
-            consumer: take_bytes(rest)?,
-            seen_ms: take_varint(rest)?,
-            active_ms: take_varint(rest)?,
-        },
-        16 => Effect::ConsumerDelete { key, group: take_bytes(rest)?, consumer: take_bytes(rest)? },
-        17 => Effect::PendingPut {
-            key,
-            group: take_bytes(rest)?,
-            id: take_id(rest)?,
-            consumer: take_bytes(rest)?,
-            delivered_ms: take_varint(rest)?,
-            deliveries: take_varint(rest)?,
-        },
-        18 => Effect::PendingDelete { key, group: take_bytes(rest)?, id: take_id(rest)? },
-        19 => Effect::IdempotencyLimit { key, records: take_varint(rest)? },
-        _ => return None,
-    })
-}
-
 pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
@@ -444,36 +348,4 @@ pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 pub(crate) fn put_id(out: &mut Vec<u8>, id: StreamId) {
     put_varint(out, id.ms);
     put_varint(out, id.sequence);
-}
-
-pub(crate) fn take_u8(rest: &mut &[u8]) -> Option<u8> {
-    let (&byte, after) = rest.split_first()?;
-    *rest = after;
-    Some(byte)
-}
-
-pub(crate) fn take_varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut value = 0u64;
-    for shift in (0..64).step_by(7) {
-        let byte = take_u8(rest)?;
-        if shift == 63 && byte > 1 {
-            return None;
-        }
-        value |= u64::from(byte & 0x7F) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
-}
-
-pub(crate) fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let length = usize::try_from(take_varint(rest)?).ok()?;
-    let (bytes, after) = rest.split_at_checked(length)?;
-    *rest = after;
-    Some(bytes)
-}
-
-pub(crate) fn take_id(rest: &mut &[u8]) -> Option<StreamId> {
-    Some(StreamId { ms: take_varint(rest)?, sequence: take_varint(rest)? })
 }

@@ -73,8 +73,8 @@ impl Execution<'_> {
         }))
     }
 
-    /// Visits a stream's records above an ID, with their packed fields, until the visitor has had enough. Gives the
-    /// stream's last ID ever, or nothing where there is no such stream.
+    /// Visits a stream's records above an ID, with their packed fields, until the visitor has had
+    /// enough. Gives the stream's last ID ever, or nothing where there is no such stream.
     pub fn visit_records(
         &mut self,
         key: &[u8],

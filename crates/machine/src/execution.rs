@@ -71,7 +71,8 @@ pub enum Outcome {
         keys: Vec<Vec<u8>>,
         /// For how long; 0 for ever.
         timeout_ms: u64,
-        /// The arguments that mean "from now on" (`$`), made definite, so that the command can be run again.
+        /// The arguments that mean "from now on" (`$`), made definite, so that the command can be
+        /// run again.
         args: Vec<Vec<u8>>,
     },
 }
@@ -92,7 +93,8 @@ impl From<CommandError> for Stop {
 /// What a verb returns.
 pub(crate) type Verdict = Result<(), Stop>;
 
-/// Runs one command. The arguments begin with its name; their number has been checked against the table.
+/// Runs one command. The arguments begin with its name; their number has been checked against the
+/// table.
 pub fn execute(command: &Command, args: &[&[u8]], execution: &mut Execution<'_>) -> Outcome {
     match cold_keys(command, args, execution) {
         Some(needs) => Outcome::Needs(needs),
@@ -100,8 +102,8 @@ pub fn execute(command: &Command, args: &[&[u8]], execution: &mut Execution<'_>)
     }
 }
 
-/// Runs one command whose keys are known to be in memory, or nowhere: inside a transaction, where all keys were looked
-/// for before the first command and none can leave in between.
+/// Runs one command whose keys are known to be in memory, or nowhere: inside a transaction, where
+/// all keys were looked for before the first command and none can leave in between.
 pub fn execute_fetched(
     command: &Command,
     args: &[&[u8]],

@@ -1,7 +1,7 @@
 //! Patterns as in Redis: `*`, `?`, `[a-c]`, `[^x]`, `\` to escape.
 //!
-//! Iterative, with one point to go back to, so no pattern costs more than pattern length times text length and none
-//! can exhaust the stack.
+//! Iterative, with one point to go back to, so no pattern costs more than pattern length times text
+//! length and none can exhaust the stack.
 
 /// Whether the text matches the pattern.
 pub fn glob_matches(pattern: &[u8], text: &[u8]) -> bool {

@@ -3,7 +3,8 @@
 use crate::state::Lsn;
 use foldhash::HashMap;
 
-/// Keys that somebody watches or waits for. Empty nearly always, and then it costs one comparison a change.
+/// Keys that somebody watches or waits for. Empty nearly always, and then it costs one comparison a
+/// change.
 #[derive(Default)]
 pub(crate) struct Interest {
     keys: HashMap<Box<[u8]>, Entry>,
@@ -61,7 +62,8 @@ impl Interest {
     }
 
     pub(crate) fn wait(&mut self, key: &[u8], waiter: u64) {
-        // In the order in which they began to wait: one that was woken in vain goes back to its place.
+        // In the order in which they began to wait: one that was woken in vain goes back to its
+        // place.
         let waiters = &mut self.keys.entry(key.into()).or_default().waiters;
         if let Err(place) = waiters.binary_search(&waiter) {
             waiters.insert(place, waiter);

@@ -1,11 +1,13 @@
 //! The machine: what each command does to the state of a partition, and nothing else.
 //!
-//! It is a deterministic fold. [`execute`] looks at the state and decides [`Effect`]s; [`State::apply`] is the only
-//! code that changes the state; the leader, recovery and standbys all go through it. Nothing here is asynchronous,
-//! reads a clock, draws a random number that is not handed in, or does input or output.
+//! It is a deterministic fold. [`execute`] looks at the state and decides [`Effect`]s;
+//! [`State::apply`] is the only code that changes the state; the leader, recovery and standbys all
+//! go through it. Nothing here is asynchronous, reads a clock, draws a random number that is not
+//! handed in, or does input or output.
 //!
-//! Where to look: `command/` is the one table of commands; `string/`, `hash/`, `keys/`, `stream/` hold the verbs, a
-//! family a file; `effect.rs` has the bytes that go into the log; `apply.rs` is the fold; `table/` is the hot table.
+//! Where to look: `command/` is the one table of commands; `string/`, `hash/`, `keys/`, `stream/`
+//! hold the verbs, a family a file; `effect.rs` has the bytes that go into the log; `apply.rs` is
+//! the fold; `table/` is the hot table.
 
 mod answer;
 mod apply;

@@ -1,6 +1,7 @@
 //! Numbers as Redis reads and writes them.
 
-/// Reads a signed 64-bit integer in its one canonical form: no sign `+`, no leading zeros, no spaces.
+/// Reads a signed 64-bit integer in its one canonical form: no sign `+`, no leading zeros, no
+/// spaces.
 pub fn parse_i64(bytes: &[u8]) -> Option<i64> {
     let (negative, digits) = match bytes {
         [b'-', rest @ ..] => (true, rest),

@@ -1,4 +1,5 @@
-//! Records on their way into streams: whoever knows a stream's schema may refuse one, or say which partition it belongs to.
+//! Records on their way into streams: whoever knows a stream's schema may refuse one, or say which
+//! partition it belongs to.
 
 use crate::engine::Engine;
 use crate::session::Session;

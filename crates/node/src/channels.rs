@@ -1,7 +1,8 @@
-//! Channels: what is published reaches those who listen at that moment. Nothing is kept, nothing is logged.
+//! Channels: what is published reaches those who listen at that moment. Nothing is kept, nothing is
+//! logged.
 //!
-//! Whoever serves listeners has a mailbox; a listener is a number in it. A message goes into each mailbox once, with the
-//! numbers it is for.
+//! Whoever serves listeners has a mailbox; a listener is a number in it. A message goes into each
+//! mailbox once, with the numbers it is for.
 
 use foldhash::HashMap;
 use parking_lot::RwLock;
@@ -95,8 +96,8 @@ pub struct Channels {
 }
 
 impl Channels {
-    /// Adds a mailbox. `deliver` takes a message and the numbers it is for, from any thread; it must not block, nor come
-    /// back here.
+    /// Adds a mailbox. `deliver` takes a message and the numbers it is for, from any thread; it
+    /// must not block, nor come back here.
     pub fn add_mailbox(
         &self,
         deliver: impl Fn(Vec<u64>, Arc<Message>) + Send + Sync + 'static,

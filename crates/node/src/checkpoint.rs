@@ -1,8 +1,9 @@
 //! Checkpoints: what changed goes to the store while writes go on, then the log is trimmed.
 //!
-//! A partition's checkpoint reaches as far as its last LSN when collecting began. What is collected later may already
-//! contain younger changes; since effects are absolute, replaying those changes over it ends in the same state.
-//! Collecting holds the partition's lock for one stretch of the slab at a time.
+//! A partition's checkpoint reaches as far as its last LSN when collecting began. What is collected
+//! later may already contain younger changes; since effects are absolute, replaying those changes
+//! over it ends in the same state. Collecting holds the partition's lock for one stretch of the
+//! slab at a time.
 
 use crate::engine::Inner;
 use crate::error::EngineError;
@@ -59,12 +60,14 @@ impl Inner {
             at = partition.state.collect_changed(start, STRETCH_SLOTS, &mut changes);
         }
         keep_last(&mut changes);
-        // The store must never hold what a crash could take out of the log, nor say that it reaches further than the
-        // log does: an effect without a change, such as the deletion of a key that was never stored, counts as well.
+        // The store must never hold what a crash could take out of the log, nor say that it reaches
+        // further than the log does: an effect without a change, such as the deletion of a key that
+        // was never stored, counts as well.
         let youngest = changes.iter().map(|change| change.lsn).max().unwrap_or(0);
         self.lane.wait_logged(youngest.max(decided_lsn))?;
         if changes.is_empty() && cleared_lsn.is_none() {
-            // Nothing to write: the mark in the store stays, and the log has nothing of this partition behind it.
+            // Nothing to write: the mark in the store stays, and the log has nothing of this
+            // partition behind it.
             return Ok(lsn);
         }
         let keys = self.partitions.lock(number).state.stored_after(cleared_lsn, &changes);
@@ -93,8 +96,8 @@ impl Inner {
     }
 }
 
-/// A key that changed again while changes were collected stands there twice: only the last change is true. Leaves the
-/// changes in the order of their keys.
+/// A key that changed again while changes were collected stands there twice: only the last change
+/// is true. Leaves the changes in the order of their keys.
 fn keep_last(changes: &mut Vec<KeyChange>) {
     changes.reverse();
     // Stable: of one key's changes the last is now the first.

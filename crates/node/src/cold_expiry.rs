@@ -1,5 +1,5 @@
-//! Expired keys that only the store holds: found by a slow walk, since nothing in memory knows of them, and fetched, so
-//! that the timers delete them like any other.
+//! Expired keys that only the store holds: found by a slow walk, since nothing in memory knows of
+//! them, and fetched, so that the timers delete them like any other.
 
 use crate::engine::Inner;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,5 @@
-//! Bulk reading of streams and hashes, for SQL and embedded use: a block of records or fields at a time, copied under the
-//! partition's lock and looked at outside of it.
+//! Bulk reading of streams and hashes, for SQL and embedded use: a block of records or fields at a
+//! time, copied under the partition's lock and looked at outside of it.
 
 use crate::engine::Engine;
 use crate::entries::Entered;
@@ -85,8 +85,8 @@ impl RecordBlock {
 }
 
 impl Engine {
-    /// Reads a stream's records above an ID into a block: at most so many, and no more once the block holds so many
-    /// bytes. A stream that does not exist has none.
+    /// Reads a stream's records above an ID into a block: at most so many, and no more once the
+    /// block holds so many bytes. A stream that does not exist has none.
     pub fn read_records(
         &self,
         key: &[u8],
@@ -108,7 +108,8 @@ impl Engine {
         })
     }
 
-    /// Reads all fields of a hash: names and values, alternating. A hash that does not exist has none.
+    /// Reads all fields of a hash: names and values, alternating. A hash that does not exist has
+    /// none.
     pub fn read_fields(
         &self,
         key: &[u8],
@@ -126,8 +127,8 @@ impl Engine {
 }
 
 impl Engine {
-    /// Does such an access, getting first what it takes, and waits until nobody can take back what it saw. Blocks the
-    /// thread.
+    /// Does such an access, getting first what it takes, and waits until nobody can take back what
+    /// it saw. Blocks the thread.
     pub fn enter_blocking<T>(
         &self,
         mut work: impl FnMut(&Self) -> Entered<T>,

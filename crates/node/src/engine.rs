@@ -1,5 +1,8 @@
 //! The engine: opening, closing, and the few things that are done to a node as a whole.
 
+mod start;
+mod waiting;
+
 use crate::admission::Admission;
 use crate::channels::Channels;
 use crate::error::EngineError;
@@ -14,6 +17,7 @@ use crate::session::Session;
 use crate::settings::{EngineSettings, Place};
 use crate::waiters::{WaiterId, Waiters};
 use parking_lot::Mutex;
+use start::{hash_seed, lock_directory, start_threads};
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -72,7 +76,8 @@ impl Listener {
         Arc::new(Self { waiting: AtomicBool::new(false), wake: Box::new(wake) })
     }
 
-    /// Asks to be told once. To be called before looking at [`Engine::is_settled`] for the last time.
+    /// Asks to be told once. To be called before looking at [`Engine::is_settled`] for the last
+    /// time.
     pub fn arm(&self) {
         self.waiting.store(true, Ordering::SeqCst);
     }
@@ -191,8 +196,8 @@ impl Engine {
         self.inner.settings.clock.now_ms()
     }
 
-    /// Runs one command, waits until its outcome is as durable as the settings ask, and gives its reply. For embedded
-    /// use; blocks the thread.
+    /// Runs one command, waits until its outcome is as durable as the settings ask, and gives its
+    /// reply. For embedded use; blocks the thread.
     pub fn call(&self, args: &[&[u8]]) -> Result<Reply, EngineError> {
         self.call_in(&mut Session::default(), args)
     }
@@ -204,7 +209,8 @@ impl Engine {
         Ok(reply)
     }
 
-    /// Runs one command and gives its reply with the LSN that must be settled before anybody is told.
+    /// Runs one command and gives its reply with the LSN that must be settled before anybody is
+    /// told.
     pub fn run_in(
         &self,
         session: &mut Session,
@@ -245,65 +251,13 @@ impl Engine {
         self.inner.lane.wait_settled(lsn)
     }
 
-    /// Adds somebody to be told when the settled LSN moves.
-    pub fn add_listener(&self, listener: Arc<Listener>) {
-        self.inner.lane.add_listener(listener);
-    }
-
-    /// Takes a listener back.
-    pub fn remove_listener(&self, listener: &Arc<Listener>) {
-        self.inner.lane.remove_listener(listener);
-    }
-
     /// Whether writes are taken.
     pub fn health(&self) -> Health {
         self.inner.lane.health()
     }
 
-    /// Where messages are published and listened to.
-    pub fn channels(&self) -> &Channels {
-        &self.inner.channels
-    }
-
-    /// Makes a waiter, to be woken when a key that it waits for changes.
-    pub fn add_waiter(&self, wake: Arc<dyn Fn() + Send + Sync>) -> WaiterId {
-        self.inner.waiters.add(wake, false)
-    }
-
-    /// The same for a reader that may take what others wait for: those that wait longest are woken first, one at a
-    /// time. It says when it has looked ([`Engine::pass_turn`]).
-    pub fn add_waiter_in_turn(&self, wake: Arc<dyn Fn() + Send + Sync>) -> WaiterId {
-        self.inner.waiters.add(wake, true)
-    }
-
-    /// A waiter that was woken has looked, and waits on: the next one's turn has come.
-    pub fn pass_turn(&self, waiter: WaiterId) {
-        self.inner.waiters.pass_turn(waiter);
-    }
-
-    /// Waits for changes of keys. Look at the keys once more after this: a change may have come before.
-    pub fn wait_for(&self, waiter: WaiterId, keys: &[Vec<u8>]) {
-        for key in keys {
-            let number = self.inner.partitions.of(key);
-            self.inner.partitions.lock(number).state.wait(key, waiter);
-        }
-    }
-
-    /// Ends a waiter.
-    pub fn remove_waiter(&self, waiter: WaiterId, keys: &[Vec<u8>]) {
-        for key in keys {
-            let number = self.inner.partitions.of(key);
-            self.inner.partitions.lock(number).state.stop_waiting(key, waiter);
-        }
-        self.inner.waiters.remove(waiter);
-    }
-
-    /// How many readers are blocked.
-    pub fn waiter_count(&self) -> usize {
-        self.inner.waiters.count()
-    }
-
-    /// Fetches the memory of keys that commands are about to use, all of them side by side. Worth it from a few keys on.
+    /// Fetches the memory of keys that commands are about to use, all of them side by side. Worth
+    /// it from a few keys on.
     pub fn prefetch(&self, keys: &[&[u8]]) {
         const AT_ONCE: usize = 32;
         let partitions = &self.inner.partitions;
@@ -333,7 +287,8 @@ impl Engine {
         self.inner.partitions.of(key)
     }
 
-    /// Writes what changed to the checkpoint store and trims the log, now. Also done in the background.
+    /// Writes what changed to the checkpoint store and trims the log, now. Also done in the
+    /// background.
     pub fn checkpoint(&self) -> Result<(), EngineError> {
         self.inner.checkpoint()
     }
@@ -392,64 +347,4 @@ impl Engine {
             (sum ^ digest).wrapping_mul(0x9E37_79B9_7F4A_7C15)
         })
     }
-}
-
-fn start_threads(inner: &Arc<Inner>) -> Result<Vec<JoinHandle<()>>, EngineError> {
-    let mut threads = Vec::new();
-    let mut start = |name: &str, work: fn(&Arc<Inner>)| {
-        let inner = inner.clone();
-        std::thread::Builder::new()
-            .name(format!("thalweg-{name}"))
-            .spawn(move || {
-                // Without one of its threads a node would hang, or run out of log: it ends instead.
-                if catch_unwind(AssertUnwindSafe(|| work(&inner))).is_err() {
-                    tracing::error!(
-                        "a thread of the node failed; restart it, and report the message above"
-                    );
-                    std::process::abort();
-                }
-            })
-            .map(|thread| threads.push(thread))
-            .map_err(|source| EngineError::Io { action: format!("start thread {name}"), source })
-    };
-    start("commit", |inner| {
-        let settings = &inner.settings;
-        inner.lane.run(&inner.partitions, settings.clock.as_ref(), settings.sync_interval_ms);
-    })?;
-    start("timers", crate::maintenance::run_timers)?;
-    if inner.store.is_some() {
-        start("checkpoint", crate::maintenance::run_checkpoints)?;
-        start("compact", crate::maintenance::run_compaction)?;
-        for _ in 0..2 {
-            start("load", |inner| inner.loader.run(inner))?;
-        }
-    }
-    Ok(threads)
-}
-
-fn lock_directory(path: &std::path::Path) -> Result<File, EngineError> {
-    let io = |action: String| move |source| EngineError::Io { action, source };
-    std::fs::create_dir_all(path).map_err(io(format!("create {}", path.display())))?;
-    let lock_path = path.join("lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&lock_path)
-        .map_err(io(format!("open {}", lock_path.display())))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            Err(EngineError::InUse(path.display().to_string()))
-        }
-        Err(std::fs::TryLockError::Error(source)) => {
-            Err(EngineError::Io { action: format!("lock {}", lock_path.display()), source })
-        }
-    }
-}
-
-/// Differs from run to run, so that nobody can make keys that collide.
-fn hash_seed() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    std::collections::hash_map::RandomState::new().build_hasher().finish()
 }

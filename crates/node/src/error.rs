@@ -28,7 +28,8 @@ pub enum EngineError {
     },
     /// The disk failed; nothing more is acknowledged.
     #[error(
-        "the log failed and the node has stopped acknowledging writes; see its log, check the disk, restart"
+        "the log failed and the node has stopped acknowledging writes; see its log, check the \
+         disk, restart"
     )]
     Failed,
     /// The node is being shut down.

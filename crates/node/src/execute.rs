@@ -1,10 +1,14 @@
 //! Running a request to completion on the thread that brings it.
 
+mod charge;
+
 use crate::engine::{Engine, Inner};
 use crate::memory::Wanted;
 use crate::metrics::Health;
 use crate::partition::Partition;
 use crate::session::Session;
+use charge::{LOG_PAUSE, grows};
+pub(crate) use charge::{charged_bytes, written_bytes};
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 use std::sync::atomic::Ordering;
@@ -32,8 +36,8 @@ pub enum Executed {
         /// The request, with "from now on" made definite.
         args: Vec<Vec<u8>>,
     },
-    /// A transaction was carried out, up to its commands about the connection or the server: the door runs these and
-    /// puts their replies where [`Answer::door`] was called.
+    /// A transaction was carried out, up to its commands about the connection or the server: the
+    /// door runs these and puts their replies where [`Answer::door`] was called.
     Transaction {
         /// The LSN that the reply depends on.
         gate: Lsn,
@@ -137,35 +141,6 @@ impl Engine {
             Health::Failed => Some(DISK_FAILED),
         }
     }
-}
-
-/// How long a writer waits before it looks again whether the log has caught up.
-const LOG_PAUSE: Duration = Duration::from_micros(200);
-
-fn grows(command: &Command) -> bool {
-    command.flags.has(Flags::WRITE) && !command.flags.has(Flags::SHRINKS)
-}
-
-/// Smaller writes are charged once they are made.
-const CHARGED_BYTES: u64 = 1 << 20;
-/// A large write is in memory so many times on its way: as the entry, its effect, and in the log's batch.
-const COPIES: u64 = 4;
-
-/// What a write of so many bytes takes before it is made.
-pub(crate) fn charged_bytes(bytes: u64) -> u64 {
-    if bytes < CHARGED_BYTES { 0 } else { bytes.saturating_mul(COPIES) }
-}
-
-/// How many bytes a large write may add: what it brings, and how far it reaches into a string.
-pub(crate) fn written_bytes(command: &Command, args: &[&[u8]]) -> u64 {
-    let brought: u64 = args.iter().map(|arg| arg.len() as u64).sum();
-    let offset = || args.get(2).and_then(|offset| parse_u64(offset)).unwrap_or(0);
-    let reached = match command.name {
-        "SETRANGE" => offset(),
-        "SETBIT" => offset() / 8,
-        _ => 0,
-    };
-    charged_bytes(brought.saturating_add(reached))
 }
 
 /// The partitions that a command's keys are in, ascending, each once.
@@ -292,7 +267,8 @@ impl Inner {
         finish(outcome, gate)
     }
 
-    /// Locks a partition that can take more effects. Where the log cannot keep up, writers wait here.
+    /// Locks a partition that can take more effects. Where the log cannot keep up, writers wait
+    /// here.
     pub(crate) fn lock_with_room(&self, number: usize) -> MutexGuard<'_, Partition> {
         loop {
             let partition = self.partitions.lock(number);

@@ -1,6 +1,7 @@
 //! The node: partitions at work.
 //!
-//! [`Engine`] is the one way in, for doors, SQL, the demo and tests; it is also the embedded library:
+//! [`Engine`] is the one way in, for doors, SQL, the demo and tests; it is also the embedded
+//! library:
 //!
 //! ```
 //! use thalweg_node::{Engine, EngineSettings};
@@ -12,10 +13,10 @@
 //! # Ok::<(), thalweg_node::EngineError>(())
 //! ```
 //!
-//! A request runs to completion on the thread that brings it, under its partition's lock: `execute.rs`. What it
-//! changed goes into the partition's open batch; the lane's commit thread (`lane.rs`) collects the batches of all
-//! partitions, appends them to the log, makes them durable once, and says so. Whoever sends a reply waits for that:
-//! the gate.
+//! A request runs to completion on the thread that brings it, under its partition's lock:
+//! `execute.rs`. What it changed goes into the partition's open batch; the lane's commit thread
+//! (`lane.rs`) collects the batches of all partitions, appends them to the log, makes them durable
+//! once, and says so. Whoever sends a reply waits for that: the gate.
 
 mod admission;
 mod channels;

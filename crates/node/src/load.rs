@@ -75,7 +75,8 @@ impl Loader {
                 }
             };
             inner.fetch(&key);
-            // Only now may the next flight for this key begin: two at once could install an old version over a new.
+            // Only now may the next flight for this key begin: two at once could install an old
+            // version over a new.
             let waiting = self.flights.lock().remove(&key).unwrap_or_default();
             for group in waiting {
                 group.one_is_there();
@@ -107,7 +108,8 @@ impl Loader {
         ticket
     }
 
-    /// The key that a ticket stands for. A forgotten one begins the partition again: SCAN may repeat, never leave out.
+    /// The key that a ticket stands for. A forgotten one begins the partition again: SCAN may
+    /// repeat, never leave out.
     pub(crate) fn scan_position(&self, ticket: u32) -> Option<Vec<u8>> {
         let scans = self.scans.lock();
         scans.positions.iter().rev().find(|(other, _)| *other == ticket).map(|(_, key)| key.clone())
@@ -178,7 +180,8 @@ impl Inner {
         let mut left = Vec::new();
         for key in keys {
             let number = self.partitions.of(key);
-            // Asked under the lock: otherwise the key could come, be stored and be evicted in between.
+            // Asked under the lock: otherwise the key could come, be stored and be evicted in
+            // between.
             let mut partition = self.partitions.lock(number);
             if store.may_hold(number as u16, key) {
                 drop(partition);
@@ -193,7 +196,8 @@ impl Inner {
 }
 
 impl Engine {
-    /// Fetches keys, then calls `done` from another thread. False: they are there already, and `done` was not called.
+    /// Fetches keys, then calls `done` from another thread. False: they are there already, and
+    /// `done` was not called.
     pub(crate) fn load(&self, keys: &[Vec<u8>], done: impl FnOnce() + Send + 'static) -> bool {
         let mut keys = self.inner.note_absent_keys(keys);
         keys.sort_unstable();

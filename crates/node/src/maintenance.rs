@@ -103,8 +103,8 @@ pub(crate) fn run_checkpoints(inner: &Arc<Inner>) {
     }
 }
 
-/// The compaction thread's life: merges what checkpoints wrote, so that reads look in few places, and looks for keys
-/// that expired there.
+/// The compaction thread's life: merges what checkpoints wrote, so that reads look in few places,
+/// and looks for keys that expired there.
 pub(crate) fn run_compaction(inner: &Arc<Inner>) {
     let Some(store) = &inner.store else { return };
     let mut cold_expiry = ColdExpiry::default();
@@ -114,7 +114,8 @@ pub(crate) fn run_compaction(inner: &Arc<Inner>) {
         if inner.compaction_wanted.swap(false, Ordering::AcqRel)
             && let Err(error) = store.compact()
         {
-            tracing::error!(%error, "the checkpoint store is not being merged; reads from it become slower");
+            tracing::error!(%error, "the checkpoint store is not being merged; reads from it \
+                                     become slower");
         }
     }
 }

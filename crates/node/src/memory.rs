@@ -1,5 +1,6 @@
-//! The memory budget: clean entries leave when it is spent, and writes wait for a checkpoint to make some clean. It is
-//! one budget for all partitions; where it is spent, those give way that use more than their share.
+//! The memory budget: clean entries leave when it is spent, and writes wait for a checkpoint to
+//! make some clean. It is one budget for all partitions; where it is spent, those give way that use
+//! more than their share.
 
 use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
@@ -12,9 +13,11 @@ use thalweg_machine::Answer;
 
 /// Clean entries that a write may have to push out of a partition that is far over its share.
 const EVICT_MAX: usize = 1_024;
-/// A partition's memory is counted in the total in steps, so that cores do not fight over the counter.
+/// A partition's memory is counted in the total in steps, so that cores do not fight over the
+/// counter.
 const COUNTED_STEP_BYTES: usize = 16 << 10;
-/// A partition that has been over its limit for so long refuses writes at once: nothing more can leave it.
+/// A partition that has been over its limit for so long refuses writes at once: nothing more can
+/// leave it.
 const PATIENCE_US: u64 = 10_000_000;
 
 /// What a request cannot be run without.
@@ -67,13 +70,15 @@ impl Inner {
         self.store_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// What all entries may use: half of the budget at least, for with a small one the store alone fills it.
+    /// What all entries may use: half of the budget at least, for with a small one the store alone
+    /// fills it.
     fn entries_max_bytes(&self) -> u64 {
         let budget = self.settings.memory_max_bytes;
         budget - self.store_bytes.load(Ordering::Relaxed).min(budget / 2)
     }
 
-    /// What entries keep when they can choose: what is left is for writes while a checkpoint makes entries clean.
+    /// What entries keep when they can choose: what is left is for writes while a checkpoint makes
+    /// entries clean.
     fn entries_kept_bytes(&self) -> u64 {
         let most = self.entries_max_bytes();
         if self.store.is_some() { most / 5 * 4 } else { most }
@@ -91,7 +96,8 @@ impl Inner {
         }
     }
 
-    /// Pushes entries out of a partition that uses more than its share of a limit, where all together do.
+    /// Pushes entries out of a partition that uses more than its share of a limit, where all
+    /// together do.
     fn push_out(&self, partition: &mut Partition, limit: u64, count: usize) -> bool {
         self.account(partition);
         let share = (limit / self.partitions.count() as u64) as usize;
@@ -175,8 +181,8 @@ impl Inner {
 }
 
 impl Engine {
-    /// Gets what a request wants, then calls `done` from another thread. False: it is there already, and `done` was not
-    /// called.
+    /// Gets what a request wants, then calls `done` from another thread. False: it is there
+    /// already, and `done` was not called.
     pub fn provide(&self, wanted: &Wanted, done: impl FnOnce() + Send + 'static) -> bool {
         match wanted {
             Wanted::Keys(keys) => self.load(keys, done),

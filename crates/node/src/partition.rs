@@ -17,7 +17,8 @@ pub(crate) struct Partition {
     pub(crate) reads: u64,
 }
 
-/// All partitions of a node. Each lock has cache lines to itself: neighbours are used by other cores.
+/// All partitions of a node. Each lock has cache lines to itself: neighbours are used by other
+/// cores.
 pub(crate) struct Partitions {
     all: Box<[Padded]>,
     /// How far to shift a slot to get its partition.

@@ -3,7 +3,7 @@
 use crate::error::EngineError;
 use crate::partition::Partitions;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use thalweg_log::{Log, LogError, MANY_PARTITIONS};
+use thalweg_log::{Batch, Log, LogError, MANY_PARTITIONS};
 use thalweg_machine::{Effects, Loaded, Lsn};
 use thalweg_store::Store;
 
@@ -22,23 +22,14 @@ struct Work {
     payload: std::sync::Arc<[u8]>,
 }
 
-/// Brings the partitions to where the log ends. Partitions are replayed side by side, each in its own order.
+/// Brings the partitions to where the log ends. Partitions are replayed side by side, each in its
+/// own order.
 pub(crate) fn recover(
     partitions: &Partitions,
     log: &dyn Log,
     store: Option<&Store>,
 ) -> Result<Recovered, EngineError> {
-    let mut checkpoint_lsns = Vec::new();
-    for number in 0..partitions.count() {
-        let mark = match store {
-            Some(store) => store.mark(number as u16)?,
-            None => thalweg_store::Mark::default(),
-        };
-        let mut partition = partitions.lock(number);
-        partition.state.set_stored_count(mark.keys);
-        partition.state.set_last_lsn(mark.lsn);
-        checkpoint_lsns.push(mark.lsn);
-    }
+    let checkpoint_lsns = read_marks(partitions, store)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 16);
     let mut last_lsn = checkpoint_lsns.iter().copied().max().unwrap_or(0);
     std::thread::scope(|scope| -> Result<(), EngineError> {
@@ -54,26 +45,7 @@ pub(crate) fn recover(
         }
         let read = log.replay(&mut |batch| {
             last_lsn = last_lsn.max(batch.last_lsn);
-            let work = Work { partition: batch.partition, payload: batch.payload.into() };
-            let number = usize::from(batch.partition);
-            let wanted = |index: usize| {
-                batch.partition == MANY_PARTITIONS || number % threads == index
-            };
-            if batch.partition != MANY_PARTITIONS && number >= partitions.count() {
-                let what = format!(
-                    "it belongs to partition {number}, but there are {}; start with the number of partitions \
-                     that the data directory was created with",
-                    partitions.count()
-                );
-                return Err(LogError::Replay { lsn: batch.first_lsn, what });
-            }
-            for (index, sender) in senders.iter().enumerate().filter(|(index, _)| wanted(*index)) {
-                if sender.send(work.clone()).is_err() {
-                    let what = format!("replaying thread {index} has stopped");
-                    return Err(LogError::Replay { lsn: batch.first_lsn, what });
-                }
-            }
-            Ok(())
+            distribute(batch, partitions.count(), &senders)
         });
         drop(senders);
         for worker in workers {
@@ -85,6 +57,48 @@ pub(crate) fn recover(
         Ok(read?)
     })?;
     Ok(Recovered { last_lsn, checkpoint_lsns })
+}
+
+/// Tells the partitions how far the checkpoint goes; gives the LSNs up to which it does.
+fn read_marks(partitions: &Partitions, store: Option<&Store>) -> Result<Vec<Lsn>, EngineError> {
+    let mut checkpoint_lsns = Vec::new();
+    for number in 0..partitions.count() {
+        let mark = match store {
+            Some(store) => store.mark(number as u16)?,
+            None => thalweg_store::Mark::default(),
+        };
+        let mut partition = partitions.lock(number);
+        partition.state.set_stored_count(mark.keys);
+        partition.state.set_last_lsn(mark.lsn);
+        checkpoint_lsns.push(mark.lsn);
+    }
+    Ok(checkpoint_lsns)
+}
+
+/// Sends a batch to the threads that have its partitions: to all of them where it is of many.
+fn distribute(
+    batch: &Batch<'_>,
+    partition_count: usize,
+    senders: &[SyncSender<Work>],
+) -> Result<(), LogError> {
+    let work = Work { partition: batch.partition, payload: batch.payload.into() };
+    let number = usize::from(batch.partition);
+    let threads = senders.len();
+    let wanted = |index: usize| batch.partition == MANY_PARTITIONS || number % threads == index;
+    if batch.partition != MANY_PARTITIONS && number >= partition_count {
+        let what = format!(
+            "it belongs to partition {number}, but there are {partition_count}; start with the \
+             number of partitions that the data directory was created with"
+        );
+        return Err(LogError::Replay { lsn: batch.first_lsn, what });
+    }
+    for (index, sender) in senders.iter().enumerate().filter(|(index, _)| wanted(*index)) {
+        if sender.send(work.clone()).is_err() {
+            let what = format!("replaying thread {index} has stopped");
+            return Err(LogError::Replay { lsn: batch.first_lsn, what });
+        }
+    }
+    Ok(())
 }
 
 /// Applies the effects that belong to this thread's partitions.

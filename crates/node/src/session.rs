@@ -1,4 +1,5 @@
-//! What a connection remembers between commands: a transaction being queued, and keys being watched.
+//! What a connection remembers between commands: a transaction being queued, and keys being
+//! watched.
 
 use thalweg_machine::Lsn;
 

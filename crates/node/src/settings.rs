@@ -12,8 +12,8 @@ pub enum Durability {
     /// After fdatasync: survives a power cut.
     #[default]
     Sync,
-    /// After the write has reached the operating system, which is told to write it out every so often: survives
-    /// kill -9; a power cut may take the last interval.
+    /// After the write has reached the operating system, which is told to write it out every so
+    /// often: survives kill -9; a power cut may take the last interval.
     Interval,
     /// At once: a crash of the process may take the last milliseconds, a power cut more.
     None,
@@ -66,7 +66,8 @@ pub struct EngineSettings {
     pub durability: Durability,
     /// How often to sync at durability `interval`.
     pub sync_interval_ms: u64,
-    /// The memory budget for entries and the checkpoint store's filters and cache; the rest is on disk only.
+    /// The memory budget for entries and the checkpoint store's filters and cache; the rest is on
+    /// disk only.
     pub memory_max_bytes: u64,
     /// Which entries leave memory first.
     pub eviction: PolicyName,
@@ -113,8 +114,8 @@ impl EngineSettings {
     }
 }
 
-/// Six tenths of the machine's memory, or of what the control group allows, or of half of the address space: threads
-/// and files take much of that.
+/// Six tenths of the machine's memory, or of what the control group allows, or of half of the
+/// address space: threads and files take much of that.
 fn default_memory_bytes() -> u64 {
     let read = |path: &str| std::fs::read_to_string(path).ok();
     let machine = read("/proc/meminfo").and_then(|text| {

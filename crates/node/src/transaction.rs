@@ -1,6 +1,6 @@
 //! MULTI, EXEC, DISCARD, WATCH: several commands as one batch.
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Inner};
 use crate::execute::{Executed, Locked, written_bytes};
 use crate::memory::Wanted;
 use crate::session::{Queue, Session, Watched};
@@ -14,6 +14,9 @@ use thalweg_machine::{
 /// What one transaction may queue.
 const QUEUE_MAX_COMMANDS: usize = 100_000;
 const QUEUE_MAX_BYTES: usize = 256 << 20;
+
+/// A command that was queued, with its arguments.
+type Queued<'a> = (&'a Command, Vec<&'a [u8]>);
 
 impl Engine {
     /// Queues a command of a transaction; `None` for those that end it.
@@ -140,35 +143,15 @@ impl Engine {
         answer: &mut dyn Answer,
     ) -> Executed {
         let inner = &self.inner;
-        let commands: Vec<(&Command, Vec<&[u8]>)> = queue
-            .commands
-            .iter()
-            .filter_map(|args| {
-                let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-                Some((find_command(args.first()?)?, args))
-            })
-            .collect();
+        let commands = commands_of(queue);
         let numbers = self.numbers_of_queue(session, &commands);
-        if let Some(error) = self.refuses_writes()
-            && commands.iter().any(|(command, _)| command.flags.has(Flags::WRITE))
-        {
-            answer.error(&error);
-            return Executed::Done { gate: 0 };
-        }
-        if commands.iter().any(|(command, _)| command.flags.has(Flags::WRITE))
-            && let Some(executed) =
-                inner.out_of_room_in(&numbers, written_by_queue(&commands), answer)
-        {
+        if let Some(executed) = self.refuses_queue(&numbers, &commands, answer) {
             return executed;
         }
         inner.wait_for_log(&numbers);
-        let mut locked = Locked::new(inner, &numbers);
+        let locked = Locked::new(inner, &numbers);
         let route = locked.route(inner);
-        let changed_since = session.watched.iter().any(|watched| {
-            let state = locked.guards.get(route(&watched.key)).map(|guard| &guard.state);
-            state.is_none_or(|state| state.watched_change(&watched.key) != watched.changed_lsn)
-        });
-        if changed_since {
+        if has_watched_change(session, &locked, &route) {
             answer.null_array();
             let gate = session.watched.iter().map(|watched| watched.changed_lsn).max();
             return Executed::Done { gate: gate.unwrap_or(0) };
@@ -177,56 +160,32 @@ impl Engine {
         if !needs.is_empty() {
             return Executed::Needs(Wanted::Keys(needs));
         }
-        let lsn = locked.next_lsn(inner);
-        let mut effects = EffectBuffer::default();
-        let (mut gate, mut changed, mut doors) = (0, false, Vec::new());
+        let mut transaction = Transaction::new(inner, locked, now_ms);
         answer.array(commands.len());
         for (command, args) in &commands {
-            match command.run {
-                Run::Node(verb) => {
-                    let mut access = Access::Held(&mut locked);
-                    gate = gate.max(access.run(inner, verb, args, now_ms, answer));
-                }
-                Run::Door(verb) => {
-                    answer.door();
-                    doors.push((verb, args.iter().map(|arg| arg.to_vec()).collect()));
-                }
-                Run::Machine(_) => {
-                    let mut execution = Execution {
-                        states: States::Many { states: locked.states(), route: &route },
-                        effects: &mut effects,
-                        lsn,
-                        now_ms,
-                        random: inner.next_random(),
-                        gate: 0,
-                        changed: false,
-                        answer,
-                    };
-                    let outcome = execute_fetched(command, args, &mut execution);
-                    gate = gate.max(execution.gate);
-                    changed |= execution.changed;
-                    // Inside a transaction nothing blocks: it is as if the time were over.
-                    if let Outcome::Blocks { .. } = outcome {
-                        answer.null_array();
-                    }
-                }
-            }
+            transaction.run(command, args, &route, answer);
         }
-        let woken = locked.finish(inner, lsn, effects, changed);
-        drop(locked);
-        inner.waiters.wake(&woken);
-        if doors.is_empty() {
-            Executed::Done { gate }
-        } else {
-            Executed::Transaction { gate, doors }
-        }
+        transaction.finish()
     }
 
-    fn numbers_of_queue(
+    /// How a queue ends whose writes are refused or have no room; `None` where it can go on.
+    fn refuses_queue(
         &self,
-        session: &Session,
-        commands: &[(&Command, Vec<&[u8]>)],
-    ) -> SmallVec<[usize; 8]> {
+        numbers: &[usize],
+        commands: &[Queued<'_>],
+        answer: &mut dyn Answer,
+    ) -> Option<Executed> {
+        if !commands.iter().any(|(command, _)| command.flags.has(Flags::WRITE)) {
+            return None;
+        }
+        if let Some(error) = self.refuses_writes() {
+            answer.error(&error);
+            return Some(Executed::Done { gate: 0 });
+        }
+        self.inner.out_of_room_in(numbers, written_by_queue(commands), answer)
+    }
+
+    fn numbers_of_queue(&self, session: &Session, commands: &[Queued<'_>]) -> SmallVec<[usize; 8]> {
         let inner = &self.inner;
         let mut numbers = SmallVec::new();
         if commands.iter().any(|(command, _)| command.flags.has(Flags::EVERYWHERE)) {
@@ -248,7 +207,109 @@ impl Engine {
     }
 }
 
-fn written_by_queue(commands: &[(&Command, Vec<&[u8]>)]) -> u64 {
+/// A transaction under way: its partitions, which are locked, and what has come of it so far.
+struct Transaction<'a> {
+    inner: &'a Inner,
+    locked: Locked<'a>,
+    lsn: Lsn,
+    now_ms: u64,
+    effects: EffectBuffer,
+    gate: Lsn,
+    changed: bool,
+    /// Commands that the door is to run.
+    doors: Vec<(DoorVerb, Vec<Vec<u8>>)>,
+}
+
+impl<'a> Transaction<'a> {
+    fn new(inner: &'a Inner, locked: Locked<'a>, now_ms: u64) -> Self {
+        let lsn = locked.next_lsn(inner);
+        let effects = EffectBuffer::default();
+        Self { inner, locked, lsn, now_ms, effects, gate: 0, changed: false, doors: Vec::new() }
+    }
+
+    /// Runs one of the commands.
+    fn run(
+        &mut self,
+        command: &Command,
+        args: &[&[u8]],
+        route: &dyn Fn(&[u8]) -> usize,
+        answer: &mut dyn Answer,
+    ) {
+        match command.run {
+            Run::Node(verb) => {
+                let mut access = Access::Held(&mut self.locked);
+                let gate = access.run(self.inner, verb, args, self.now_ms, answer);
+                self.gate = self.gate.max(gate);
+            }
+            Run::Door(verb) => {
+                answer.door();
+                self.doors.push((verb, args.iter().map(|arg| arg.to_vec()).collect()));
+            }
+            Run::Machine(_) => self.run_on_states(command, args, route, answer),
+        }
+    }
+
+    fn run_on_states(
+        &mut self,
+        command: &Command,
+        args: &[&[u8]],
+        route: &dyn Fn(&[u8]) -> usize,
+        answer: &mut dyn Answer,
+    ) {
+        let mut execution = Execution {
+            states: States::Many { states: self.locked.states(), route },
+            effects: &mut self.effects,
+            lsn: self.lsn,
+            now_ms: self.now_ms,
+            random: self.inner.next_random(),
+            gate: 0,
+            changed: false,
+            answer,
+        };
+        let outcome = execute_fetched(command, args, &mut execution);
+        self.gate = self.gate.max(execution.gate);
+        self.changed |= execution.changed;
+        // Inside a transaction nothing blocks: it is as if the time were over.
+        if let Outcome::Blocks { .. } = outcome {
+            execution.answer.null_array();
+        }
+    }
+
+    /// Sends the effects on their way and wakes those who waited for them.
+    fn finish(mut self) -> Executed {
+        let woken = self.locked.finish(self.inner, self.lsn, self.effects, self.changed);
+        drop(self.locked);
+        self.inner.waiters.wake(&woken);
+        if self.doors.is_empty() {
+            Executed::Done { gate: self.gate }
+        } else {
+            Executed::Transaction { gate: self.gate, doors: self.doors }
+        }
+    }
+}
+
+/// The commands of a queue, as they are in the table.
+fn commands_of(queue: &Queue) -> Vec<Queued<'_>> {
+    let commands = queue.commands.iter().filter_map(|args| {
+        let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+        Some((find_command(args.first()?)?, args))
+    });
+    commands.collect()
+}
+
+/// Whether a key has changed since the session began to watch it.
+fn has_watched_change(
+    session: &Session,
+    locked: &Locked<'_>,
+    route: &dyn Fn(&[u8]) -> usize,
+) -> bool {
+    session.watched.iter().any(|watched| {
+        let state = locked.guards.get(route(&watched.key)).map(|guard| &guard.state);
+        state.is_none_or(|state| state.watched_change(&watched.key) != watched.changed_lsn)
+    })
+}
+
+fn written_by_queue(commands: &[Queued<'_>]) -> u64 {
     let writes = commands.iter().filter(|(command, _)| command.flags.has(Flags::WRITE));
     writes.map(|(command, args)| written_bytes(command, args)).fold(0, u64::saturating_add)
 }
@@ -256,7 +317,7 @@ fn written_by_queue(commands: &[(&Command, Vec<&[u8]>)]) -> u64 {
 fn cold_keys(
     locked: &Locked<'_>,
     route: &dyn Fn(&[u8]) -> usize,
-    commands: &[(&Command, Vec<&[u8]>)],
+    commands: &[Queued<'_>],
 ) -> Vec<Vec<u8>> {
     let mut needs: Vec<Vec<u8>> = Vec::new();
     if !locked.guards.iter().any(|guard| guard.state.has_cold()) {

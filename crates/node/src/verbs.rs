@@ -133,7 +133,8 @@ impl Access<'_, '_> {
         let cursor = parse_u64(cursor).ok_or(CommandError::new("invalid cursor"))?;
         let options = ScanOptions::parse(options)?;
         let (mut found, mut at) = (Vec::new(), Cursor::decode(cursor));
-        // Empty stretches cost little, so a call goes on until it has something to show or has looked at enough.
+        // Empty stretches cost little, so a call goes on until it has something to show or has
+        // looked at enough.
         for _ in 0..inner.partitions.count().max(16) {
             let Some(here) = at else { break };
             let (keys, next) = self.page(inner, here, options.count, now_ms, options.type_name)?;
@@ -210,7 +211,8 @@ impl Access<'_, '_> {
     }
 }
 
-/// Where a walk through the keys is: partition (10 bits), in memory or in the store, and a position there.
+/// Where a walk through the keys is: partition (10 bits), in memory or in the store, and a position
+/// there.
 #[derive(Clone, Copy)]
 struct Cursor {
     partition: u16,

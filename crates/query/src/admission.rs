@@ -1,5 +1,5 @@
-//! Records that Redis clients append to declared streams: they fit the columns or are refused, as the stream says, and find their
-//! partition by its name alone.
+//! Records that Redis clients append to declared streams: they fit the columns or are refused, as
+//! the stream says, and find their partition by its name alone.
 
 use crate::catalog::{Definition, OnError};
 use crate::database::Inner;

@@ -1,9 +1,10 @@
-//! Advisory locks: locks on numbers, which programs agree on among themselves (`pg_advisory_lock` and its kin).
-//! Migration tools take one so that only one of them runs.
+//! Advisory locks: locks on numbers, which programs agree on among themselves (`pg_advisory_lock`
+//! and its kin). Migration tools take one so that only one of them runs.
 //!
-//! A session's locks are counted: it must release a lock as often as it took it. Those of a transaction end with it.
-//! Who waits is served in the order in which they came; who would wait for ever, because somebody waits for them in
-//! turn, is told so at once (40P01). All of it is in memory: locks end with the node, as they end with a session.
+//! A session's locks are counted: it must release a lock as often as it took it. Those of a
+//! transaction end with it. Who waits is served in the order in which they came; who would wait for
+//! ever, because somebody waits for them in turn, is told so at once (40P01). All of it is in
+//! memory: locks end with the node, as they end with a session.
 
 use crate::error::{SqlError, SqlState};
 use parking_lot::Mutex;
@@ -254,7 +255,8 @@ impl AdvisoryLocks {
         self.changed.notify_waiters();
     }
 
-    /// Who holds which lock how, and who waits for which: session, lock, whether it is shared, whether it is held.
+    /// Who holds which lock how, and who waits for which: session, lock, whether it is shared,
+    /// whether it is held.
     pub(crate) fn list(&self) -> Vec<(u64, Key, bool, bool)> {
         let table = self.table.lock();
         let mut rows = Vec::new();

@@ -1,5 +1,6 @@
 //! Answers as bytes, for HTTP: JSON, NDJSON, CSV and Arrow, a piece for each batch of rows.
 
+use crate::cancel::Cancel;
 use crate::database::Database;
 use crate::error::{SqlError, SqlState};
 use crate::moment::Moment;
@@ -18,8 +19,10 @@ use datafusion::arrow::json::writer::{
 };
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::execution::SendableRecordBatchStream;
+use futures_util::stream::Peekable;
 use futures_util::{Stream, StreamExt};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// How an answer is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +61,8 @@ impl Format {
 }
 
 impl Database {
-    /// Runs the statements of a request's text; the last one's answer comes piece by piece. An error before the first
-    /// row is given at once.
+    /// Runs the statements of a request's text; the last one's answer comes piece by piece. An
+    /// error before the first row is given at once.
     pub async fn answer(
         &self,
         Statements(cancel): Statements,
@@ -68,10 +71,7 @@ impl Database {
         format: Format,
     ) -> Result<impl Stream<Item = Result<Bytes, SqlError>> + Send + 'static, SqlError> {
         let mut session = self.session();
-        let begin = |session: &Session| {
-            cancel.begin(session.variables.lock().statement_timeout_ms());
-        };
-        begin(&session);
+        begin(&cancel, &session);
         let mut all = stop::within_now(cancel.stop(), || session.parse_all(text))?;
         let Some(last) = all.pop() else {
             return Err(SqlError::new(SqlState::SyntaxError, "there is no statement"));
@@ -81,58 +81,92 @@ impl Database {
             return Err(SqlError::new(SqlState::SyntaxError, message));
         }
         for prepared in all {
-            let work = Box::pin(async {
-                if let Outcome::Rows(mut rows) = session.execute(&prepared, Vec::new()).await? {
-                    while let Some(batch) = rows.stream.next().await {
-                        batch?;
-                    }
-                }
-                Ok::<(), SqlError>(())
-            });
-            cancel.guarded(work).await?;
-            begin(&session);
+            run_whole(&cancel, &mut session, &prepared).await?;
+            begin(&cancel, &session);
         }
-        let mut last = last;
-        let work = Box::pin(async {
-            session.prepare(&mut last, &[]).await?;
-            let values = values_of(&last, parameters, &session.moment())?;
-            session.execute(&last, values).await
-        });
-        let outcome = cancel.guarded(work).await?;
-        let (schema, rows) = match outcome {
-            Outcome::Rows(rows) => (rows.schema, rows.stream),
-            Outcome::Done(tag) => done(&tag)?,
-        };
-        // An error that comes with the first row is still an error of the request.
-        let mut rows = rows.peekable();
-        let work = async {
-            match std::pin::Pin::new(&mut rows).peek().await {
-                Some(Err(_)) => Ok(rows.next().await.transpose().map(drop)?),
-                _ => Ok::<(), SqlError>(()),
-            }
-        };
-        cancel.guarded(work).await?;
+        let (schema, rows) = run_last(&cancel, &mut session, last, parameters).await?;
         let encoder = Encoder { format, schema, started: false, rows: 0 };
-        Ok(futures_util::stream::unfold(
-            (rows, encoder, false, session, cancel),
-            async |(mut rows, mut encoder, ended, session, cancel)| {
-                if ended {
-                    return None;
-                }
-                let next = async { rows.next().await.transpose().map_err(SqlError::from) };
-                let (piece, ended) = match cancel.guarded(next).await {
-                    Ok(Some(batch)) => (encoder.batch(&batch), false),
-                    Ok(None) => (encoder.end(), true),
-                    Err(error) => (Err(error), true),
-                };
-                let ended = ended || piece.is_err();
-                if ended {
-                    cancel.end();
-                }
-                Some((piece.map(Bytes::from), (rows, encoder, ended, session, cancel)))
-            },
-        ))
+        Ok(pieces(rows, encoder, session, cancel))
     }
+}
+
+/// A statement begins.
+fn begin(cancel: &Cancel, session: &Session) {
+    cancel.begin(session.variables.lock().statement_timeout_ms());
+}
+
+/// Runs a statement that others follow: nobody sees its rows.
+async fn run_whole(
+    cancel: &Cancel,
+    session: &mut Session,
+    prepared: &Prepared,
+) -> Result<(), SqlError> {
+    let work = Box::pin(async {
+        if let Outcome::Rows(mut rows) = session.execute(prepared, Vec::new()).await? {
+            while let Some(batch) = rows.stream.next().await {
+                batch?;
+            }
+        }
+        Ok::<(), SqlError>(())
+    });
+    cancel.guarded(work).await
+}
+
+/// Runs the last statement up to its first rows.
+async fn run_last(
+    cancel: &Cancel,
+    session: &mut Session,
+    mut last: Prepared,
+    parameters: &[Value],
+) -> Result<(SchemaRef, Peekable<SendableRecordBatchStream>), SqlError> {
+    let work = Box::pin(async {
+        session.prepare(&mut last, &[]).await?;
+        let values = values_of(&last, parameters, &session.moment())?;
+        session.execute(&last, values).await
+    });
+    let outcome = cancel.guarded(work).await?;
+    let (schema, rows) = match outcome {
+        Outcome::Rows(rows) => (rows.schema, rows.stream),
+        Outcome::Done(tag) => done(&tag)?,
+    };
+    // An error that comes with the first row is still an error of the request.
+    let mut rows = rows.peekable();
+    let work = async {
+        match std::pin::Pin::new(&mut rows).peek().await {
+            Some(Err(_)) => Ok(rows.next().await.transpose().map(drop)?),
+            _ => Ok::<(), SqlError>(()),
+        }
+    };
+    cancel.guarded(work).await?;
+    Ok((schema, rows))
+}
+
+/// The rows as bytes. The session lives until the last of them.
+fn pieces(
+    rows: Peekable<SendableRecordBatchStream>,
+    encoder: Encoder,
+    session: Session,
+    cancel: Arc<Cancel>,
+) -> impl Stream<Item = Result<Bytes, SqlError>> + Send + 'static {
+    futures_util::stream::unfold(
+        (rows, encoder, false, session, cancel),
+        async |(mut rows, mut encoder, ended, session, cancel)| {
+            if ended {
+                return None;
+            }
+            let next = async { rows.next().await.transpose().map_err(SqlError::from) };
+            let (piece, ended) = match cancel.guarded(next).await {
+                Ok(Some(batch)) => (encoder.batch(&batch), false),
+                Ok(None) => (encoder.end(), true),
+                Err(error) => (Err(error), true),
+            };
+            let ended = ended || piece.is_err();
+            if ended {
+                cancel.end();
+            }
+            Some((piece.map(Bytes::from), (rows, encoder, ended, session, cancel)))
+        },
+    )
 }
 
 /// What a statement without rows answers: one row that says what it did.

@@ -1,4 +1,5 @@
-//! Bulk appending to streams: bodies of NDJSON, a JSON array, CSV or Arrow IPC become one batch of records.
+//! Bulk appending to streams: bodies of NDJSON, a JSON array, CSV or Arrow IPC become one batch of
+//! records.
 
 use crate::catalog::StreamDefinition;
 use crate::database::{Database, Inner};

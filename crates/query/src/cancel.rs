@@ -1,4 +1,5 @@
-//! What stops a statement from outside: another connection that asks for it, time, memory, a client that is gone.
+//! What stops a statement from outside: another connection that asks for it, time, memory, a client
+//! that is gone.
 
 use crate::error::{SqlError, SqlState};
 use crate::stop::{self, Stop};
@@ -34,7 +35,8 @@ impl Cancel {
         self.notify.notify_waiters();
     }
 
-    /// A statement begins, which may take so long; 0 is as long as it likes. Nobody has asked for it to be stopped.
+    /// A statement begins, which may take so long; 0 is as long as it likes. Nobody has asked for
+    /// it to be stopped.
     pub(crate) fn begin(&self, limit_ms: u64) {
         *self.stop.lock() = Arc::new(Stop::new(limit_ms));
         *self.since.lock() = Some(Instant::now());
@@ -59,7 +61,8 @@ impl Cancel {
         self.stop.lock().clone()
     }
 
-    /// Stops a statement that is late or has lost its client. Its own task cannot see that while it computes.
+    /// Stops a statement that is late or has lost its client. Its own task cannot see that while it
+    /// computes.
     pub(crate) fn look(&self) {
         if let Some(reason) = self.stop().reason() {
             return self.cancel(reason);
@@ -75,7 +78,8 @@ impl Cancel {
         }
     }
 
-    /// Does work that ends early when somebody cancels it, when its time is over, or when the client is gone.
+    /// Does work that ends early when somebody cancels it, when its time is over, or when the
+    /// client is gone.
     pub(crate) async fn guarded<T, E: From<SqlError>>(
         &self,
         work: impl Future<Output = Result<T, E>>,

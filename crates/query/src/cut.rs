@@ -228,7 +228,8 @@ impl Seen {
         self.bytes += bytes;
         if self.bytes > self.max_bytes {
             let message = format!(
-                "rows of {} kB each are too large to be sorted or grouped in the memory that queries have",
+                "rows of {} kB each are too large to be sorted or grouped in the memory that \
+                 queries have",
                 self.bytes / self.rows.max(1) / 1_000
             );
             return Err(SqlError::new(SqlState::OutOfMemory, message).into());

@@ -1,5 +1,8 @@
 //! The database: a node's data as SQL sees them. One for a node; sessions come and go.
 
+mod context;
+mod settings;
+
 use crate::advisory::AdvisoryLocks;
 use crate::catalog::postgres::relation_name;
 use crate::catalog::{
@@ -21,6 +24,7 @@ use crate::stores::Stores;
 use crate::view::Views;
 use crate::watch::{MemoryWatch, Watched};
 use crate::window::{LowerWindows, WindowPlanner};
+use context::make_context;
 use datafusion::catalog::{MemoryCatalogProvider, TableProvider};
 use datafusion::common::{DataFusionError, Result as DfResult};
 use datafusion::datasource::ViewTable;
@@ -33,6 +37,8 @@ use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::optimizer::{Analyzer, AnalyzerRule};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use parking_lot::Mutex;
+pub(crate) use settings::SlowQuery;
+pub use settings::{Sources, SqlSettings, SystemRows};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -55,70 +61,6 @@ const CACHE_SHARE: usize = 4;
 const MEMORY_INTERVAL: Duration = Duration::from_millis(100);
 /// What counts as slow.
 const SLOW_US: u64 = 100_000;
-
-/// How SQL is run.
-#[derive(Clone, Debug)]
-pub struct SqlSettings {
-    /// Where views keep their checkpoints; nothing: they are not kept.
-    pub folder: Option<PathBuf>,
-    /// Where streams' older records are sealed, a folder or `s3://bucket/prefix`; nothing: all of them stay in memory.
-    pub segments: Option<String>,
-    /// Memory that all queries may use together, a quarter of it for pieces of Parquet files; sorts, joins and groups beyond
-    /// it go to disk, the rest is refused.
-    pub memory_max_bytes: usize,
-    /// Memory that the states of all views may have together; beyond it views over streams wait, and their streams keep what
-    /// comes.
-    pub view_memory_max_bytes: usize,
-    /// Threads that run queries, and partitions that a query is cut into.
-    pub threads: usize,
-    /// How often a view writes its checkpoint.
-    pub checkpoint_interval_ms: u64,
-    /// A stream's partition that is silent for this long while others bring records does not hold windows open.
-    pub idle_ms: u64,
-    /// Gives memory that nobody uses back to the system; called when the process has more than it may have.
-    pub give_memory_back: fn(),
-}
-
-impl Default for SqlSettings {
-    fn default() -> Self {
-        let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Self {
-            folder: None,
-            segments: None,
-            memory_max_bytes: 1 << 30,
-            view_memory_max_bytes: 1 << 30,
-            threads,
-            checkpoint_interval_ms: 5_000,
-            idle_ms: 5_000,
-            give_memory_back: || {},
-        }
-    }
-}
-
-/// Rows of system tables that others know: one text for each column.
-pub type SystemRows = Box<dyn Fn() -> Vec<Vec<Option<String>>> + Send + Sync>;
-
-/// Where system tables that are not about SQL get their rows from.
-pub struct Sources {
-    /// For `sys.clients`.
-    pub clients: SystemRows,
-    /// For `sys.settings`.
-    pub settings: SystemRows,
-}
-
-impl Default for Sources {
-    fn default() -> Self {
-        Self { clients: Box::new(Vec::new), settings: Box::new(Vec::new) }
-    }
-}
-
-/// A statement that took long.
-pub(crate) struct SlowQuery {
-    pub(crate) ended_ms: u64,
-    pub(crate) duration_us: u64,
-    pub(crate) rows: u64,
-    pub(crate) sql: String,
-}
 
 /// A node's data as SQL sees them. Clones share it.
 #[derive(Clone)]
@@ -144,7 +86,8 @@ pub(crate) struct Inner {
     pub(crate) csv_survey: Arc<Survey>,
     pub(crate) locks: Arc<AdvisoryLocks>,
     context: OnceLock<SessionContext>,
-    /// The same without a catalog: the statement of an external table names the table that is being looked up.
+    /// The same without a catalog: the statement of an external table names the table that is being
+    /// looked up.
     pub(crate) bare: OnceLock<SessionState>,
 }
 
@@ -216,7 +159,8 @@ impl Database {
     }
 }
 
-/// Seals what streams have much of, and deletes what their retention says is too old, as long as the database is there.
+/// Seals what streams have much of, and deletes what their retention says is too old, as long as
+/// the database is there.
 async fn maintain(inner: Weak<Inner>) {
     loop {
         tokio::time::sleep(MAINTENANCE_INTERVAL).await;
@@ -226,7 +170,8 @@ async fn maintain(inner: Weak<Inner>) {
     }
 }
 
-/// Lets views wait while all of them together have more memory than they may, as long as the database is there.
+/// Lets views wait while all of them together have more memory than they may, as long as the
+/// database is there.
 async fn watch_memory(inner: Weak<Inner>) {
     loop {
         tokio::time::sleep(MEMORY_INTERVAL).await;
@@ -248,120 +193,10 @@ async fn tell_changes(inner: Weak<Inner>) {
         let Some(inner) = inner.upgrade() else { return };
         let started = std::time::Instant::now();
         inner.tell_changes(&mut told).await;
-        // Large views are looked at more rarely: whoever follows them must not take the processors from those who feed them.
+        // Large views are looked at more rarely: whoever follows them must not take the processors
+        // from those who feed them.
         pause = CHANGES_INTERVAL.max(started.elapsed() * 4);
     }
-}
-
-/// Functions of the library that Postgres does not have, and that make lists of any length.
-const NOT_OF_POSTGRES: [&str; 6] =
-    ["array_repeat", "list_repeat", "array_resize", "list_resize", "range", "gen_series"];
-
-/// What all sessions plan and run with.
-impl Inner {
-    /// Begins to watch what the process has in memory.
-    fn watch_process(self: &Arc<Self>) {
-        let settings = &self.settings;
-        let (itself, runtime) = (Arc::downgrade(self), self.runtime.clone());
-        self.watch.start(Watched {
-            memory_max_bytes: (settings.memory_max_bytes + settings.view_memory_max_bytes) as u64,
-            // Whoever watches does not keep the data open.
-            keys_bytes: Box::new(move || {
-                let partitions = itself.upgrade().map(|inner| inner.engine.report().partitions);
-                let partitions = partitions.unwrap_or_default();
-                partitions.iter().map(|partition| partition.memory_bytes).sum()
-            }),
-            give_memory_back: settings.give_memory_back,
-            wake: Box::new(move || drop(runtime.spawn(async {}))),
-        });
-    }
-}
-
-fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlError> {
-    let mut config = SessionConfig::new()
-        .with_default_catalog_and_schema(DATABASE, "public")
-        .with_create_default_catalog_and_schema(false)
-        .with_information_schema(false)
-        // Twice as many as processors: when one partition has less to do than the others, there is another one.
-        .with_target_partitions(inner.settings.threads * 2);
-    let options = config.options_mut();
-    options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
-    options.sql_parser.parse_float_as_decimal = true;
-    // A folder of folders is one table.
-    options.execution.listing_table_ignore_subdirectory = false;
-    // A build side of this size is hashed once faster than both sides are dealt out.
-    options.optimizer.hash_join_single_partition_threshold = 32 << 20;
-    options.optimizer.hash_join_single_partition_threshold_rows = 2 << 20;
-    let cache_bytes_max = inner.settings.memory_max_bytes / CACHE_SHARE;
-    let pool = FairSpillPool::new(inner.settings.memory_max_bytes - cache_bytes_max);
-    let pool = TrackConsumersPool::new(pool, NonZeroUsize::MIN.saturating_add(4));
-    let runtime = RuntimeEnvBuilder::new()
-        .with_memory_pool(Arc::new(pool))
-        .with_object_store_registry(Arc::new(Stores::new(cache_bytes_max)?))
-        .build_arc()?;
-    let state = SessionStateBuilder::new()
-        .with_config(config)
-        .with_runtime_env(runtime)
-        .with_default_features()
-        .with_analyzer_rules(analyzer_rules(Arc::downgrade(inner)))
-        .with_physical_optimizer_rule(Arc::new(ReadPlainCsv))
-        .with_physical_optimizer_rule(Arc::new(CutLarge::new(inner.settings.memory_max_bytes)))
-        .build();
-    let mut context = SessionContext::new_with_state(state);
-    context.register_catalog(DATABASE, Arc::new(MemoryCatalogProvider::new()));
-    datafusion_functions_json::register_all(&mut context)?;
-    for function in crate::dialect::numeric_aggregates() {
-        context.register_udaf(function);
-    }
-    for function in crate::dialect::collecting_aggregates() {
-        context.register_udaf(function);
-    }
-    context.register_udf(crate::dialect::coalesce());
-    for name in NOT_OF_POSTGRES {
-        context.deregister_udf(name);
-    }
-    let provider = datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
-    datafusion_pg_catalog::setup_pg_catalog(&context, DATABASE, provider)
-        .map_err(|error| *error)?;
-    let library = context.catalog(DATABASE).and_then(|catalog| catalog.schema("pg_catalog"));
-    context.register_catalog(DATABASE, own_catalog(inner, &Overlay::new(), library)?);
-    crate::functions::register(&context, &inner.locks);
-    crate::catalog::postgres::register(&context, &Arc::downgrade(inner));
-    for function in [crate::dialect::chain(), crate::dialect::all_of()] {
-        context.register_udf(function.udf().as_ref().clone());
-    }
-    context.register_udaf(crate::top_k::top_k());
-    let operators = Operators::new(context.state().scalar_functions().values().cloned());
-    // Ours decide first.
-    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(operators)];
-    planners.extend(SessionStateDefaults::default_expr_planners());
-    let mut state = SessionStateBuilder::new_from_existing(context.state())
-        .with_expr_planners(planners)
-        .with_type_planner(Arc::new(Types))
-        .build();
-    state.register_file_format(Arc::new(ExactJsonFactory::default()), true)?;
-    let context = SessionContext::new_with_state(state);
-    context.register_relation_planner(Arc::new(WindowPlanner))?;
-    crate::window::register_functions(&context);
-    Ok(context.enable_url_table())
-}
-
-/// DataFusion's rules between ours: what windows become is still to be given its types; casts and arithmetic are
-/// replaced when these are settled.
-fn analyzer_rules(inner: Weak<Inner>) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![
-        Arc::new(PullUpLateral),
-        Arc::new(HoistSubqueries),
-        Arc::new(LowerWindows),
-        Arc::new(ReadMicroseconds),
-    ];
-    rules.extend(Analyzer::new().rules);
-    rules.push(Arc::new(PostgresCasts { relation_name: Some(relation_name(&inner)) }));
-    rules.push(Arc::new(CheckedArithmetic));
-    rules.push(Arc::new(HideGrouped));
-    rules.push(Arc::new(HideLarge));
-    rules.push(Arc::new(ApplyCorrelated(inner)));
-    rules
 }
 
 impl Inner {
@@ -396,7 +231,8 @@ impl Inner {
         }
     }
 
-    /// Waits until nobody can take back what was seen, without holding a thread where there is anything to wait for.
+    /// Waits until nobody can take back what was seen, without holding a thread where there is
+    /// anything to wait for.
     pub(crate) async fn settled(&self, gate: u64) -> Result<(), SqlError> {
         if self.engine.is_settled(gate) {
             return Ok(());
@@ -427,7 +263,8 @@ impl Inner {
             let Definition::Stream(stream) = definition.as_ref() else { continue };
             // One that cannot be sealed must not keep the others from it.
             if let Err(error) = self.maintain_stream(&name, stream) {
-                tracing::warn!(stream = name, %error, "records could not be sealed, or not be deleted where they are too old");
+                tracing::warn!(stream = name, %error, "records could not be sealed, or not be \
+                                                       deleted where they are too old");
             }
         }
     }

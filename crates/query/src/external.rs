@@ -19,7 +19,8 @@ use datafusion::logical_expr::{
 use std::sync::Arc;
 
 impl Inner {
-    /// The table that an external definition names. Its files are looked at anew: they may have changed.
+    /// The table that an external definition names. Its files are looked at anew: they may have
+    /// changed.
     pub(crate) async fn external(
         &self,
         definition: &ExternalDefinition,
@@ -89,7 +90,8 @@ impl Inner {
     }
 }
 
-/// Whether values of a type are read by our own reader, which takes what Postgres takes, and not by Arrow's.
+/// Whether values of a type are read by our own reader, which takes what Postgres takes, and not by
+/// Arrow's.
 fn is_read_as_text(format: &str, kind: &DataType) -> bool {
     match kind {
         DataType::Timestamp(..) | DataType::Date32 | DataType::Time64(_) => true,
@@ -100,7 +102,8 @@ fn is_read_as_text(format: &str, kind: &DataType) -> bool {
     }
 }
 
-/// Declares columns that our own reader reads as texts; gives the columns as they were declared, if there are such.
+/// Declares columns that our own reader reads as texts; gives the columns as they were declared, if
+/// there are such.
 fn take_as_text(format: &str, command: &mut CreateExternalTable) -> DfResult<Option<Arc<Schema>>> {
     let declared = command.schema.inner().clone();
     let is_text = |field: &Field| {

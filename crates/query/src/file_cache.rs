@@ -1,5 +1,5 @@
-//! Local files whose pieces stay in memory: what a query has read of a Parquet file, the next one need not read again. A piece
-//! counts only as long as its file is the one that it was read from.
+//! Local files whose pieces stay in memory: what a query has read of a Parquet file, the next one
+//! need not read again. A piece counts only as long as its file is the one that it was read from.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -105,8 +105,8 @@ impl CachedFiles {
         }
     }
 
-    /// Which file there is; nothing where it is not to be trusted. (One system call, which takes less time than handing it to
-    /// another thread.)
+    /// Which file there is; nothing where it is not to be trusted. (One system call, which takes
+    /// less time than handing it to another thread.)
     fn version(&self, file: &Path) -> Option<Version> {
         let path = self.files.path_to_filesystem(file).ok()?;
         let metadata = std::fs::metadata(path).ok()?;

@@ -196,7 +196,8 @@ impl KvTable {
         let kind = kind.as_bytes().unwrap_or_default().to_vec();
         let value = match kind.as_slice() {
             b"none" => return Ok(None),
-            // Another client may have put something else in its place since; then it has no value here.
+            // Another client may have put something else in its place since; then it has no value
+            // here.
             b"string" => {
                 self.engine.call(&[b"GET", key])?.as_bytes().map(|value| text(value).into_bytes())
             }

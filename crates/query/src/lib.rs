@@ -1,11 +1,13 @@
 //! SQL over everything that a node holds, and what SQL keeps up to date by itself.
 //!
-//! [`Database`] is the way in: a [`Session`] for each connection parses, plans and runs statements. Planning and batch
-//! execution are DataFusion's; ours is what it does not have: streams, typed tables over the node's entries, continuous
-//! views, and the Postgres door (`pg/`). No other crate links DataFusion.
+//! [`Database`] is the way in: a [`Session`] for each connection parses, plans and runs statements.
+//! Planning and batch execution are DataFusion's; ours is what it does not have: streams, typed
+//! tables over the node's entries, continuous views, and the Postgres door (`pg/`). No other crate
+//! links DataFusion.
 //!
-//! Where to look: `statement.rs` is our grammar; `catalog/` what has been declared; `stream/`, `table/`, `kv.rs`,
-//! `system.rs` are what queries read; `session/` runs statements; `window.rs` is event time; `view/` keeps results up to date.
+//! Where to look: `statement.rs` is our grammar; `catalog/` what has been declared; `stream/`,
+//! `table/`, `kv.rs`, `system.rs` are what queries read; `session/` runs statements; `window.rs` is
+//! event time; `view/` keeps results up to date.
 
 mod admission;
 mod advisory;

@@ -1,10 +1,12 @@
-//! The types of columns as Postgres numbers and names them. A column's Arrow type says how it is held; where several of
-//! Postgres' types are held alike (`text`, `json`, `uuid`), the field's metadata says which one it is.
+//! The types of columns as Postgres numbers and names them. A column's Arrow type says how it is
+//! held; where several of Postgres' types are held alike (`text`, `json`, `uuid`), the field's
+//! metadata says which one it is.
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use std::sync::Arc;
 
-/// The key in a field's metadata under which its Postgres type stands: `json`, `varchar(3)`, `uuid`.
+/// The key in a field's metadata under which its Postgres type stands: `json`, `varchar(3)`,
+/// `uuid`.
 pub(crate) const TYPE_KEY: &str = "thalweg.type";
 
 /// A type of Postgres.
@@ -25,7 +27,10 @@ pub(crate) struct PgType {
 }
 
 macro_rules! types {
-    ($($constant:ident $oid:literal $array:literal $size:literal $name:literal $sql:literal $category:literal;)*) => {
+    ($(
+        $constant:ident $oid:literal $array:literal $size:literal $name:literal $sql:literal
+        $category:literal;
+    )*) => {
         $(pub(crate) static $constant: PgType = PgType {
             oid: $oid, array_oid: $array, size: $size, name: $name, sql: $sql, category: $category,
         };)*
@@ -66,7 +71,8 @@ types! {
     JSONB 3802 3807 -1 "jsonb" "jsonb" 'U';
 }
 
-/// A type together with what its declaration adds: the length of `varchar(3)`, digits of `numeric(10,2)`.
+/// A type together with what its declaration adds: the length of `varchar(3)`, digits of
+/// `numeric(10,2)`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Typed {
     /// The type; of an array, that of its elements.

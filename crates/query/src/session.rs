@@ -7,6 +7,8 @@ mod define;
 pub(crate) use define::{sequence_name, text_rows};
 mod modify;
 pub(crate) use modify::insert_rows;
+mod kinds;
+mod outcome;
 mod overlay;
 mod prepare;
 mod set;
@@ -34,6 +36,10 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use futures_util::TryStreamExt;
+pub use kinds::Prepared;
+use kinds::{changes_rows, ends_transaction, gives_plan, physical};
+use outcome::Watch;
+pub use outcome::{Outcome, Rows, RowsTag};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -44,124 +50,6 @@ use std::time::Instant;
 const TRIES: usize = 32;
 /// Tells sessions apart: the names of their temporary tables' data.
 static NUMBER: AtomicU64 = AtomicU64::new(1);
-
-/// What a statement gave.
-pub enum Outcome {
-    /// Rows.
-    Rows(Rows),
-    /// It is done; what, and how much, as Postgres says it: `INSERT 0 5`.
-    Done(String),
-}
-
-/// Rows, and what is said when all of them have been taken.
-pub struct Rows {
-    /// Their columns, by the names that clients see.
-    pub schema: SchemaRef,
-    /// The rows.
-    pub stream: SendableRecordBatchStream,
-    /// What was done.
-    pub tag: RowsTag,
-}
-
-/// What was done to get rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RowsTag {
-    /// A word before their number: `SELECT`, `INSERT 0`.
-    Counted(&'static str),
-    /// A word alone.
-    Word(&'static str),
-}
-
-impl RowsTag {
-    /// As it is told after so many rows.
-    pub fn of(self, rows: u64) -> String {
-        match self {
-            Self::Counted(word) => format!("{word} {rows}"),
-            Self::Word(word) => word.to_owned(),
-        }
-    }
-}
-
-impl Rows {
-    pub(crate) fn new(stream: SendableRecordBatchStream, tag: RowsTag) -> Self {
-        Self { schema: crate::dialect::shown(&stream.schema()), stream, tag }
-    }
-
-    pub(crate) fn select(stream: SendableRecordBatchStream) -> Self {
-        Self::new(stream, RowsTag::Counted("SELECT"))
-    }
-
-    /// Rows that are there already.
-    pub(crate) fn of_batch(batch: RecordBatch, tag: RowsTag) -> Self {
-        let schema = batch.schema();
-        let rows = futures_util::stream::iter([Ok(batch)]);
-        Self::new(Box::pin(RecordBatchStreamAdapter::new(schema, rows)), tag)
-    }
-
-    /// Waits for the first rows, so that what fails fails as a statement.
-    pub(crate) async fn with_first(self) -> Result<Self, SqlError> {
-        use futures_util::StreamExt;
-        let schema = self.stream.schema();
-        let mut rows = self.stream.peekable();
-        if let Some(Err(_)) = std::pin::Pin::new(&mut rows).peek().await
-            && let Some(Err(error)) = rows.next().await
-        {
-            return Err(error.into());
-        }
-        let stream = Box::pin(RecordBatchStreamAdapter::new(schema, rows));
-        Ok(Self { stream, ..self })
-    }
-}
-
-impl std::fmt::Debug for Outcome {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Rows(rows) => write!(f, "Rows({:?})", rows.schema),
-            Self::Done(tag) => write!(f, "Done({tag})"),
-        }
-    }
-}
-
-/// A statement that was parsed and, if it gives rows, planned.
-#[derive(Clone)]
-pub struct Prepared {
-    pub(crate) statement: Statement,
-    pub(crate) text: String,
-    pub(crate) plan: Option<LogicalPlan>,
-    pub(crate) lookup: Option<PointLookup>,
-    /// The version of the catalog that the plan was made with.
-    pub(crate) version: u64,
-    /// The types of `$1`, `$2`, …
-    pub(crate) parameters: Vec<Field>,
-    /// What the client has called these types; 0 where it left that to us.
-    pub(crate) type_oids: Vec<u32>,
-    /// The columns of the answer, if there is one.
-    pub schema: Option<SchemaRef>,
-}
-
-impl Prepared {
-    fn of(statement: Statement, text: String) -> Self {
-        Self {
-            statement,
-            text,
-            plan: None,
-            lookup: None,
-            version: 0,
-            parameters: Vec::new(),
-            type_oids: Vec::new(),
-            schema: None,
-        }
-    }
-
-    /// A text without a statement.
-    pub(crate) fn empty() -> Self {
-        Self::of(Statement::Empty, String::new())
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        matches!(self.statement, Statement::Empty)
-    }
-}
 
 /// Where a session is between BEGIN and COMMIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -258,7 +146,8 @@ impl Session {
         if self.block == Block::Implicit { self.commit() } else { Ok(()) }
     }
 
-    /// A statement failed: what came together is taken back, what BEGIN began waits for its ROLLBACK.
+    /// A statement failed: what came together is taken back, what BEGIN began waits for its
+    /// ROLLBACK.
     pub(crate) fn fail(&mut self) {
         match self.block {
             Block::None => {}
@@ -320,7 +209,8 @@ impl Session {
         Ok(last)
     }
 
-    /// Parses a text; statements are planned one by one when they run, for each may create what the next one uses.
+    /// Parses a text; statements are planned one by one when they run, for each may create what the
+    /// next one uses.
     pub fn parse_all(&self, text: &str) -> Result<Vec<Prepared>, SqlError> {
         let statements = parse(text)?;
         let alone = statements.len() == 1;
@@ -466,79 +356,4 @@ impl Drop for Session {
         self.drop_temporary();
         self.inner.locks.end_session(self.number);
     }
-}
-
-/// Notes how long a statement took, when its last row is taken or nobody wants more.
-struct Watch {
-    inner: Arc<Inner>,
-    text: String,
-    started: Instant,
-    rows: u64,
-}
-
-impl Watch {
-    fn over(mut self, rows: Rows) -> Rows {
-        let schema = rows.stream.schema();
-        let counted = rows.stream.inspect_ok(move |batch| self.count(batch));
-        Rows { stream: Box::pin(RecordBatchStreamAdapter::new(schema, counted)), ..rows }
-    }
-
-    fn count(&mut self, batch: &RecordBatch) {
-        self.rows += batch.num_rows() as u64;
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        let duration_us = self.started.elapsed().as_micros() as u64;
-        self.inner.note_duration(&self.text, duration_us, self.rows);
-    }
-}
-
-async fn physical(
-    state: &SessionState,
-    plan: &LogicalPlan,
-) -> Result<Arc<dyn ExecutionPlan>, SqlError> {
-    if apart::reads_only_catalog(plan) {
-        let config = state.config().clone().with_target_partitions(1);
-        let state = SessionStateBuilder::new_from_existing(state.clone()).with_config(config);
-        let state = Box::new(state.build());
-        return Ok(Box::pin(while_planning(state.create_physical_plan(plan))).await?);
-    }
-    if !apart::is_large_plan(plan) {
-        return Ok(while_planning(state.create_physical_plan(plan)).await?);
-    }
-    let (state, plan) = (state.clone(), plan.clone());
-    let planning = async move { state.create_physical_plan(&plan).await };
-    apart::planned(true, Box::pin(while_planning(planning))).await
-}
-
-/// Whether a statement is a query, which DataFusion plans.
-fn gives_plan(statement: &DfStatement) -> bool {
-    match statement {
-        DfStatement::Statement(statement) => matches!(
-            statement.as_ref(),
-            SqlStatement::Query(_)
-                | SqlStatement::Explain { .. }
-                | SqlStatement::ExplainTable { .. }
-                | SqlStatement::ShowTables { .. }
-                | SqlStatement::ShowColumns { .. }
-        ),
-        DfStatement::Explain(_) => true,
-        _ => false,
-    }
-}
-
-/// Whether a statement changes rows.
-fn changes_rows(statement: &DfStatement) -> bool {
-    let DfStatement::Statement(statement) = statement else { return false };
-    matches!(
-        statement.as_ref(),
-        SqlStatement::Insert(_) | SqlStatement::Update(_) | SqlStatement::Delete(_)
-    )
-}
-
-fn ends_transaction(statement: &DfStatement) -> bool {
-    let DfStatement::Statement(statement) = statement else { return false };
-    matches!(statement.as_ref(), SqlStatement::Commit { .. } | SqlStatement::Rollback { .. })
 }

@@ -1,12 +1,15 @@
 //! Statements: what is ours is parsed here, everything else goes to DataFusion's parser.
 //!
 //! ```text
-//! CREATE STREAM [IF NOT EXISTS] name [(column type [NOT NULL], …, [WATERMARK FOR column AS column - INTERVAL '…'])]
+//! CREATE STREAM [IF NOT EXISTS] name
+//!     [(column type [NOT NULL], …, [WATERMARK FOR column AS column - INTERVAL '…'])]
 //!     [PARTITION BY column | HASH(column) | ROUND ROBIN | RANDOM | RANGE(column) VALUES ('…', …)]
 //!     [WATERMARK FOR …]
-//!     [WITH (partitions = 4, retention = '7 days', retention_bytes = '10GiB', segment_records = 262144, on_error = 'refuse')]
+//!     [WITH (partitions = 4, retention = '7 days', retention_bytes = '10GiB',
+//!            segment_records = 262144, on_error = 'refuse')]
 //! CREATE [OR REPLACE] MATERIALIZED VIEW [IF NOT EXISTS] name
-//!     [WITH (batch_rows = 8192, batch_delay = '1ms', lateness = '0s', emit = 'change', changes = 10000)] AS query
+//!     [WITH (batch_rows = 8192, batch_delay = '1ms', lateness = '0s', emit = 'change',
+//!            changes = 10000)] AS query
 //! DROP STREAM | MATERIALIZED VIEW [IF EXISTS] name
 //! PAUSE | RESUME MATERIALIZED VIEW name
 //! SEAL STREAM name
@@ -31,6 +34,8 @@ use crate::dialect::Grammar;
 use crate::error::{SqlError, SqlState};
 use crate::types::{Column, ColumnType};
 use crate::window::wrap_sources;
+pub(crate) use create::{column, no_twins};
+use create::{create_view, options, wrong_option};
 use datafusion::sql::parser::{DFParser, DFParserBuilder, Statement as DfStatement};
 use datafusion::sql::sqlparser::ast::{
     ColumnDef, ColumnOption, FetchDirection, FetchPosition, Ident, Query, Statement as SqlStatement,
@@ -279,11 +284,14 @@ fn parse_ours(parser: &mut Parser<'_>) -> Result<Option<Statement>, SqlError> {
     Ok(None)
 }
 
-/// What stands behind FETCH and MOVE: read by the parser as FETCH.
 /// Takes a word that need not be a keyword of the parser's.
 fn word(parser: &mut Parser<'_>, expected: &str) -> bool {
-    let found = matches!(&parser.peek_token_ref().token,
-        Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(expected));
+    let found = match &parser.peek_token_ref().token {
+        Token::Word(word) => {
+            word.quote_style.is_none() && word.value.eq_ignore_ascii_case(expected)
+        }
+        _ => false,
+    };
     if found {
         parser.advance_token();
     }
@@ -327,194 +335,6 @@ fn name(parser: &mut Parser<'_>) -> Result<String, SqlError> {
     Err(SqlError::unsupported(format!("schema \"{first}\": objects are created in \"public\"")))
 }
 
-/// Refuses two columns of one name.
-pub(crate) fn no_twins(columns: &[Column]) -> Result<(), SqlError> {
-    for (index, column) in columns.iter().enumerate() {
-        if columns.iter().take(index).any(|other| other.name == column.name) {
-            return Err(SqlError::new(
-                SqlState::InvalidDefinition,
-                format!("column \"{}\" is declared twice", column.name),
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// A column as it is declared.
-pub(crate) fn column(declared: &ColumnDef) -> Result<Column, SqlError> {
-    let name = match declared.name.quote_style {
-        Some(_) => declared.name.value.clone(),
-        None => declared.name.value.to_lowercase(),
-    };
-    let mut nullable = true;
-    for option in &declared.options {
-        match &option.option {
-            ColumnOption::NotNull | ColumnOption::PrimaryKey(_) => nullable = false,
-            ColumnOption::Null => {}
-            other => {
-                return Err(SqlError::unsupported(format!(
-                    "column \"{name}\": {other} is not supported"
-                )));
-            }
-        }
-    }
-    Ok(Column::plain(name, ColumnType::of_sql(&declared.data_type)?, nullable))
-}
-
-/// `(name = value, …)`; values are words, numbers or quoted.
-fn options(parser: &mut Parser<'_>) -> Result<Vec<(String, String)>, SqlError> {
-    parser.expect_token(&Token::LParen)?;
-    let mut options = Vec::new();
-    loop {
-        let name = ident(parser)?;
-        parser.expect_token(&Token::Eq)?;
-        let value = match parser.next_token().token {
-            Token::SingleQuotedString(text) => text,
-            Token::Number(text, _) => text,
-            Token::Word(word) => word.value,
-            other => {
-                return Err(SqlError::new(
-                    SqlState::SyntaxError,
-                    format!("{name} = {other}: not a value"),
-                ));
-            }
-        };
-        options.push((name, value));
-        if !parser.consume_token(&Token::Comma) {
-            break;
-        }
-    }
-    parser.expect_token(&Token::RParen)?;
-    Ok(options)
-}
-
-fn wrong_option(name: &str, value: &str, wanted: &str) -> SqlError {
-    SqlError::new(SqlState::InvalidParameter, format!("{name} = '{value}': {wanted}"))
-}
-
-fn create_view(parser: &mut Parser<'_>, or_replace: bool) -> Result<CreateView, SqlError> {
-    let if_not_exists = parser.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
-    let name = name(parser)?;
-    let given = if parser.parse_keyword(Keyword::WITH) { options(parser)? } else { Vec::new() };
-    expect(parser, "AS")?;
-    let mut view = CreateView {
-        name,
-        or_replace,
-        if_not_exists,
-        query: parser.parse_query()?,
-        batch_rows: 8_192,
-        batch_delay_ms: 1,
-        lateness_us: 0,
-        emit: Emit::Change,
-        changes: None,
-    };
-    for (name, value) in given {
-        match name.as_str() {
-            "batch_rows" => {
-                view.batch_rows = value
-                    .parse()
-                    .ok()
-                    .filter(|rows| (1..=1_000_000).contains(rows))
-                    .ok_or_else(|| wrong_option(&name, &value, "a number from 1 to 1000000"))?;
-            }
-            "batch_delay" => {
-                view.batch_delay_ms = parse_duration_ms(&value)
-                    .ok()
-                    .filter(|delay_ms| *delay_ms <= 60_000)
-                    .ok_or_else(|| wrong_option(&name, &value, "a duration of at most a minute"))?;
-            }
-            "lateness" => view.lateness_us = duration_us(&value)?,
-            "emit" => {
-                view.emit = match value.to_ascii_lowercase().as_str() {
-                    "change" => Emit::Change,
-                    "close" => Emit::Close,
-                    _ => return Err(wrong_option(&name, &value, "'change' or 'close'")),
-                };
-            }
-            "changes" => {
-                let kept = value.parse().ok().filter(|kept| (1..=1 << 30).contains(kept));
-                let wrong =
-                    || wrong_option(&name, &value, "how many to keep, from 1 to 1073741824");
-                view.changes = Some(kept.ok_or_else(wrong)?);
-            }
-            _ => {
-                return Err(wrong_option(&name, &value, "there is no such option")
-                    .hint("views have batch_rows, batch_delay, lateness, emit and changes"));
-            }
-        }
-    }
-    Ok(view)
-}
-
+mod create;
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::catalog::{OnError, Partitioner, Watermark};
-
-    fn stream(text: &str) -> StreamDefinition {
-        match parse(text).expect("valid").remove(0) {
-            Statement::CreateStream { definition, .. } => definition,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn streams_say_everything_in_one_statement() {
-        let orders = stream(
-            "CREATE STREAM orders (ts TIMESTAMP NOT NULL, customer TEXT, price DECIMAL(10,2), \
-             WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) PARTITION BY customer \
-             WITH (partitions = 4, retention = '7 days', on_error = 'dead_letter')",
-        );
-        assert_eq!(orders.columns.len(), 3);
-        assert_eq!(orders.partitioner, Partitioner::Hash("customer".into()));
-        assert_eq!(orders.watermark, Some(Watermark { column: "ts".into(), delay_us: 5_000_000 }));
-        assert_eq!((orders.partitions, orders.retention_ms), (4, Some(604_800_000)));
-        assert_eq!(orders.on_error, OnError::DeadLetter);
-        let ranges = stream(
-            "create stream s (k text) partition by range(k) values ('h', 'p') with (partitions = 3)",
-        );
-        assert_eq!(
-            ranges.partitioner,
-            Partitioner::Range("k".into(), vec!["h".into(), "p".into()])
-        );
-    }
-
-    #[test]
-    fn views_keep_their_query_and_their_knobs() {
-        let text = "CREATE OR REPLACE MATERIALIZED VIEW v WITH (batch_rows = 1, emit = 'close', lateness = '1 minute') \
-                    AS SELECT k, count(*) FROM s GROUP BY k";
-        let Statement::CreateView(view) = parse(text).expect("valid").remove(0) else { panic!() };
-        assert!(view.or_replace);
-        assert_eq!((view.batch_rows, view.emit, view.lateness_us), (1, Emit::Close, 60_000_000));
-        assert_eq!(view.query.to_string(), "SELECT k, count(*) FROM s GROUP BY k");
-    }
-
-    #[test]
-    fn nonsense_is_refused_with_a_reason() {
-        for text in [
-            "CREATE STREAM s (a BIGINT, a TEXT)",
-            "CREATE STREAM s (a FANCY)",
-            "CREATE STREAM s (a DECIMAL(1001, 2))",
-            "CREATE STREAM s (a DECIMAL(5, 6))",
-            "CREATE STREAM s WITH (colour = 'red')",
-            "CREATE STREAM s (ts TIMESTAMP, WATERMARK FOR ts AS other - INTERVAL '1' SECOND)",
-            "CREATE MATERIALIZED VIEW v WITH (batch_rows = 0) AS SELECT 1",
-            "CREATE STREAM s nonsense",
-            "SELEC 1",
-            "SELECT 'never ends",
-        ] {
-            let error = parse(text).expect_err(text);
-            assert!(!error.message.is_empty());
-        }
-        let deep = format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000));
-        assert!(parse(&deep).is_err());
-    }
-
-    #[test]
-    fn durations_read_like_intervals() {
-        assert_eq!(duration_us("1 hour 30 minutes").expect("valid"), 5_400_000_000);
-        assert_eq!(duration_us("500ms").expect("valid"), 500_000);
-        assert!(duration_us("soon").is_err());
-        assert!(duration_us("5").is_err());
-    }
-}
+mod tests;

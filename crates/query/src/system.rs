@@ -1,5 +1,5 @@
-//! The node's own tables, schema `sys`. Their columns' descriptions are the documentation: `sys.columns` shows them, and
-//! the page in `docs/` is rendered from this table.
+//! The node's own tables, schema `sys`. Their columns' descriptions are the documentation:
+//! `sys.columns` shows them, and the page in `docs/` is rendered from this table.
 
 use crate::catalog::{Definition, Partitioner, gone};
 use crate::database::Inner;
@@ -78,7 +78,8 @@ pub(crate) const TABLES: &[SystemTable] = &[
             (
                 "state",
                 Text,
-                "backfill, live, paused, starved (the views' memory is spent), done (its files are read) or failed",
+                "backfill, live, paused, starved (the views' memory is spent), done (its files are \
+                 read) or failed",
             ),
             ("rows_in", Bigint, "records it has taken in"),
             ("groups", Bigint, "groups in its state"),

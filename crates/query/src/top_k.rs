@@ -1,5 +1,6 @@
-//! `top_k(value, k)`: the k values that occur most often, the most frequent first, of equally frequent ones the smallest. Exact:
-//! it counts every value, so the answer depends neither on the order of the rows nor on how they came.
+//! `top_k(value, k)`: the k values that occur most often, the most frequent first, of equally
+//! frequent ones the smallest. Exact: it counts every value, so the answer depends neither on the
+//! order of the rows nor on how they came.
 
 use crate::error::{SqlError, SqlState};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray};

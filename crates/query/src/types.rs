@@ -1,10 +1,9 @@
-//! The types of columns: their names in SQL, their Arrow form, and how a value is read from the text in a record.
+//! The types of columns: their names in SQL, their Arrow form, and how a value is read from the
+//! text in a record.
 
-use crate::error::{SqlError, SqlState};
+mod named;
+
 use datafusion::arrow::datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef, TimeUnit};
-use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, CharacterLength, DataType as SqlType, ExactNumberInfo, TimezoneInfo,
-};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -44,7 +43,8 @@ pub(crate) enum ColumnType {
     Char(u32),
     /// A number with as many digits as it is written with, as text.
     Numeric,
-    /// The same with its declared digits, more than 128 bits hold: how many at most, and how many after the point.
+    /// The same with its declared digits, more than 128 bits hold: how many at most, and how many
+    /// after the point.
     NumericTo(u16, u16),
     /// UTF-8 that is valid JSON, as `jsonb` prints it.
     Jsonb,
@@ -119,112 +119,6 @@ impl Element {
 }
 
 impl ColumnType {
-    /// The type that SQL names.
-    pub(crate) fn of_sql(sql: &SqlType) -> Result<Self, SqlError> {
-        use ExactNumberInfo::{None as Unsized, Precision, PrecisionAndScale};
-        Ok(match sql {
-            SqlType::Boolean | SqlType::Bool => Self::Boolean,
-            SqlType::SmallInt(_) | SqlType::Int2(_) => Self::Smallint,
-            SqlType::Int(_) | SqlType::Integer(_) | SqlType::Int4(_) => Self::Integer,
-            SqlType::BigInt(_) | SqlType::Int8(_) => Self::Bigint,
-            SqlType::Real | SqlType::Float4 => Self::Real,
-            SqlType::Float(_) | SqlType::Float8 | SqlType::Double(_) | SqlType::DoublePrecision => {
-                Self::Double
-            }
-            SqlType::Decimal(info) | SqlType::Numeric(info) | SqlType::Dec(info) => {
-                let (precision, scale) = match *info {
-                    Unsized => return Ok(Self::Numeric),
-                    Precision(precision) => (precision, 0),
-                    PrecisionAndScale(precision, scale) => (precision, scale),
-                };
-                if (39..=1_000).contains(&precision) && (0..=precision as i64).contains(&scale) {
-                    return Ok(Self::NumericTo(precision as u16, scale as u16));
-                }
-                if !(1..=38).contains(&precision) || scale < 0 || scale as u64 > precision {
-                    return Err(SqlError::new(
-                        SqlState::InvalidParameter,
-                        format!(
-                            "{sql}: a decimal has 1 to 1000 digits, at most all of them after the point"
-                        ),
-                    ));
-                }
-                Self::Decimal(precision as u8, scale as i8)
-            }
-            SqlType::Text | SqlType::String(_) => Self::Text,
-            SqlType::Varchar(length)
-            | SqlType::Nvarchar(length)
-            | SqlType::CharVarying(length)
-            | SqlType::CharacterVarying(length) => match character_length(length.as_ref(), sql)? {
-                Some(length) => Self::Varchar(length),
-                None => Self::Text,
-            },
-            SqlType::Char(length) | SqlType::Character(length) => {
-                Self::Char(character_length(length.as_ref(), sql)?.unwrap_or(1))
-            }
-            SqlType::Uuid => Self::Uuid,
-            SqlType::JSON => Self::Json,
-            SqlType::JSONB => Self::Jsonb,
-            SqlType::Time(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => Self::Time,
-            SqlType::Interval { .. } => Self::Interval,
-            SqlType::Timestamp(
-                Some(digits @ 0..=5),
-                TimezoneInfo::None | TimezoneInfo::WithoutTimeZone,
-            ) => Self::TimestampTo(*digits as u8),
-            SqlType::Timestamp(Some(digits @ 0..=5), _) => Self::TimestamptzTo(*digits as u8),
-            SqlType::Array(
-                ArrayElemTypeDef::SquareBracket(element, _)
-                | ArrayElemTypeDef::AngleBracket(element),
-            ) => {
-                let element = Element::of(Self::of_sql(element)?);
-                Self::Array(element.ok_or_else(|| {
-                    SqlError::unsupported(format!("a column of type {sql} is not supported"))
-                })?)
-            }
-            SqlType::Custom(name, modifiers) => {
-                return Self::of_custom(sql, &name.to_string(), modifiers);
-            }
-            SqlType::Bytea | SqlType::Blob(_) | SqlType::Varbinary(_) => Self::Bytea,
-            SqlType::Date => Self::Date,
-            SqlType::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone)
-            | SqlType::Datetime(_) => Self::Timestamp,
-            SqlType::Timestamp(..) => Self::Timestamptz,
-            _ => return Err(Self::no_such(sql)),
-        })
-    }
-
-    /// Types that the parser does not know by name.
-    fn of_custom(sql: &SqlType, name: &str, modifiers: &[String]) -> Result<Self, SqlError> {
-        let length = modifiers.first().and_then(|length| length.parse().ok());
-        let name = name.to_ascii_lowercase();
-        Ok(match name.strip_prefix("pg_catalog.").unwrap_or(&name) {
-            "text" | "varchar" => Self::Text,
-            "bool" => Self::Boolean,
-            "int2" => Self::Smallint,
-            "int4" => Self::Integer,
-            "int8" => Self::Bigint,
-            "float4" => Self::Real,
-            "float8" => Self::Double,
-            "bpchar" => length.map_or(Self::Text, Self::Char),
-            "name" | "citext" => Self::Text,
-            "serial" | "serial4" => Self::Integer,
-            "bigserial" | "serial8" => Self::Bigint,
-            "smallserial" | "serial2" => Self::Smallint,
-            "json" => Self::Json,
-            "jsonb" => Self::Jsonb,
-            "uuid" => Self::Uuid,
-            "oid" => Self::Bigint,
-            _ => return Err(Self::no_such(sql)),
-        })
-    }
-
-    fn no_such(sql: &SqlType) -> SqlError {
-        let message = format!("type \"{}\" does not exist", sql.to_string().to_lowercase());
-        SqlError::new(SqlState::UndefinedObject, message).hint(
-            "BOOLEAN, SMALLINT, INTEGER, BIGINT, REAL, DOUBLE PRECISION, NUMERIC(p, s), TEXT, VARCHAR(n), CHAR(n), \
-             JSON, JSONB, UUID, BYTEA, DATE, TIME, TIMESTAMP, TIMESTAMPTZ, INTERVAL and arrays are there",
-        )
-    }
-
     /// What tells it from others that are held alike, as a field's metadata says it.
     pub(crate) fn declared(self) -> Option<String> {
         Some(match self {
@@ -351,20 +245,8 @@ impl Column {
     }
 }
 
-fn character_length(
-    length: Option<&CharacterLength>,
-    sql: &SqlType,
-) -> Result<Option<u32>, SqlError> {
-    let Some(CharacterLength::IntegerLength { length, .. }) = length else { return Ok(None) };
-    let fits = u32::try_from(*length).ok().filter(|length| (1..=10_485_760).contains(length));
-    fits.map(Some).ok_or_else(|| {
-        let message = format!("{sql}: a length is from 1 to 10485760");
-        SqlError::new(SqlState::InvalidParameter, message)
-    })
-}
-
-/// The columns of a stream, as a schema. That a value must be there is checked where records come in, with a reason for
-/// each, not by the planner, which would refuse the whole statement.
+/// The columns of a stream, as a schema. That a value must be there is checked where records come
+/// in, with a reason for each, not by the planner, which would refuse the whole statement.
 pub(crate) fn loose_schema_of(columns: &[Column]) -> SchemaRef {
     let fields = columns.iter().map(|column| column.kind.field(&column.name, true));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))

@@ -1,9 +1,10 @@
 //! Values on their way between a record's text, a stored row's bytes, and Arrow columns.
 //!
-//! In a record a value is text as SQL would print it. In a stored row it is: 16, 32 and 64 bit numbers, dates (days)
-//! and timestamps and times of day (microseconds) little-endian; a decimal its unscaled 128 bits, little-endian; an
-//! interval its months and days (32 bits each) and nanoseconds (64 bits), little-endian; a boolean one byte; texts,
-//! arrays (as Postgres writes them) and bytes a varint length (LEB128) and that many bytes.
+//! In a record a value is text as SQL would print it. In a stored row it is: 16, 32 and 64 bit
+//! numbers, dates (days) and timestamps and times of day (microseconds) little-endian; a decimal
+//! its unscaled 128 bits, little-endian; an interval its months and days (32 bits each) and
+//! nanoseconds (64 bits), little-endian; a boolean one byte; texts, arrays (as Postgres writes
+//! them) and bytes a varint length (LEB128) and that many bytes.
 
 use crate::encode::{self, Style};
 use crate::moment::Moment;
@@ -14,6 +15,8 @@ use datafusion::arrow::datatypes::*;
 use datafusion::common::ScalarValue;
 use std::io::Write;
 use std::sync::Arc;
+pub(crate) use stored::{fits, put_stored, skip_stored};
+use stored::{take, take_sized};
 use thalweg_machine::parse_i64;
 
 /// A column being filled.
@@ -102,90 +105,14 @@ impl ColumnBuilder {
         }
     }
 
-    /// Appends a value from its text; false, and nothing appended, where the text is not one of the type.
+    /// Appends a value from its text; false, and nothing appended, where the text is not one of the
+    /// type.
     pub(crate) fn append_text(&mut self, text: &[u8]) -> bool {
         self.try_append_text(text).is_some()
     }
 
-    fn try_append_text(&mut self, text: &[u8]) -> Option<()> {
-        let as_str = || std::str::from_utf8(text).ok();
-        let kind = self.kind;
-        // What is not written in the plainest form is read as Postgres reads it.
-        let read = || {
-            let field = kind.field("", true);
-            parse::scalar_of_text(as_str()?, &field, &Moment::default()).ok()
-        };
-        macro_rules! read_as {
-            ($variant:ident) => {
-                match read()? {
-                    ScalarValue::$variant(Some(value), ..) => value,
-                    _ => return None,
-                }
-            };
-        }
-        match &mut self.values {
-            Values::Boolean(builder) => builder.append_value(match text {
-                b"true" | b"t" => true,
-                b"false" | b"f" => false,
-                _ => parse::boolean(as_str()?)?,
-            }),
-            Values::I16(builder) => builder.append_value(match parse_i64(text) {
-                Some(value) => value.try_into().ok()?,
-                None => read_as!(Int16),
-            }),
-            Values::I32(builder) => builder.append_value(match parse_i64(text) {
-                Some(value) => value.try_into().ok()?,
-                None => read_as!(Int32),
-            }),
-            Values::I64(builder) => builder.append_value(match parse_i64(text) {
-                Some(value) => value,
-                None => read_as!(Int64),
-            }),
-            Values::F32(builder) => builder.append_value(read_as!(Float32)),
-            Values::F64(builder) => builder.append_value(match parse_f64(text) {
-                Some(value) => value,
-                None => read_as!(Float64),
-            }),
-            Values::Decimal(builder) => {
-                let ColumnType::Decimal(precision, scale) = kind else { return None };
-                builder.append_value(match parse_decimal(text, precision, scale) {
-                    Some(value) => value,
-                    None => read_as!(Decimal128),
-                });
-            }
-            Values::Text(builder) => {
-                let text = as_str()?;
-                match kind {
-                    ColumnType::Text => builder.append_value(text),
-                    ColumnType::Json => {
-                        crate::json::check(text).ok()?;
-                        builder.append_value(text);
-                    }
-                    ColumnType::Varchar(_) | ColumnType::Char(_) => {
-                        let declared = kind.declared()?;
-                        builder.append_value(parse::sized(text, &declared, false).ok()?);
-                    }
-                    _ => builder.append_value(read_as!(Utf8View)),
-                }
-            }
-            Values::Bytes(builder) => builder.append_value(text),
-            Values::Date(builder) => builder.append_value(read_as!(Date32)),
-            Values::Time(builder) => builder.append_value(match parse_i64(text) {
-                // A whole number of milliseconds since 1970, but for a date without signs.
-                Some(ms) if text.len() != 8 => ms.checked_mul(1_000)?,
-                _ => read_as!(TimestampMicrosecond),
-            }),
-            Values::Clock(builder) => builder.append_value(read_as!(Time64Microsecond)),
-            Values::Interval(builder) => builder.append_value(read_as!(IntervalMonthDayNano)),
-            Values::Array(builder) => {
-                read()?;
-                builder.append_value(as_str()?);
-            }
-        }
-        Some(())
-    }
-
-    /// Appends a value from a stored row, and takes its bytes; `None` where the bytes are not a value.
+    /// Appends a value from a stored row, and takes its bytes; `None` where the bytes are not a
+    /// value.
     pub(crate) fn append_stored(&mut self, rest: &mut &[u8]) -> Option<()> {
         match &mut self.values {
             Values::Boolean(builder) => builder.append_value(take::<1>(rest)? != [0]),
@@ -239,63 +166,6 @@ impl ColumnBuilder {
             }
         }
     }
-}
-
-/// Leaves out a stored value.
-pub(crate) fn skip_stored(kind: ColumnType, rest: &mut &[u8]) -> Option<()> {
-    match kind {
-        ColumnType::Boolean => take::<1>(rest).map(drop),
-        ColumnType::Smallint => take::<2>(rest).map(drop),
-        ColumnType::Integer | ColumnType::Real | ColumnType::Date => take::<4>(rest).map(drop),
-        ColumnType::Bigint
-        | ColumnType::Double
-        | ColumnType::Time
-        | ColumnType::Timestamp
-        | ColumnType::TimestampTo(_)
-        | ColumnType::TimestamptzTo(_)
-        | ColumnType::Timestamptz => take::<8>(rest).map(drop),
-        ColumnType::Decimal(..) | ColumnType::Interval => take::<16>(rest).map(drop),
-        ColumnType::Text
-        | ColumnType::Json
-        | ColumnType::Jsonb
-        | ColumnType::Uuid
-        | ColumnType::Numeric
-        | ColumnType::NumericTo(..)
-        | ColumnType::Varchar(_)
-        | ColumnType::Char(_)
-        | ColumnType::Array(_)
-        | ColumnType::Bytea => take_sized(rest).map(drop),
-    }
-}
-
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (head, tail) = rest.split_first_chunk::<N>()?;
-    *rest = tail;
-    Some(*head)
-}
-
-fn take_sized<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let mut length = 0u64;
-    for shift in (0..64).step_by(7) {
-        let [byte] = take::<1>(rest)?;
-        length |= u64::from(byte & 0x7F) << shift;
-        if byte & 0x80 == 0 {
-            let (head, tail) = rest.split_at_checked(usize::try_from(length).ok()?)?;
-            *rest = tail;
-            return Some(head);
-        }
-    }
-    None
-}
-
-fn put_sized(out: &mut Vec<u8>, bytes: &[u8]) {
-    let mut length = bytes.len() as u64;
-    while length >= 0x80 {
-        out.push(length as u8 | 0x80);
-        length >>= 7;
-    }
-    out.push(length as u8);
-    out.extend_from_slice(bytes);
 }
 
 /// Short decimal texts exactly by integers, which is also faster; the rest by the standard library.
@@ -370,70 +240,6 @@ macro_rules! with_column {
     };
 }
 
-/// Puts a value into a stored row; false where the array is not of a column's type.
-pub(crate) fn put_stored(out: &mut Vec<u8>, array: &dyn Array, row: usize) -> bool {
-    put_stored_checked(out, array, row).is_some()
-}
-
-fn put_stored_checked(out: &mut Vec<u8>, array: &dyn Array, row: usize) -> Option<()> {
-    match array.data_type() {
-        DataType::Boolean => out.push(u8::from(with_column!(array, BooleanArray)?.value(row))),
-        DataType::Int16 => out.extend(with_column!(array, Int16Array)?.value(row).to_le_bytes()),
-        DataType::Int32 => out.extend(with_column!(array, Int32Array)?.value(row).to_le_bytes()),
-        DataType::Int64 => out.extend(with_column!(array, Int64Array)?.value(row).to_le_bytes()),
-        DataType::Float32 => {
-            out.extend(with_column!(array, Float32Array)?.value(row).to_le_bytes())
-        }
-        DataType::Float64 => {
-            out.extend(with_column!(array, Float64Array)?.value(row).to_le_bytes())
-        }
-        DataType::Decimal128(..) => {
-            out.extend(with_column!(array, Decimal128Array)?.value(row).to_le_bytes());
-        }
-        DataType::Utf8View => {
-            put_sized(out, with_column!(array, StringViewArray)?.value(row).as_bytes());
-        }
-        DataType::BinaryView => put_sized(out, with_column!(array, BinaryViewArray)?.value(row)),
-        DataType::Date32 => out.extend(with_column!(array, Date32Array)?.value(row).to_le_bytes()),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            out.extend(with_column!(array, TimestampMicrosecondArray)?.value(row).to_le_bytes());
-        }
-        DataType::Time64(TimeUnit::Microsecond) => {
-            out.extend(with_column!(array, Time64MicrosecondArray)?.value(row).to_le_bytes());
-        }
-        DataType::Interval(IntervalUnit::MonthDayNano) => {
-            let value = with_column!(array, IntervalMonthDayNanoArray)?.value(row);
-            out.extend(value.months.to_le_bytes());
-            out.extend(value.days.to_le_bytes());
-            out.extend(value.nanoseconds.to_le_bytes());
-        }
-        DataType::List(_) => {
-            let mut text = Vec::new();
-            encode::put_text(&mut text, array, row, &Style::wire("UTC")).ok()?;
-            put_sized(out, &text);
-        }
-        _ => return None,
-    }
-    Some(())
-}
-
-/// Whether a text is a value of a type.
-pub(crate) fn fits(kind: ColumnType, text: &[u8]) -> bool {
-    let integer = || parse_i64(text);
-    let quick = match kind {
-        ColumnType::Smallint => integer().is_some_and(|value| i16::try_from(value).is_ok()),
-        ColumnType::Integer => integer().is_some_and(|value| i32::try_from(value).is_ok()),
-        ColumnType::Bigint => integer().is_some(),
-        ColumnType::Double => parse_f64(text).is_some(),
-        ColumnType::Decimal(precision, scale) => parse_decimal(text, precision, scale).is_some(),
-        ColumnType::Text => return std::str::from_utf8(text).is_ok(),
-        ColumnType::Bytea => true,
-        _ => false,
-    };
-    // What is not written in the plainest form is rare enough to make a column for it.
-    quick || ColumnBuilder::new(kind, 1).append_text(text)
-}
-
 /// The years 1 to 9999, in microseconds since 1970.
 const ISO_YEARS_US: std::ops::RangeInclusive<i64> =
     -62_135_596_800_000_000..=253_402_300_799_999_999;
@@ -480,89 +286,7 @@ pub(crate) fn put_text(out: &mut Vec<u8>, array: &dyn Array, row: usize) -> Opti
     Some(())
 }
 
+mod append;
+mod stored;
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const KINDS: &[(ColumnType, &[&str], &[&str])] = &[
-        (ColumnType::Boolean, &["true", "false"], &["maybe", ""]),
-        (ColumnType::Smallint, &["-32768", "7"], &["32768", "x"]),
-        (ColumnType::Integer, &["2147483647"], &["2147483648", "1.5"]),
-        (ColumnType::Bigint, &["-9223372036854775808"], &["9223372036854775808", "1 2"]),
-        (ColumnType::Double, &["0.1", "-12.75", "1e300", "NaN"], &["one", "", ".", "-"]),
-        (ColumnType::Decimal(6, 2), &["1234.56", "-0.01"], &["12345.67", "", "1.2.3"]),
-        (ColumnType::Text, &["", "grün"], &[]),
-        (ColumnType::Json, &["{\"a\":[1,2]}"], &["{a:1}", ""]),
-        (ColumnType::Bytea, &["\u{1}bytes"], &[]),
-        (ColumnType::Date, &["2026-01-15"], &["yesterday"]),
-        (ColumnType::Timestamp, &["2026-01-15T10:00:00.500"], &["soon"]),
-    ];
-
-    #[test]
-    fn values_are_trimmed_and_rounded_as_postgres_does() {
-        for (kind, text, wanted) in [
-            (ColumnType::Bigint, " 1", "1"),
-            (ColumnType::Decimal(6, 2), "0.001", "0.00"),
-            (ColumnType::Decimal(6, 2), "-1.005", "-1.01"),
-            (ColumnType::NumericTo(50, 2), "1.239", "1.24"),
-        ] {
-            assert!(fits(kind, text.as_bytes()), "{kind:?} {text}");
-            let mut builder = ColumnBuilder::new(kind, 1);
-            assert!(builder.append_text(text.as_bytes()), "{kind:?} {text}");
-            let mut shown = Vec::new();
-            put_text(&mut shown, &builder.finish(), 0).expect("text");
-            assert_eq!(String::from_utf8_lossy(&shown), wanted);
-        }
-    }
-
-    #[test]
-    fn text_and_stored_bytes_give_the_same_column() {
-        for &(kind, good, bad) in KINDS {
-            let mut from_text = ColumnBuilder::new(kind, 4);
-            for text in good {
-                assert!(from_text.append_text(text.as_bytes()), "{kind:?} {text}");
-                assert!(fits(kind, text.as_bytes()), "{kind:?} {text}");
-            }
-            for text in bad {
-                assert!(!fits(kind, text.as_bytes()), "{kind:?} took {text}");
-                assert!(!from_text.append_text(text.as_bytes()), "{kind:?} took {text}");
-            }
-            from_text.append_null();
-            let column = from_text.finish();
-            assert_eq!(column.len(), good.len() + 1);
-            let mut from_stored = ColumnBuilder::new(kind, 4);
-            for (row, text) in good.iter().enumerate() {
-                let mut stored = Vec::new();
-                assert!(put_stored(&mut stored, &column, row));
-                let mut rest = stored.as_slice();
-                from_stored.append_stored(&mut rest).expect("its own bytes");
-                assert!(rest.is_empty());
-                let mut rest = stored.as_slice();
-                skip_stored(kind, &mut rest).expect("its own bytes");
-                assert!(rest.is_empty());
-                let mut again = Vec::new();
-                put_text(&mut again, &column, row).expect("text");
-                if !matches!(kind, ColumnType::Double) {
-                    assert_eq!(String::from_utf8_lossy(&again), *text);
-                }
-                for cut in 0..stored.len() {
-                    let mut short = stored.get(..cut).expect("shorter");
-                    assert!(ColumnBuilder::new(kind, 1).append_stored(&mut short).is_none());
-                    assert!(skip_stored(kind, &mut &stored[..cut]).is_none());
-                }
-            }
-            from_stored.append_null();
-            assert_eq!(&from_stored.finish(), &column, "{kind:?}");
-        }
-    }
-
-    #[test]
-    fn fast_doubles_are_the_nearest_doubles() {
-        let mut random = 9u64;
-        for _ in 0..100_000 {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let text = format!("{}.{}", random >> 44, random >> 20 & 0xFFFF);
-            assert_eq!(parse_f64(text.as_bytes()), text.parse().ok(), "{text}");
-        }
-    }
-}
+mod tests;

@@ -176,9 +176,10 @@ impl MemoryWatch {
         self.running.lock().iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Stops statements that are late, or whose clients have gone. Says whether there are any that go on for long: a
-    /// thread that computes for one of them may be the one that others rely on for news of their sockets and timers, and
-    /// one that sleeps does not take that over before it is woken.
+    /// Stops statements that are late, or whose clients have gone. Says whether there are any that
+    /// go on for long: a thread that computes for one of them may be the one that others rely on
+    /// for news of their sockets and timers, and one that sleeps does not take that over before it
+    /// is woken.
     fn look_at_statements(&self) -> bool {
         let long = |cancel: &Arc<Cancel>| {
             cancel.running_since().is_some_and(|since| since.elapsed() > INTERVAL)

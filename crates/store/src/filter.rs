@@ -1,4 +1,5 @@
-//! A Bloom filter over a partition's keys that grows: each layer takes four times as many keys as the one before.
+//! A Bloom filter over a partition's keys that grows: each layer takes four times as many keys as
+//! the one before.
 
 use fastbloom::BloomFilter;
 use foldhash::fast::FixedState;

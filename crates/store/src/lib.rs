@@ -1,19 +1,21 @@
 //! The checkpoint store: what the state was at some position of the log, on disk.
 //!
-//! An LSM tree without a journal of its own (the log is the journal). Each partition's changes are written as one
-//! sorted, atomic ingestion together with the LSN up to which they reach, so a crash leaves either all of them or
-//! none. Keys in the tree:
+//! An LSM tree without a journal of its own (the log is the journal). Each partition's changes are
+//! written as one sorted, atomic ingestion together with the LSN up to which they reach, so a crash
+//! leaves either all of them or none. Keys in the tree:
 //!
 //! | bytes | what |
 //! |---|---|
-//! | `partition` (2, big-endian) `0` | the partition's mark: checkpoint LSN (8), number of keys (8), little-endian |
+//! | `partition` (2, big-endian) `0` | checkpoint LSN (8), number of keys (8), little-endian |
 //! | `partition` `1` key | a key's head |
 //! | `partition` `2` key length (2, big-endian) key suffix | an element of a collection |
 //! | `FF FF 0` | the store's format: version (4), number of partitions (4), little-endian |
 //!
-//! What heads and elements hold is the machine's business (`thalweg-machine`, `state/checkpoint.rs`).
+//! What heads and elements hold is the machine's business (`thalweg-machine`,
+//! `state/checkpoint.rs`).
 
 mod filter;
+mod reading;
 
 use filter::KeyFilter;
 use lsm_tree::config::{BlockSizePolicy, CompressionPolicy, PinningPolicy};
@@ -31,7 +33,8 @@ const HEAD: u8 = 1;
 const ELEMENT: u8 = 2;
 /// Partition and tag.
 const PREFIX_BYTES: usize = 3;
-/// A table is flushed when it is done, and the log's next flush waits behind that: tables are small.
+/// A table is flushed when it is done, and the log's next flush waits behind that: tables are
+/// small.
 const TABLE_BYTES: u64 = 8 << 20;
 /// Readers always want the newest version.
 const NEWEST: u64 = u64::MAX;
@@ -122,7 +125,8 @@ impl Store {
             .use_cache(Arc::new(Cache::with_capacity_bytes(cache_bytes)))
             .data_block_size_policy(BlockSizePolicy::all(4_096))
             .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
-            // A table's filter is as large as many data blocks: fetching it for each read would cost the most.
+            // A table's filter is as large as many data blocks: fetching it for each read would
+            // cost the most.
             .filter_block_pinning_policy(PinningPolicy::all(true))
             .index_block_pinning_policy(PinningPolicy::all(true))
             .open()
@@ -151,7 +155,8 @@ impl Store {
                 };
                 let what = if number(0) == FORMAT_VERSION {
                     format!(
-                        "it was created with {} partitions; start with that number instead of {partitions}",
+                        "it was created with {} partitions; start with that number instead of \
+                         {partitions}",
                         number(4)
                     )
                 } else {
@@ -184,67 +189,8 @@ impl Store {
         }
     }
 
-    /// Whether the store may hold a key; false is certain.
-    pub fn may_hold(&self, partition: u16, key: &[u8]) -> bool {
-        self.filters.get(usize::from(partition)).is_none_or(|filter| filter.read().may_hold(key))
-    }
-
-    /// Reads a key. `wants_elements` decides from the head whether elements are read.
-    pub fn load(
-        &self,
-        partition: u16,
-        key: &[u8],
-        wants_elements: impl Fn(&[u8]) -> bool,
-    ) -> Result<Found, StoreError> {
-        let mut found =
-            Found { head: self.get(&tree_key(partition, HEAD, &[key]))?, elements: Vec::new() };
-        if found.head.as_deref().is_some_and(wants_elements) {
-            let prefix = element_prefix(partition, key);
-            for item in self.tree.prefix(&prefix, NEWEST, None) {
-                let (name, value) = item.into_inner().map_err(self.failed("read"))?;
-                let suffix = name.get(prefix.len()..).unwrap_or_default().to_vec();
-                found.elements.push((suffix, value.to_vec()));
-            }
-        }
-        Ok(found)
-    }
-
-    /// Keys of a partition after a given one, in order.
-    pub fn keys_after(
-        &self,
-        partition: u16,
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Vec<u8>>, StoreError> {
-        let mut keys = Vec::new();
-        self.walk(partition, after, limit, &mut |key, _| keys.push(key.to_vec()))?;
-        Ok(keys)
-    }
-
-    /// Gives keys of a partition after a given one, with their heads, in order; says how many.
-    pub fn walk(
-        &self,
-        partition: u16,
-        after: Option<&[u8]>,
-        limit: usize,
-        visit: &mut dyn FnMut(&[u8], &[u8]),
-    ) -> Result<usize, StoreError> {
-        let start = match after {
-            // The first key that is greater.
-            Some(key) => tree_key(partition, HEAD, &[key, &[0]]),
-            None => tree_key(partition, HEAD, &[]),
-        };
-        let end = tree_key(partition, HEAD + 1, &[]);
-        let mut count = 0;
-        for item in self.tree.range(start..end, NEWEST, None).take(limit) {
-            let (name, head) = item.into_inner().map_err(self.failed("read"))?;
-            visit(name.get(PREFIX_BYTES..).unwrap_or_default(), &head);
-            count += 1;
-        }
-        Ok(count)
-    }
-
-    /// Writes a partition's changes and its mark, all or nothing. Heads in the order of their keys cost least.
+    /// Writes a partition's changes and its mark, all or nothing. Heads in the order of their keys
+    /// cost least.
     pub fn write(
         &self,
         partition: u16,
@@ -337,8 +283,8 @@ impl Store {
         Ok(())
     }
 
-    /// Fills a partition's filter from the keys on disk, so that absent keys need no reads. Until then every key is
-    /// looked for.
+    /// Fills a partition's filter from the keys on disk, so that absent keys need no reads. Until
+    /// then every key is looked for.
     pub fn build_filter(&self, partition: u16) -> Result<(), StoreError> {
         let Some(filter) = self.filters.get(usize::from(partition)) else { return Ok(()) };
         if filter.read().is_complete() {

@@ -1,5 +1,5 @@
-//! The memory allocator. Requests allocate and free small things on several threads at once, queries allocate large ones;
-//! mimalloc is made for both.
+//! The memory allocator. Requests allocate and free small things on several threads at once,
+//! queries allocate large ones; mimalloc is made for both.
 
 use libmimalloc_sys::{mi_option_set_default, mi_option_t};
 
@@ -8,14 +8,16 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// `mi_option_purge_delay` of mimalloc.h; the bindings leave it out.
 const PURGE_DELAY: mi_option_t = 15;
-/// How long memory that nobody uses stays with the process. With mimalloc's own second, queries that follow each other had
-/// their memory taken away and faulted in again: TPC-H took 4 to 8 % longer.
+/// How long memory that nobody uses stays with the process. With mimalloc's own second, queries
+/// that follow each other had their memory taken away and faulted in again: TPC-H took 4 to 8 %
+/// longer.
 const PURGE_DELAY_MS: std::ffi::c_long = 60_000;
 
 /// Sets the allocator up; `MIMALLOC_PURGE_DELAY` in the environment is stronger.
 #[expect(unsafe_code, reason = "the bindings have no safe function for options")]
 pub(crate) fn configure() {
-    // SAFETY: stores a word in a table of the library's, which checks the index; there is no second thread yet.
+    // SAFETY: stores a word in a table of the library's, which checks the index; there is no second
+    // thread yet.
     unsafe { mi_option_set_default(PURGE_DELAY, PURGE_DELAY_MS) }
 }
 

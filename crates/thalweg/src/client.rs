@@ -85,7 +85,8 @@ impl Client {
         self.receive()?.ok()
     }
 
-    /// The next reply. Reads on where bytes are missing and never looks at a byte twice: replies may be megabytes.
+    /// The next reply. Reads on where bytes are missing and never looks at a byte twice: replies
+    /// may be megabytes.
     pub(crate) fn receive(&mut self) -> anyhow::Result<Reply> {
         if self.at == self.received.len() {
             self.received.clear();

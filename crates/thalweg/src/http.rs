@@ -6,7 +6,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// A statement may run for as long as it takes; a node that has gone away is noticed by its closed connection.
+/// A statement may run for as long as it takes; a node that has gone away is noticed by its closed
+/// connection.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whom to ask.
@@ -74,7 +75,8 @@ impl SqlClient {
             None => String::new(),
         };
         let head = format!(
-            "POST /sql HTTP/1.1\r\nConnection: close\r\nHost: {}\r\nAccept: {accept}\r\nContent-Type: application/sql\r\n\
+            "POST /sql HTTP/1.1\r\nConnection: close\r\nHost: {}\r\nAccept: \
+             {accept}\r\nContent-Type: application/sql\r\n\
              {authorization}Content-Length: {}\r\n\r\n",
             self.address,
             text.len()

@@ -17,7 +17,8 @@ use clap::{Parser, Subcommand};
 #[command(
     name = "thalweg",
     version,
-    about = "Key-value data, streams and SQL over one durable log, spoken to over Redis, HTTP and Postgres"
+    about = "Key-value data, streams and SQL over one durable log, spoken to over Redis, HTTP and \
+             Postgres"
 )]
 struct Cli {
     #[command(subcommand)]

@@ -25,7 +25,8 @@ impl Random {
     }
 }
 
-/// Ranks below `count` with frequencies proportional to 1/rank^exponent, by inverting the continuous distribution.
+/// Ranks below `count` with frequencies proportional to 1/rank^exponent, by inverting the
+/// continuous distribution.
 #[derive(Clone, Copy)]
 pub(crate) struct Zipf {
     count: f64,

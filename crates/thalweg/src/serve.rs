@@ -4,12 +4,14 @@ use crate::settings::ServeArgs;
 use crate::sql::Service;
 use anyhow::Context;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use thalweg_doors::Shared;
 use thalweg_doors::resp::RespDoor;
 use thalweg_node::{Engine, Health};
 use thalweg_query::{Database, PgDoor, PgSettings};
+use tokio::runtime::{Builder, Runtime};
 
 /// How long connections have to take their last replies.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
@@ -25,37 +27,17 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
         tracing::info!(recovery_ms, "recovered");
     }
     let shared = Shared::new(engine.clone(), settings.doors);
-    let sql_runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(settings.sql.threads.max(2))
-        .thread_name("thalweg-sql")
-        // Plans are trees, and what walks them recurses.
-        .thread_stack_size(8 << 20)
-        // A statement over many tables has many threads that read; what they hold goes when they go.
-        .thread_keep_alive(Duration::from_secs(2))
-        .on_thread_start(thalweg_base::priority::lower)
-        .enable_all()
-        .build()
-        .context("start the threads for SQL")?;
+    let sql_runtime = start_sql_threads(settings.sql.threads)?;
     let sources = crate::sql::sources(&shared, args.describe());
     let handle = sql_runtime.handle().clone();
     let database =
         Database::open(engine.clone(), settings.sql, sources, handle).context("open SQL")?;
     shared.set_sql(Arc::new(Service(database.clone())));
     let resp = RespDoor::open(shared.clone(), settings.resp, settings.threads)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("thalweg-doors")
-        .enable_all()
-        .build()
-        .context("start the threads of the doors")?;
+    let runtime = start_door_threads()?;
     let postgres = match settings.postgres {
         Some(address) => {
-            let (for_password, for_limit) = (shared.clone(), shared.clone());
-            let pg = PgSettings {
-                address,
-                password: Box::new(move || for_password.settings().password.clone()),
-                admit: Box::new(move || Some(Box::new(for_limit.admit()?))),
-            };
+            let pg = postgres_settings(&shared, address);
             Some(runtime.block_on(PgDoor::open(database.clone(), pg))?)
         }
         None => None,
@@ -79,6 +61,40 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     sql_runtime.shutdown_timeout(Duration::from_secs(1));
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
+}
+
+fn start_sql_threads(threads: usize) -> anyhow::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(threads.max(2))
+        .thread_name("thalweg-sql")
+        // Plans are trees, and what walks them recurses.
+        .thread_stack_size(8 << 20)
+        // A statement over many tables has many threads that read; what they hold goes when they
+        // go.
+        .thread_keep_alive(Duration::from_secs(2))
+        .on_thread_start(thalweg_base::priority::lower)
+        .enable_all()
+        .build()
+        .context("start the threads for SQL")
+}
+
+fn start_door_threads() -> anyhow::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("thalweg-doors")
+        .enable_all()
+        .build()
+        .context("start the threads of the doors")
+}
+
+/// The Postgres door asks for the password and for room with each connection.
+fn postgres_settings(shared: &Arc<Shared>, address: SocketAddr) -> PgSettings {
+    let (for_password, for_limit) = (shared.clone(), shared.clone());
+    PgSettings {
+        address,
+        password: Box::new(move || for_password.settings().password.clone()),
+        admit: Box::new(move || Some(Box::new(for_limit.admit()?))),
+    }
 }
 
 /// One line for each door, when it is ready; programs that start us read them.

@@ -1,14 +1,15 @@
-//! The settings of a node: one table. Each can be given on the command line, in the environment (`THALWEG_…`) or in a
-//! TOML file (`--config`), in this order of precedence; defaults come last.
+//! The settings of a node: one table. Each can be given on the command line, in the environment
+//! (`THALWEG_…`) or in a TOML file (`--config`), in this order of precedence; defaults come last.
 
-use anyhow::{Context, bail};
+mod check;
+
+use anyhow::Context;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use thalweg_base::units::{parse_bytes, parse_duration_ms};
 use thalweg_doors::DoorSettings;
-use thalweg_node::{Durability, EngineSettings, Place};
+use thalweg_node::EngineSettings;
 use thalweg_query::SqlSettings;
 
 /// Settings as given; what is missing comes from the file, then from the defaults.
@@ -27,36 +28,42 @@ pub(crate) struct ServeArgs {
     /// Address of the Postgres door; `off` for none [default: 127.0.0.1:7432]
     #[arg(long, env = "THALWEG_POSTGRES")]
     pub(crate) postgres: Option<String>,
-    /// When a reply may leave: `sync` (after fdatasync), `interval` (after write), `none` [default: sync]
+    /// When a reply may leave: `sync` (after fdatasync), `interval` (after write), `none` [default:
+    /// sync]
     #[arg(long, env = "THALWEG_DURABILITY")]
     pub(crate) durability: Option<String>,
     /// How often to sync at durability `interval` [default: 1s]
     #[arg(long, env = "THALWEG_SYNC_INTERVAL")]
     pub(crate) sync_interval: Option<String>,
-    /// Memory for entries, filters and caches; other keys are on disk only [default: 6/10 of the machine's]
+    /// Memory for entries, filters and caches; other keys are on disk only [default: 6/10 of the
+    /// machine's]
     #[arg(long, env = "THALWEG_MEMORY_MAX")]
     pub(crate) memory_max: Option<String>,
-    /// Memory for SQL queries, all of them together; a quarter of it for pieces of Parquet files that were read [default: a fifth of --memory-max]
+    /// Memory for SQL queries, all of them together; a quarter of it for pieces of Parquet files
+    /// that were read [default: a fifth of --memory-max]
     #[arg(long, env = "THALWEG_SQL_MEMORY_MAX")]
     pub(crate) sql_memory_max: Option<String>,
-    /// Memory for the states of materialized views, all of them together [default: a fifth of --memory-max]
+    /// Memory for the states of materialized views, all of them together [default: a fifth of
+    /// --memory-max]
     #[arg(long, env = "THALWEG_VIEW_MEMORY_MAX")]
     pub(crate) view_memory_max: Option<String>,
-    /// Where declared streams' older records are sealed, as Parquet files: a folder, or `s3://bucket/prefix` with the
-    /// usual AWS_ variables for credentials, region and endpoint [default: segments in the data directory]
+    /// Where declared streams' older records are sealed, as Parquet files: a folder, or
+    /// `s3://bucket/prefix` with the usual AWS_ variables for credentials, region and endpoint
+    /// [default: segments in the data directory]
     #[arg(long, env = "THALWEG_SEGMENTS")]
     pub(crate) segments: Option<String>,
     /// How often a materialized view writes its checkpoint [default: 5s]
     #[arg(long, env = "THALWEG_VIEW_CHECKPOINT")]
     pub(crate) view_checkpoint: Option<String>,
-    /// A stream's partition that is silent for this long while others bring records does not hold windows open
-    /// [default: 5s]
+    /// A stream's partition that is silent for this long while others bring records does not hold
+    /// windows open [default: 5s]
     #[arg(long, env = "THALWEG_STREAM_IDLE")]
     pub(crate) stream_idle: Option<String>,
     /// Which entries leave memory first: `s3-fifo`, `lru`, `lfu`, `fifo` [default: s3-fifo]
     #[arg(long, env = "THALWEG_EVICTION")]
     pub(crate) eviction: Option<String>,
-    /// Event loops of the Redis door [default: the processors, less one for commits and checkpoints]
+    /// Event loops of the Redis door [default: the processors, less one for commits and
+    /// checkpoints]
     #[arg(long, env = "THALWEG_THREADS")]
     pub(crate) threads: Option<usize>,
     /// Partitions; fixed when the data directory is created [default: 32]
@@ -86,8 +93,8 @@ pub(crate) struct ServeArgs {
     /// The largest body of an HTTP request [default: 64MiB]
     #[arg(long, env = "THALWEG_BODY_MAX")]
     pub(crate) body_max: Option<String>,
-    /// Close RESP connections that say nothing for this long, 0: never; and HTTP connections that send no whole
-    /// request for this long, 0: after 75 s [default: 0]
+    /// Close RESP connections that say nothing for this long, 0: never; and HTTP connections that
+    /// send no whole request for this long, 0: after 75 s [default: 0]
     #[arg(long, env = "THALWEG_IDLE_TIMEOUT")]
     pub(crate) idle_timeout: Option<String>,
     /// A TOML file with these settings
@@ -166,94 +173,6 @@ impl ServeArgs {
             config: self.config,
         }
     }
-
-    fn check(&self) -> anyhow::Result<Settings> {
-        let data = self.data.as_deref().unwrap_or("./thalweg-data");
-        let mut engine = match data {
-            "memory" => EngineSettings::in_memory(),
-            path => EngineSettings::in_directory(path),
-        };
-        if let Some(durability) = &self.durability {
-            engine.durability = durability.parse().map_err(anyhow::Error::msg)?;
-        }
-        if engine.place == Place::Memory && engine.durability != Durability::None {
-            bail!(
-                "--data memory keeps nothing, so --durability {} cannot be kept; use none",
-                engine.durability.as_str()
-            );
-        }
-        if let Some(eviction) = &self.eviction {
-            engine.eviction = eviction.parse().map_err(anyhow::Error::msg)?;
-        }
-        if let Some(interval) = &self.sync_interval {
-            engine.sync_interval_ms =
-                parse_duration_ms(interval).context("--sync-interval")?.max(1);
-        }
-        bytes(&self.memory_max, "--memory-max", 16 << 20, &mut engine.memory_max_bytes)?;
-        bytes(&self.log_segment, "--log-segment", 1 << 20, &mut engine.segment_bytes)?;
-        bytes(&self.checkpoint_log, "--checkpoint-log", 1 << 20, &mut engine.checkpoint_log_bytes)?;
-        size(&self.log_compress_min, "--log-compress-min", &mut engine.compress_min_bytes)?;
-        engine.partitions = self.partitions.unwrap_or(engine.partitions);
-        let mut doors = DoorSettings { password: self.password.clone(), ..DoorSettings::default() };
-        doors.connections_max = self.connections_max.unwrap_or(doors.connections_max);
-        size(&self.bulk_max, "--bulk-max", &mut doors.bulk_max_bytes)?;
-        size(&self.output_max, "--output-max", &mut doors.output_max_bytes)?;
-        size(&self.body_max, "--body-max", &mut doors.body_max_bytes)?;
-        engine.limits.value_max_bytes = doors.bulk_max_bytes;
-        if let Some(timeout) = &self.idle_timeout {
-            doors.idle_timeout_ms = parse_duration_ms(timeout).context("--idle-timeout")?;
-        }
-        let resp = address(self.resp.as_deref().unwrap_or("127.0.0.1:7379"), "--resp")?;
-        let http = match self.http.as_deref().unwrap_or("127.0.0.1:7380") {
-            "off" => None,
-            text => Some(address(text, "--http")?),
-        };
-        let postgres = match self.postgres.as_deref().unwrap_or("127.0.0.1:7432") {
-            "off" => None,
-            text => Some(address(text, "--postgres")?),
-        };
-        let doors_open = [("--resp", Some(resp)), ("--http", http), ("--postgres", postgres)];
-        for (door, address) in doors_open {
-            if let Some(address) = address.filter(|address| !address.ip().is_loopback())
-                && doors.password.is_none()
-            {
-                bail!(
-                    "{door} {address} can be reached from other machines, and there is no password. Set one with \
-                     --password or THALWEG_PASSWORD, or listen on 127.0.0.1"
-                );
-            }
-        }
-        let mut sql = SqlSettings {
-            folder: match &engine.place {
-                Place::Directory(path) => Some(path.clone()),
-                Place::Memory => None,
-            },
-            segments: match (&self.segments, &engine.place) {
-                (Some(address), _) => Some(address.clone()),
-                (None, Place::Directory(path)) => {
-                    Some(path.join("segments").to_string_lossy().into_owned())
-                }
-                (None, Place::Memory) => None,
-            },
-            memory_max_bytes: usize::try_from(engine.memory_max_bytes / 5)?,
-            view_memory_max_bytes: usize::try_from(engine.memory_max_bytes / 5)?,
-            give_memory_back: crate::allocator::give_back,
-            ..SqlSettings::default()
-        };
-        size(&self.sql_memory_max, "--sql-memory-max", &mut sql.memory_max_bytes)?;
-        size(&self.view_memory_max, "--view-memory-max", &mut sql.view_memory_max_bytes)?;
-        if let Some(interval) = &self.view_checkpoint {
-            sql.checkpoint_interval_ms =
-                parse_duration_ms(interval).context("--view-checkpoint")?.max(10);
-        }
-        if let Some(idle) = &self.stream_idle {
-            sql.idle_ms = parse_duration_ms(idle).context("--stream-idle")?.max(10);
-        }
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        // A loop for every processor makes them fight with the commit thread: more CPU for each request, no more of them.
-        let threads = self.threads.unwrap_or(processors - 1).clamp(1, 256);
-        Ok(Settings { engine, doors, resp, http, postgres, sql, threads })
-    }
 }
 
 fn read_file(path: &PathBuf) -> anyhow::Result<ServeArgs> {
@@ -261,34 +180,10 @@ fn read_file(path: &PathBuf) -> anyhow::Result<ServeArgs> {
     toml::from_str(&text).with_context(|| format!("read {}", path.display()))
 }
 
-fn bytes(text: &Option<String>, name: &str, least: u64, target: &mut u64) -> anyhow::Result<()> {
-    if let Some(text) = text {
-        *target = parse_bytes(text).with_context(|| name.to_owned())?;
-        if *target < least {
-            bail!("{name} {text} is too small; the least is {least} bytes");
-        }
-    }
-    Ok(())
-}
-
-fn size(text: &Option<String>, name: &str, target: &mut usize) -> anyhow::Result<()> {
-    let mut value = *target as u64;
-    bytes(text, name, 1_024, &mut value)?;
-    *target = usize::try_from(value).with_context(|| name.to_owned())?;
-    Ok(())
-}
-
-fn address(text: &str, name: &str) -> anyhow::Result<SocketAddr> {
-    use std::net::ToSocketAddrs;
-    let mut found = text.to_socket_addrs().with_context(|| {
-        format!("{name} {text}: write an address and a port, such as 127.0.0.1:7379")
-    })?;
-    found.next().with_context(|| format!("{name} {text}: no such address"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use thalweg_node::Durability;
 
     fn given(change: impl FnOnce(&mut ServeArgs)) -> anyhow::Result<Settings> {
         let mut args = ServeArgs::default();

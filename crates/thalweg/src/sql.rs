@@ -58,13 +58,15 @@ impl SqlService for Service {
     ) -> BoxFuture<'static, Result<SqlAnswer, SqlFault>> {
         let database = self.0.clone();
         let format = Format::of_media_type(&accept);
-        // It stays with the answer: when the client does not take that any more, its statements stop.
+        // It stays with the answer: when the client does not take that any more, its statements
+        // stop.
         let request = self.0.request();
         let statements = request.statements();
         let answer = on_runtime(&self.0, async move {
             let pieces = database.answer(statements, &text, &parameters, format).await?;
             let (sender, receiver) = tokio::sync::mpsc::channel(PIECES_AHEAD);
-            // Rows are made where they are asked for; that is here, not on the threads that serve HTTP.
+            // Rows are made where they are asked for; that is here, not on the threads that serve
+            // HTTP.
             tokio::spawn(async move {
                 let mut pieces = std::pin::pin!(pieces.map_err(fault));
                 while let Some(piece) = pieces.next().await {

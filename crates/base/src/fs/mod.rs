@@ -1,4 +1,5 @@
-//! The few file operations that durable code needs, as a trait, so that a disk which lies can stand in for a real one.
+//! The few file operations that durable code needs, as a trait, so that a disk which lies can stand
+//! in for a real one.
 
 mod real;
 mod simulated;
@@ -12,8 +13,8 @@ use std::sync::Arc;
 
 /// A directory tree.
 ///
-/// A new or renamed name is durable only after [`Fs::sync_dir`] on its directory; a file's bytes only after
-/// [`File::sync_data`].
+/// A new or renamed name is durable only after [`Fs::sync_dir`] on its directory; a file's bytes
+/// only after [`File::sync_data`].
 pub trait Fs: Send + Sync + 'static {
     /// Opens an existing file for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
@@ -39,7 +40,8 @@ pub trait File: Send + Sync {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Makes the bytes written so far durable (fdatasync).
     fn sync_data(&self) -> io::Result<()>;
-    /// Reserves disk space so that later writes below `length` cannot fail for want of it. Extends the file.
+    /// Reserves disk space so that later writes below `length` cannot fail for want of it. Extends
+    /// the file.
     fn allocate(&self, length: u64) -> io::Result<()>;
     /// Cuts or extends the file.
     fn set_len(&self, length: u64) -> io::Result<()>;

@@ -1,9 +1,9 @@
 //! A disk in memory that does what real disks do on bad days.
 //!
-//! Every file has the bytes that programs see and, since the last `sync_data`, the list of writes that the disk has
-//! only promised. [`SimulatedFs::power_cut`] forgets a random part of those promises, sector by sector and in any
-//! order, and names that no `sync_dir` covered. [`SimulatedFs::fail`] plans faults. The same seed gives the same
-//! disaster.
+//! Every file has the bytes that programs see and, since the last `sync_data`, the list of writes
+//! that the disk has only promised. [`SimulatedFs::power_cut`] forgets a random part of those
+//! promises, sector by sector and in any order, and names that no `sync_dir` covered.
+//! [`SimulatedFs::fail`] plans faults. The same seed gives the same disaster.
 
 use super::{File, Fs};
 use parking_lot::Mutex;
@@ -18,9 +18,11 @@ const SECTOR_BYTES: usize = 512;
 /// A fault to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// After this many more changes (writes, syncs, creations, renames, removals) the power is gone: everything fails.
+    /// After this many more changes (writes, syncs, creations, renames, removals) the power is
+    /// gone: everything fails.
     PowerCutAfter(u64),
-    /// After this many more `sync_data` calls one fails with EIO, and what it should have written is lost.
+    /// After this many more `sync_data` calls one fails with EIO, and what it should have written
+    /// is lost.
     SyncErrorAfter(u64),
     /// The disk holds this many bytes and no more.
     Capacity(u64),
@@ -324,7 +326,8 @@ impl File for SimulatedFile {
         let mut random = disk.random;
         let inode = disk.inodes.get_mut(&self.inode).ok_or(io::ErrorKind::NotFound)?;
         if fails {
-            // As ext4 does: the pages count as clean, programs still see the bytes, the disk does not have them.
+            // As ext4 does: the pages count as clean, programs still see the bytes, the disk does
+            // not have them.
             let visible = std::mem::take(&mut inode.visible);
             inode.lose_promises(&mut random);
             inode.visible = visible;
@@ -376,29 +379,4 @@ fn next_random(state: &mut u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_synced_bytes_and_names_are_sure_to_survive() {
-        let mut lost_bytes = 0;
-        let mut lost_names = 0;
-        for seed in 0..64 {
-            let fs = SimulatedFs::new(seed);
-            let dir = Path::new("d");
-            let kept = fs.create(&dir.join("kept")).expect("create");
-            kept.write_at(b"kept", 0).expect("write");
-            kept.sync_data().expect("sync");
-            fs.sync_dir(dir).expect("sync dir");
-            kept.write_at(b"lost", 4).expect("write");
-            let loose = fs.create(&dir.join("loose")).expect("create");
-            loose.write_at(b"x", 0).expect("write");
-            fs.power_cut();
-            let bytes = fs.bytes(&dir.join("kept"));
-            assert_eq!(&bytes[..4], b"kept");
-            lost_bytes += usize::from(bytes.len() == 4);
-            lost_names += usize::from(fs.open(&dir.join("loose")).is_err());
-        }
-        assert!(lost_bytes > 8 && lost_names > 8, "{lost_bytes} {lost_names}");
-    }
-}
+mod tests;

@@ -1,5 +1,5 @@
-//! Whether a connection has a request under way. Between requests it waits for the next head, and not for ever: neither
-//! one that says nothing nor one that sends half a head keeps its place.
+//! Whether a connection has a request under way. Between requests it waits for the next head, and
+//! not for ever: neither one that says nothing nor one that sends half a head keeps its place.
 
 use super::listener::{Connection, Counted};
 use axum::body::{Body, Bytes, HttpBody};
@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-/// How many of a connection's requests began, and how many ended. The end of one may be noticed after the next began.
+/// How many of a connection's requests began, and how many ended. The end of one may be noticed
+/// after the next began.
 #[derive(Debug, Default)]
 struct Counts {
     begun: AtomicU64,
@@ -26,8 +27,8 @@ struct Counts {
 pub(super) struct Activity(Arc<Counts>);
 
 impl Activity {
-    /// The time between two requests that the connection is in, by the number of those before it; `None` while a
-    /// request is under way.
+    /// The time between two requests that the connection is in, by the number of those before it;
+    /// `None` while a request is under way.
     pub(super) fn pause(&self) -> Option<u64> {
         let ended = self.0.ended.load(Ordering::Acquire);
         (self.0.begun.load(Ordering::Acquire) == ended).then_some(ended)

@@ -1,4 +1,5 @@
-//! Who may ask: nobody on behalf of another site's page; and, with a password set: `Authorization: Bearer <password>`, or Basic with any user and the password, so that a browser can.
+//! Who may ask: nobody on behalf of another site's page; and, with a password set: `Authorization:
+//! Bearer <password>`, or Basic with any user and the password, so that a browser can.
 
 use super::{Door, Problem};
 use crate::shared::same_secret;
@@ -31,8 +32,8 @@ pub(super) async fn require(State(door): State<Door>, request: Request, next: Ne
     next.run(request).await
 }
 
-/// Whether a page of another site makes a browser send this. Such a page may not read our answers, but without this it could
-/// have statements run by whoever looks at it.
+/// Whether a page of another site makes a browser send this. Such a page may not read our answers,
+/// but without this it could have statements run by whoever looks at it.
 fn is_foreign(request: &Request) -> bool {
     if request.method().is_safe() {
         return false;

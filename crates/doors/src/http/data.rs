@@ -1,10 +1,10 @@
 //! `/data/{key}`: strings, as JSON or as they are.
 //!
-//! In: a JSON object `{"value": …}` (a string is stored as its bytes, anything else as its JSON text), or with any
-//! other content type the body as it is. Numbers keep their digits. Out: `{"data": …, "version": …}`, or the bytes
-//! where the client accepts `application/octet-stream` before JSON. A value that reads as JSON is given as JSON,
-//! other text as a string, anything else in Base64 with `"encoding": "base64"`. The version is the entry's LSN and
-//! its ETag.
+//! In: a JSON object `{"value": …}` (a string is stored as its bytes, anything else as its JSON
+//! text), or with any other content type the body as it is. Numbers keep their digits. Out:
+//! `{"data": …, "version": …}`, or the bytes where the client accepts `application/octet-stream`
+//! before JSON. A value that reads as JSON is given as JSON, other text as a string, anything else
+//! in Base64 with `"encoding": "base64"`. The version is the entry's LSN and its ETag.
 
 use super::{Door, Problem};
 use axum::Json;
@@ -184,7 +184,8 @@ pub(super) fn value_of(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Prob
     }
     let wrong = |what: &str| {
         Problem::bad_request(format!(
-            "{what}; send a JSON object such as {{\"value\": 1}}, or raw bytes as application/octet-stream"
+            "{what}; send a JSON object such as {{\"value\": 1}}, or raw bytes as \
+             application/octet-stream"
         ))
     };
     let not_json = |error| wrong(&format!("the body is not JSON: {error}"));

@@ -14,12 +14,14 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Sleep;
 
-const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: \
+                          application/problem+json\r\n\
     retry-after: 1\r\nconnection: close\r\ncontent-length: 89\r\n\r\n\
-    {\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"too many clients already are open\"}";
+    {\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"too many clients already are \
+    open\"}";
 
-/// How long a connection may be without a whole head of a request, where no other time is set: as long as nginx waits
-/// for a next request.
+/// How long a connection may be without a whole head of a request, where no other time is set: as
+/// long as nginx waits for a next request.
 const PAUSE_USUAL: Duration = Duration::from_secs(75);
 
 pub(super) struct Counted {
@@ -43,7 +45,8 @@ impl Connection {
         self.activity.clone()
     }
 
-    /// Whether the next request has been awaited for too long; if not, the task is woken when it has.
+    /// Whether the next request has been awaited for too long; if not, the task is woken when it
+    /// has.
     fn is_paused_too_long(&mut self, context: &mut Context<'_>) -> bool {
         let Some(number) = self.activity.pause() else {
             self.pause = None;
@@ -64,8 +67,8 @@ impl Listener for Counted {
         loop {
             // It waits and tries again where the system refuses.
             let (mut stream, address) = Listener::accept(&mut self.listener).await;
-            // The last piece of an answer must not wait until the one before it is acknowledged: 40 ms, on most
-            // systems.
+            // The last piece of an answer must not wait until the one before it is acknowledged: 40
+            // ms, on most systems.
             let _only_slower = stream.set_nodelay(true);
             if let Some(admitted) = self.shared.admit() {
                 let pause_max = match self.shared.settings().idle_timeout_ms {

@@ -119,7 +119,8 @@ async fn count(
     if !(status.is_client_error() || status.is_server_error()) || !is_text {
         return response;
     }
-    // What the framework refuses (a body that is too large, a query that does not parse) looks like all other errors.
+    // What the framework refuses (a body that is too large, a query that does not parse) looks like
+    // all other errors.
     let body = axum::body::to_bytes(response.into_body(), 4_096).await.unwrap_or_default();
     Problem::new(status, String::from_utf8_lossy(&body)).into_response()
 }

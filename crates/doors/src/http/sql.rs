@@ -59,7 +59,8 @@ pub(super) async fn post(
 async fn answer(door: &Door, headers: &HeaderMap, request: Request) -> Result<Response, Problem> {
     let accept = text_of(headers, header::ACCEPT);
     let answer = service(door)?.query(request.query, request.parameters, accept).await?;
-    // An error in the middle of the rows cuts the body off, so that nobody takes half an answer for a whole one.
+    // An error in the middle of the rows cuts the body off, so that nobody takes half an answer for
+    // a whole one.
     let body = answer.body.map_err(|fault| std::io::Error::other(fault.detail));
     Ok(([(header::CONTENT_TYPE, answer.media_type)], Body::from_stream(body)).into_response())
 }

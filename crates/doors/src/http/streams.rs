@@ -1,10 +1,11 @@
 //! `/streams/{name}`: append records, read them from an offset, follow them.
 //!
-//! A record is a JSON object whose fields become the record's fields (a string as its bytes, anything else as its JSON
-//! text). One object, or NDJSON with `Content-Type: application/x-ndjson`, which is appended as one batch. Reading
-//! gives `{"records": [{"id": …, "fields": {…}}], "next": …}`; `next` is the `after` of the next read. `wait` makes
-//! an empty read wait for records. With `Accept: text/event-stream` the stream is followed as server-sent events, whose
-//! IDs make a browser go on where it stopped.
+//! A record is a JSON object whose fields become the record's fields (a string as its bytes,
+//! anything else as its JSON text). One object, or NDJSON with `Content-Type:
+//! application/x-ndjson`, which is appended as one batch. Reading gives `{"records": [{"id": …,
+//! "fields": {…}}], "next": …}`; `next` is the `after` of the next read. `wait` makes an empty read
+//! wait for records. With `Accept: text/event-stream` the stream is followed as server-sent events,
+//! whose IDs make a browser go on where it stopped.
 
 use super::{Door, Problem};
 use axum::Json;

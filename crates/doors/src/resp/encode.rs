@@ -28,8 +28,8 @@ impl<'a> RespWriter<'a> {
         Self { out, resp3, room, space: Some(space), overflow: 0, doors: Vec::new() }
     }
 
-    /// Ends a reply that began at `mark`: one that did not fit becomes a refusal. Gives the places of
-    /// [`Answer::door`].
+    /// Ends a reply that began at `mark`: one that did not fit becomes a refusal. Gives the places
+    /// of [`Answer::door`].
     pub(super) fn finish(mut self, mark: usize) -> Vec<usize> {
         if self.overflow == 0 {
             return self.doors;

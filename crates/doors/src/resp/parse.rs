@@ -1,8 +1,8 @@
 //! RESP requests: arrays of bulk strings, and inline commands.
 //!
-//! The parser borrows: arguments are ranges of the buffer. It remembers where it was in an unfinished command, so a
-//! command that comes in many pieces is looked at once, not once a piece. Nothing is allocated because of a declared
-//! length; only what has arrived takes memory.
+//! The parser borrows: arguments are ranges of the buffer. It remembers where it was in an
+//! unfinished command, so a command that comes in many pieces is looked at once, not once a piece.
+//! Nothing is allocated because of a declared length; only what has arrived takes memory.
 
 /// Limits on a command.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +49,8 @@ pub enum Found {
 }
 
 impl Parser {
-    /// Looks for a command at the start of `bytes`. After `Incomplete` call again with the same bytes and more.
+    /// Looks for a command at the start of `bytes`. After `Incomplete` call again with the same
+    /// bytes and more.
     pub fn parse(&mut self, bytes: &[u8], limits: &FrameLimits) -> Result<Found, FrameError> {
         if self.expected == 0 {
             self.spans.clear();
@@ -213,7 +214,8 @@ impl Parser {
     }
 }
 
-/// Reads a number and CRLF at an offset; `None` where it is not complete. Gives the offset behind it.
+/// Reads a number and CRLF at an offset; `None` where it is not complete. Gives the offset behind
+/// it.
 #[inline]
 fn read_length(bytes: &[u8], start: usize, what: &str) -> Result<Option<(i64, usize)>, FrameError> {
     // Nearly always one to three digits.
@@ -301,7 +303,8 @@ mod tests {
 
     #[test]
     fn reads_arrays_and_inline_commands() {
-        let bytes = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n\r\n*0\r\n*-1\r\nSET  b \"x \\x41\\n\"\r\nget 'it''s'\n";
+        let bytes = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n\r\n*0\r\n*-1\r\nSET  b \"x \\x41\\n\"\r\nget \
+                      'it''s'\n";
         let error = all(bytes).expect_err("a quote must be followed by a space");
         assert_eq!(error.0, "unbalanced quotes in request");
         let commands = all(&bytes[..bytes.len() - 12]).expect("valid");

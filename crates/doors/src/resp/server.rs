@@ -60,7 +60,8 @@ impl RespDoor {
         self.address
     }
 
-    /// Waits until all connections are closed, after [`Shared::drain`], but no longer than `patience`.
+    /// Waits until all connections are closed, after [`Shared::drain`], but no longer than
+    /// `patience`.
     pub fn close(&self, patience: Duration) {
         self.shared.drain();
         // Accepting notices when somebody connects.
@@ -106,7 +107,8 @@ fn accept(shared: &Arc<Shared>, listener: &TcpListener, inboxes: &[Arc<Inbox>]) 
                     next += 1;
                 }
             }
-            // Out of file descriptors, or the client is gone already: wait a little rather than spin.
+            // Out of file descriptors, or the client is gone already: wait a little rather than
+            // spin.
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 std::thread::sleep(Duration::from_millis(50));

@@ -34,7 +34,8 @@ impl Subscriptions {
         !self.names.is_empty()
     }
 
-    /// How many there are, as replies count them: channels and patterns together, those of SPUBLISH by themselves.
+    /// How many there are, as replies count them: channels and patterns together, those of SPUBLISH
+    /// by themselves.
     pub(super) fn count(&self, scope: Scope) -> usize {
         let [channels, patterns, shards] = self.counts;
         if scope == Scope::Shard { shards } else { channels + patterns }

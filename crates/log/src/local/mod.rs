@@ -1,28 +1,30 @@
 //! The log on a local disk: preallocated segment files, written sequentially by one thread.
 //!
-//! Segment files are named `0000000000000001.log` and up. Each begins with a 64-byte header (integers little-endian):
+//! Segment files are named `0000000000000001.log` and up. Each begins with a 64-byte header
+//! (integers little-endian):
 //!
 //! | bytes | what |
 //! |---|---|
 //! | 0–7 | magic `THALWEG` and a zero byte |
 //! | 8–11 | format version, 1 |
-//! | 12–15 | CRC of the last batch before this segment (0 for the first): the chain goes on across files |
+//! | 12–15 | CRC of the last batch before this segment, 0 for the first: the chain goes on |
 //! | 16–23 | number of the segment |
-//! | 24–31 | log position of the segment's first batch; positions count bytes of batches since the log began |
+//! | 24–31 | log position of the first batch; positions count bytes of batches from the first |
 //! | 32–59 | zero |
 //! | 60–63 | CRC-32C of bytes 0–59 |
 //!
 //! Batches follow (see `batch.rs`) until the first eight zero bytes or the end of the file.
 //!
-//! **One segment is always held in reserve**, created and preallocated before it is needed. When the disk has no room
-//! for the next reserve the log says so while there is still space for everything that is on its way, so a full disk
-//! refuses new writes and loses none.
+//! **One segment is always held in reserve**, created and preallocated before it is needed. When
+//! the disk has no room for the next reserve the log says so while there is still space for
+//! everything that is on its way, so a full disk refuses new writes and loses none.
 //!
-//! **Torn or damaged?** Reading stops at the first batch that does not fit. If nothing that was ever durable can lie
-//! at or after that point it is the torn tail of a crash: it is cut. Whether something can is known from the batches
-//! that come later: each carries the position that was durable when it was written. A later segment, or a later batch
-//! header whose durable position is beyond the gap, proves that the gap was acknowledged: that is damage, and the log
-//! refuses to open.
+//! **Torn or damaged?** Reading stops at the first batch that does not fit. If nothing that was
+//! ever durable can lie at or after that point it is the torn tail of a crash: it is cut. Whether
+//! something can is known from the batches that come later: each carries the position that was
+//! durable when it was written. A later segment, or a later batch header whose durable position is
+//! beyond the gap, proves that the gap was acknowledged: that is damage, and the log refuses to
+//! open.
 
 mod recovery;
 mod segment;
@@ -104,7 +106,8 @@ impl LocalLog {
         Ok(log)
     }
 
-    /// Makes the reserve the current segment and prepares the next reserve. `needed` is what must fit.
+    /// Makes the reserve the current segment and prepares the next reserve. `needed` is what must
+    /// fit.
     fn roll(&self, writer: &mut Writer, needed: u64) -> Result<(), LogError> {
         self.ensure_reserve(writer)?;
         let Some(mut next) = writer.reserve.take() else { return Err(self.full()) };
@@ -186,8 +189,8 @@ impl LocalLog {
 }
 
 impl LocalLog {
-    /// The oldest segment, if nothing in it is above an LSN. The current segment stays, however old: it is where the
-    /// next batch goes.
+    /// The oldest segment, if nothing in it is above an LSN. The current segment stays, however
+    /// old: it is where the next batch goes.
     fn oldest_below(&self, lsn: Lsn) -> Option<u64> {
         match self.writer.lock().segments.as_slice() {
             [oldest, _, ..] if oldest.last_lsn < lsn => Some(oldest.number),
@@ -295,8 +298,8 @@ impl Log for LocalLog {
 }
 
 impl Drop for LocalLog {
-    /// A clean close leaves a mark behind the last batch: an empty batch that says everything before it is durable, so
-    /// that damage to the last batch is told from a torn tail.
+    /// A clean close leaves a mark behind the last batch: an empty batch that says everything
+    /// before it is durable, so that damage to the last batch is told from a torn tail.
     fn drop(&mut self) {
         if self.poisoned.load(Ordering::Acquire) || self.sync().is_err() {
             return;

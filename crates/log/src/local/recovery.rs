@@ -61,8 +61,8 @@ pub(super) fn recover(fs: &dyn Fs, directory: &Path) -> Result<Recovered, LogErr
         segment.end = end.offset;
         segment.last_lsn = end.last_lsn;
         if let Some(what) = end.misfit {
-            // A damaged batch in any but the last begun segment shows up here too: the next one's base position is
-            // beyond this end.
+            // A damaged batch in any but the last begun segment shows up here too: the next one's
+            // base position is beyond this end.
             refuse_if_acknowledged(&segment, &path, found.position, &what)?;
             if let Some(&next) = numbers.get(index + 1)
                 && is_begun(fs, directory, next)?
@@ -72,7 +72,8 @@ pub(super) fn recover(fs: &dyn Fs, directory: &Path) -> Result<Recovered, LogErr
             }
             found.torn_bytes = cut(&segment, &path)?;
             tracing::warn!(
-                file = %path.display(), offset = segment.end, bytes = found.torn_bytes, reason = %what,
+                file = %path.display(), offset = segment.end, bytes = found.torn_bytes,
+                    reason = %what,
                 "cut the torn tail that a crash left in the log; none of it had been acknowledged"
             );
         }
@@ -122,7 +123,8 @@ fn read_header(
         }
         Err(HeaderError::Blank) if is_last => Ok(None),
         Err(HeaderError::Blank) => Err(damaged("a segment in the middle has no header")),
-        // A header is durable before the first batch: no batch behind it means that it was being written.
+        // A header is durable before the first batch: no batch behind it means that it was being
+        // written.
         Err(HeaderError::Damaged) if is_last && !any_batch_from(file, path, HEADER_BYTES, 0)? => {
             Ok(None)
         }
@@ -166,7 +168,8 @@ fn scan(
     loop {
         let head = window.get(end.offset, batch::HEADER_BYTES).map_err(io_error("read", path))?;
         if head.get(..8).is_none_or(|start| start.iter().all(|&byte| byte == 0)) {
-            // Zeros where a batch should begin: the end, unless the rest of the header says otherwise.
+            // Zeros where a batch should begin: the end, unless the rest of the header says
+            // otherwise.
             if head.iter().any(|&byte| byte != 0) {
                 end.misfit = Some("the batch header is cut short".to_owned());
             } else if any_batch_from(segment.file.as_ref(), path, end.offset, 0)? {
@@ -215,7 +218,8 @@ fn refuse_if_acknowledged(
     Ok(())
 }
 
-/// Whether a believable batch header with at least this durable position stands anywhere from `offset` on.
+/// Whether a believable batch header with at least this durable position stands anywhere from
+/// `offset` on.
 fn any_batch_from(
     file: &dyn File,
     path: &Path,
@@ -242,7 +246,8 @@ fn any_batch_from(
     Ok(false)
 }
 
-/// Removes the tail and gives the file its reserved size again; returns how many written bytes went.
+/// Removes the tail and gives the file its reserved size again; returns how many written bytes
+/// went.
 fn cut(segment: &Segment, path: &Path) -> Result<u64, LogError> {
     let mut tail = vec![0; (segment.capacity - segment.end) as usize];
     let count = segment.file.read_at(&mut tail, segment.end).map_err(io_error("read", path))?;

@@ -1,4 +1,5 @@
-//! Bytes that changed after they were written: torn tails are cut, damage is refused, and no answer is ever wrong.
+//! Bytes that changed after they were written: torn tails are cut, damage is refused, and no answer
+//! is ever wrong.
 
 use crate::support::{SEGMENT_BYTES, fill, open, open_with, read_back, segment_files};
 use thalweg_base::fs::{Fs, SimulatedFs};
@@ -37,7 +38,8 @@ fn ten_thousand_bit_flips_never_give_a_wrong_answer() {
         let bit = (random >> 8) % bits;
         let copy = copy_of(&fs);
         copy.flip_bit(path, bit);
-        // What may be cut without loss is the closing mark, which carries nothing: everything else is all or refusal.
+        // What may be cut without loss is the closing mark, which carries nothing: everything else
+        // is all or refusal.
         match open(&copy) {
             Ok(log) => assert_eq!(read_back(&log), last, "{} bit {bit}", path.display()),
             Err(LogError::Damaged { .. } | LogError::Version { .. }) => refused += 1,
@@ -70,7 +72,8 @@ fn shortest_prefix(fs: &SimulatedFs, offsets: impl Iterator<Item = usize>) -> u6
     let mut shortest = u64::MAX;
     for offset in offsets {
         for pattern in 0..4u8 {
-            // A cut at every offset; the other patterns, which are slower to read, at a sample of them.
+            // A cut at every offset; the other patterns, which are slower to read, at a sample of
+            // them.
             if pattern >= 1 && !offset.is_multiple_of(13) {
                 continue;
             }
@@ -78,7 +81,8 @@ fn shortest_prefix(fs: &SimulatedFs, offsets: impl Iterator<Item = usize>) -> u6
             copy.replace(&path, tear(&bytes, offset, written, pattern));
             match open_with(&copy, LARGE_SEGMENT_BYTES) {
                 Ok(log) => shortest = shortest.min(read_back(&log)),
-                // Moving whole batches about can leave one that proves that earlier ones were durable.
+                // Moving whole batches about can leave one that proves that earlier ones were
+                // durable.
                 Err(LogError::Damaged { .. }) => {
                     assert!(pattern >= 1, "cut at {offset} was refused")
                 }

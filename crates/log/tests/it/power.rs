@@ -1,4 +1,5 @@
-//! Power cuts and failed fsyncs: what was acknowledged is there afterwards, and nothing stands in a wrong place.
+//! Power cuts and failed fsyncs: what was acknowledged is there afterwards, and nothing stands in a
+//! wrong place.
 
 use crate::support::{fill, open, read_back};
 use thalweg_base::fs::{Fault, SimulatedFs};

@@ -37,7 +37,8 @@ pub(crate) fn payload(lsn: u64) -> Vec<u8> {
     (0..length).map(|_| next()).collect()
 }
 
-/// Appends and syncs groups of three until `last` or an error; returns the last LSN that was acknowledged.
+/// Appends and syncs groups of three until `last` or an error; returns the last LSN that was
+/// acknowledged.
 pub(crate) fn fill(log: &LocalLog, first: u64, last: u64) -> u64 {
     let mut acknowledged = first - 1;
     let mut next = first;

@@ -11,6 +11,7 @@ pub use table::COMMANDS;
 use crate::execution::{Execution, Verdict};
 
 /// One command. Help, COMMAND replies, the reference and dispatch are all made from this.
+#[derive(Clone, Copy)]
 pub struct Command {
     /// The name, in capitals.
     pub name: &'static str,

@@ -1,5 +1,6 @@
-//! Least frequently used, as Redis does it: a logarithmic counter in the entry, the lowest of a sample leaves, and
-//! counters that are looked at and spared lose a little, which is how old fame fades.
+//! Least frequently used, as Redis does it: a logarithmic counter in the entry, the lowest of a
+//! sample leaves, and counters that are looked at and spared lose a little, which is how old fame
+//! fades.
 
 use super::Policy;
 use crate::table::{Position, Table};

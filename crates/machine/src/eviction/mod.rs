@@ -1,4 +1,5 @@
-//! Which entries leave memory when the budget is spent. Only entries that the checkpoint store holds may leave.
+//! Which entries leave memory when the budget is spent. Only entries that the checkpoint store
+//! holds may leave.
 
 mod fifo;
 mod lfu;
@@ -14,8 +15,8 @@ pub(crate) trait Policy: Send {
     fn inserted(&mut self, table: &mut Table, position: Position);
     /// An entry was used.
     fn touched(&mut self, table: &mut Table, position: Position);
-    /// Takes the next entry to leave out of the order. The caller removes it from the table or calls
-    /// [`Policy::spared`].
+    /// Takes the next entry to leave out of the order. The caller removes it from the table or
+    /// calls [`Policy::spared`].
     fn victim(&mut self, table: &mut Table) -> Option<Position>;
     /// A victim that cannot leave yet comes back, to be asked again after the others.
     fn spared(&mut self, table: &mut Table, position: Position);
@@ -83,7 +84,8 @@ mod tests {
     use super::*;
     use crate::table::Kind;
 
-    /// Zipf-like reads with scans in between: the hit ratio of each policy, with room for a tenth of the keys.
+    /// Zipf-like reads with scans in between: the hit ratio of each policy, with room for a tenth
+    /// of the keys.
     fn hit_ratio(name: PolicyName) -> f64 {
         let mut table = Table::new(1);
         let mut policy = name.create();

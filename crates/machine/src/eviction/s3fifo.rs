@@ -1,5 +1,6 @@
-//! S3-FIFO (Yang et al., SOSP 2023): a small queue for newcomers, a main queue for what was used again, and a memory
-//! of what left the small queue, so that a second chance goes to what deserves it. A hit only raises a counter.
+//! S3-FIFO (Yang et al., SOSP 2023): a small queue for newcomers, a main queue for what was used
+//! again, and a memory of what left the small queue, so that a second chance goes to what deserves
+//! it. A hit only raises a counter.
 
 use super::Policy;
 use crate::table::{Position, Table};
@@ -71,7 +72,8 @@ impl Policy for S3Fifo {
     fn inserted(&mut self, table: &mut Table, position: Position) {
         let Some(entry) = table.entry_mut(position) else { return };
         let returned = self.ghost_set.remove(&entry.hash);
-        // A reused slot that still stands in a queue inherits its place; merit shows when its turn comes.
+        // A reused slot that still stands in a queue inherits its place; merit shows when its turn
+        // comes.
         entry.frequency = u8::from(returned && entry.is_queued());
         if entry.is_queued() {
             return;

@@ -17,7 +17,8 @@ pub(crate) struct HashObject {
     pub(crate) fields: Table,
     /// Fields that the checkpoint store holds and that were deleted.
     pub(crate) removed: HashMap<Box<[u8]>, Lsn>,
-    /// Nothing of this incarnation has been stored: whatever elements the store has belong to an earlier one.
+    /// Nothing of this incarnation has been stored: whatever elements the store has belong to an
+    /// earlier one.
     pub(crate) fresh: bool,
     /// When this incarnation was made; 0 for one that was read from the store.
     pub(crate) born_lsn: Lsn,

@@ -1,19 +1,25 @@
 //! What goes between memory and the checkpoint store.
 //!
-//! A key's *head* in the store is: kind (1 byte), LSN (8), expiry in ms or 0 (8), and then a string's value, or for a
-//! stream its last ID, records added, highest deleted ID and idempotency limit (varints). Integers are little-endian.
+//! A key's *head* in the store is: kind (1 byte), LSN (8), expiry in ms or 0 (8), and then a
+//! string's value, or for a stream its last ID, records added, highest deleted ID and idempotency
+//! limit (varints). Integers are little-endian.
 //!
-//! A collection's *elements* are stored one by one under the key and a suffix: `f` and the field's name for a hash;
-//! `r` and the ID (16 bytes, big-endian) for a record of a stream; `g` and the name for a consumer group.
+//! A collection's *elements* are stored one by one under the key and a suffix: `f` and the field's
+//! name for a hash; `r` and the ID (16 bytes, big-endian) for a record of a stream; `g` and the
+//! name for a consumer group.
 //!
-//! Changes are collected while writes go on, a stretch of the slab at a time, under the partition's lock. Nothing is
-//! forgotten until the store has taken them: [`State::stored`] then clears what did not change in between, by LSN.
+//! Changes are collected while writes go on, a stretch of the slab at a time, under the partition's
+//! lock. Nothing is forgotten until the store has taken them: [`State::stored`] then clears what
+//! did not change in between, by LSN.
 
 use super::{Lsn, State, Tombstone};
 use crate::effect::{put_id, put_varint, take_id, take_varint};
 use crate::hash::HashObject;
 use crate::stream::{Group, StreamId, StreamObject, idempotency_hash, idempotency_of};
 use crate::table::{Entry, Kind, Position};
+use collections::{
+    collect_hash, collect_stream, hash_stored, install_hash, install_stream, stream_stored,
+};
 
 /// What the store must learn about one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,8 +70,8 @@ impl Loaded {
 }
 
 impl State {
-    /// Begins a collection: all keys of the store are to be deleted first if this gives an LSN. To be ended by
-    /// [`State::end_storing`] or [`State::abandon_storing`].
+    /// Begins a collection: all keys of the store are to be deleted first if this gives an LSN. To
+    /// be ended by [`State::end_storing`] or [`State::abandon_storing`].
     pub fn begin_storing(&mut self) -> Option<Lsn> {
         self.residence.storing = true;
         self.residence.cleared_lsn
@@ -167,8 +173,8 @@ impl State {
         }
     }
 
-    /// The store has taken these changes; `cleared_lsn` is what [`State::begin_storing`] said. What changed in between
-    /// stays marked.
+    /// The store has taken these changes; `cleared_lsn` is what [`State::begin_storing`] said. What
+    /// changed in between stays marked.
     pub fn stored(&mut self, cleared_lsn: Option<Lsn>, changes: &[KeyChange]) {
         self.residence.stored_versions += 1;
         let cleared_since = self.residence.cleared_lsn != cleared_lsn;
@@ -266,7 +272,8 @@ impl State {
         stored
     }
 
-    /// Changes whenever the store has taken something: what was read from it before may be out of date.
+    /// Changes whenever the store has taken something: what was read from it before may be out of
+    /// date.
     pub fn stored_versions(&self) -> u64 {
         self.residence.stored_versions
     }
@@ -276,8 +283,8 @@ impl State {
         self.residence.stored = stored;
     }
 
-    /// Puts a key that was read from the store into memory, unless it changed in the meantime. Fails on bytes that
-    /// make no sense.
+    /// Puts a key that was read from the store into memory, unless it changed in the meantime.
+    /// Fails on bytes that make no sense.
     pub fn install(&mut self, key: &[u8], loaded: Loaded) -> Result<(), &'static str> {
         if !self.is_cold(key) {
             return Ok(());
@@ -338,214 +345,6 @@ impl State {
     }
 }
 
-fn suffix(tag: u8, name: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(name.len() + 1);
-    out.push(tag);
-    out.extend_from_slice(name);
-    out
-}
-
-fn collect_hash(hash: &HashObject, elements: &mut Vec<ElementChange>) {
-    for field in hash.removed.keys() {
-        elements.push(ElementChange { suffix: suffix(b'f', field), value: None });
-    }
-    for (_, field) in hash.fields.iter().filter(|(_, field)| field.is_dirty()) {
-        let value = Some(field.value().to_vec());
-        elements.push(ElementChange { suffix: suffix(b'f', field.key()), value });
-    }
-}
-
-fn hash_stored(hash: &mut HashObject, change: &KeyChange) {
-    hash.fresh = false;
-    for element in &change.elements {
-        let Some(field) = element.suffix.strip_prefix(b"f") else { continue };
-        let position = hash.fields.find(field);
-        match (&element.value, position.and_then(|position| hash.fields.entry_mut(position))) {
-            (Some(_), Some(entry)) => {
-                entry.set_stored(true);
-                if entry.lsn <= change.lsn {
-                    entry.set_dirty(false);
-                }
-            }
-            // Deleted since it was collected: now there is something to delete in the store.
-            (Some(_), None) => {
-                hash.removed.insert(field.into(), change.lsn);
-            }
-            // There again since, but no longer in the store.
-            (None, Some(entry)) => entry.set_stored(false),
-            (None, None) => {
-                hash.removed.remove(field);
-            }
-        }
-    }
-}
-
-fn install_hash(hash: &mut HashObject, lsn: Lsn, elements: &[(Vec<u8>, Vec<u8>)]) -> Option<()> {
-    hash.fresh = false;
-    for (suffix, value) in elements {
-        let field = suffix.strip_prefix(b"f")?;
-        let position = hash.fields.insert(field, value, Kind::String, lsn);
-        let entry = hash.fields.entry_mut(position)?;
-        entry.set_dirty(false);
-        entry.set_stored(true);
-    }
-    Some(())
-}
-
-fn collect_stream(stream: &StreamObject, elements: &mut Vec<ElementChange>) {
-    let record = |id: StreamId| suffix(b'r', &id.to_sortable());
-    for &id in &stream.removed {
-        elements.push(ElementChange { suffix: record(id), value: None });
-    }
-    let from = if stream.fresh { Some(StreamId::MIN) } else { stream.stored_to.next() };
-    for (id, blob) in from.into_iter().flat_map(|from| stream.records.iter_from(from)) {
-        elements.push(ElementChange { suffix: record(id), value: Some(blob.to_vec()) });
-    }
-    for (name, group) in &stream.groups {
-        if group.lsn > group.stored_lsn {
-            let value = Some(group.encode());
-            elements.push(ElementChange { suffix: suffix(b'g', name), value });
-        }
-    }
-    for name in stream.removed_groups.keys() {
-        elements.push(ElementChange { suffix: suffix(b'g', name), value: None });
-    }
-}
-
-/// Marks as stored what the change carried.
-fn stream_stored(stream: &mut StreamObject, change: &KeyChange) {
-    stream.fresh = false;
-    for element in &change.elements {
-        let Some((tag, name)) = element.suffix.split_first() else { continue };
-        match (tag, &element.value) {
-            (b'r', Some(_)) => {
-                let Some(id) = StreamId::from_sortable(name) else { continue };
-                stream.stored_to = stream.stored_to.max(id);
-                if stream.records.get(id).is_none() {
-                    stream.removed.push(id);
-                }
-            }
-            (b'g', Some(_)) => match stream.groups.get_mut(name) {
-                Some(group) => group.stored_lsn = group.stored_lsn.max(change.lsn),
-                None => {
-                    stream.removed_groups.insert(name.into(), change.lsn);
-                }
-            },
-            (b'g', None) => {
-                stream.removed_groups.retain(|group, lsn| **group != *name || *lsn > change.lsn);
-            }
-            _ => {}
-        }
-    }
-    let deleted: foldhash::HashSet<StreamId> = change
-        .elements
-        .iter()
-        .filter(|element| element.value.is_none())
-        .filter_map(|element| StreamId::from_sortable(element.suffix.strip_prefix(b"r")?))
-        .collect();
-    stream.removed.retain(|id| !deleted.contains(id));
-}
-
-fn install_stream(
-    stream: &mut StreamObject,
-    head: &mut &[u8],
-    elements: &[(Vec<u8>, Vec<u8>)],
-) -> Option<()> {
-    stream.fresh = false;
-    for (suffix, value) in elements {
-        let (tag, name) = suffix.split_first()?;
-        match tag {
-            b'r' => {
-                let id = StreamId::from_sortable(name)?;
-                stream.records.push(id, value);
-                if let Some(key) = idempotency_of(value) {
-                    stream.idempotency.insert(idempotency_hash(key), id);
-                }
-            }
-            b'g' => {
-                let mut group = Group::decode(value)?;
-                group.stored_lsn = 1;
-                stream.recount_group(0, group.bytes());
-                stream.groups.insert(name.into(), group);
-            }
-            _ => return None,
-        }
-    }
-    stream.last = take_id(head)?;
-    stream.added = take_varint(head)?;
-    stream.max_deleted = take_id(head)?;
-    stream.idempotency_limit = take_varint(head)?;
-    stream.bound_idempotency();
-    stream.stored_to = stream.last;
-    Some(())
-}
-
+mod collections;
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::effect::{Effect, PutExpiry};
-    use crate::eviction::PolicyName;
-    use crate::state::StateLimits;
-
-    fn put<'a>(key: &'a [u8], value: &'a [u8]) -> Effect<'a> {
-        Effect::Put { key, value, expiry: PutExpiry::Never }
-    }
-
-    /// A state with one cold key, so that unknown keys are looked for in the store.
-    fn with_a_cold_key() -> State {
-        let mut state = State::new(7, PolicyName::S3Fifo, StateLimits::default());
-        state.set_stored_count(1);
-        state
-    }
-
-    /// The checkpoint writes a key that is gone by then: reading it back would make it live again.
-    #[test]
-    fn a_key_deleted_while_it_is_stored_does_not_come_back() {
-        let mut state = with_a_cold_key();
-        state.apply(1, &put(b"key", b"value"));
-        let cleared_lsn = state.begin_storing();
-        let mut changes = state.collect_deleted();
-        assert_eq!(state.collect_changed(0, 100, &mut changes), None);
-        assert_eq!(state.stored_after(cleared_lsn, &changes), 2);
-        state.apply(2, &Effect::Delete { key: b"key" });
-        assert!(!state.is_cold(b"key"), "the store holds it by now, but it is deleted");
-        state.stored(cleared_lsn, &changes);
-        state.end_storing();
-        assert!(!state.is_cold(b"key"));
-        assert_eq!(state.key_count(), 1);
-        let deleted = state.collect_deleted();
-        assert_eq!(deleted.len(), 1, "the store must be told: {deleted:?}");
-    }
-
-    /// Whether a store that failed has taken a key is unknown: it is told that the key is gone.
-    #[test]
-    fn a_key_deleted_while_the_store_fails_is_deleted_there_later() {
-        let mut state = with_a_cold_key();
-        state.apply(1, &put(b"key", b"value"));
-        let _nothing_cleared = state.begin_storing();
-        state.apply(2, &Effect::Delete { key: b"key" });
-        state.abandon_storing();
-        assert!(!state.is_cold(b"key"));
-        assert_eq!(state.key_count(), 1);
-        assert_eq!(state.collect_deleted().len(), 1);
-    }
-
-    #[test]
-    fn a_key_that_came_back_while_the_store_failed_stays() {
-        let mut state = with_a_cold_key();
-        state.apply(1, &put(b"key", b"value"));
-        let _nothing_cleared = state.begin_storing();
-        state.apply(2, &Effect::Delete { key: b"key" });
-        state.apply(3, &put(b"key", b"again"));
-        state.abandon_storing();
-        for _ in 0..2 {
-            let cleared_lsn = state.begin_storing();
-            let mut changes = state.collect_deleted();
-            state.collect_changed(0, 100, &mut changes);
-            assert!(changes.iter().all(|change| change.head.is_some()), "{changes:?}");
-            state.stored(cleared_lsn, &changes);
-            state.end_storing();
-        }
-        assert_eq!(state.key_count(), 2);
-    }
-}
+mod tests;

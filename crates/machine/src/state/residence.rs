@@ -1,7 +1,8 @@
 //! What is known about keys that are not in memory.
 //!
-//! A key is *stored* if the checkpoint store holds some version of it, *cold* if that is the only place where it is.
-//! A stored key that was deleted leaves a tombstone here until the next checkpoint has told the store.
+//! A key is *stored* if the checkpoint store holds some version of it, *cold* if that is the only
+//! place where it is. A stored key that was deleted leaves a tombstone here until the next
+//! checkpoint has told the store.
 
 use super::Lsn;
 use crate::table::Position;
@@ -10,7 +11,8 @@ use std::collections::VecDeque;
 
 /// How many keys are remembered as absent from the store.
 const ABSENT_MAX: usize = 4_096;
-/// How many of the entries that were fetched last stay in any case. More where a single command wants more.
+/// How many of the entries that were fetched last stay in any case. More where a single command
+/// wants more.
 const ARRIVALS_MIN: usize = 1_024;
 /// And how many of them however large they are.
 const ARRIVALS_KEPT: usize = 16;
@@ -37,13 +39,14 @@ pub(crate) struct Residence {
     pub(super) cleared_lsn: Option<Lsn>,
     pub(super) evicted: u64,
     pub(super) stored_versions: u64,
-    /// A checkpoint has begun to collect this state and the store has not yet answered for all of it.
+    /// A checkpoint has begun to collect this state and the store has not yet answered for all of
+    /// it.
     pub(super) storing: bool,
-    /// Keys that the store did not hold and that were deleted while storing: the checkpoint may be writing them, so
-    /// what the store then says of them is not to be believed.
+    /// Keys that the store did not hold and that were deleted while storing: the checkpoint may be
+    /// writing them, so what the store then says of them is not to be believed.
     gone_while_storing: HashSet<Box<[u8]>>,
-    /// Entries that were fetched last. They stay for the command that asked for them, however small the budget: a key
-    /// larger than the budget would otherwise be fetched and dropped for ever.
+    /// Entries that were fetched last. They stay for the command that asked for them, however small
+    /// the budget: a key larger than the budget would otherwise be fetched and dropped for ever.
     arrivals: VecDeque<Position>,
     /// How many of them were there at the last checkpoint.
     old_arrivals: usize,
@@ -66,8 +69,8 @@ impl Residence {
         self.expected_arrivals = self.expected_arrivals.max(count.saturating_mul(2));
     }
 
-    /// Whether an entry is among those that were fetched last. Far over the budget, only the very last ones count, or
-    /// those of a command that wants many.
+    /// Whether an entry is among those that were fetched last. Far over the budget, only the very
+    /// last ones count, or those of a command that wants many.
     pub(super) fn just_arrived(&self, position: Position, far_over_budget: bool) -> bool {
         if far_over_budget && self.expected_arrivals == 0 {
             return self.arrivals.iter().rev().take(ARRIVALS_KEPT).any(|&other| other == position);
@@ -116,13 +119,15 @@ impl Residence {
     pub(super) fn end_storing(&mut self) {
         self.storing = false;
         self.gone_while_storing = HashSet::default();
-        // Whoever asked for those that were there at the checkpoint before has had them by now, or asks again.
+        // Whoever asked for those that were there at the checkpoint before has had them by now, or
+        // asks again.
         self.expected_arrivals = 0;
         self.arrivals.drain(..self.old_arrivals.min(self.arrivals.len()));
         self.old_arrivals = self.arrivals.len();
     }
 
-    /// The store failed; whether it took anything is unknown. Gives the keys that it may hold unknown to us.
+    /// The store failed; whether it took anything is unknown. Gives the keys that it may hold
+    /// unknown to us.
     pub(super) fn abandon_storing(&mut self) -> HashSet<Box<[u8]>> {
         self.storing = false;
         std::mem::take(&mut self.gone_while_storing)

@@ -16,7 +16,8 @@ struct Options<'a> {
     id: &'a [u8],
 }
 
-/// XADD key [NOMKSTREAM] [IDMP producer-id idempotent-id] [MAXLEN|MINID ...] *|id field value [field value ...]
+/// XADD key [NOMKSTREAM] [IDMP producer-id idempotent-id] [MAXLEN|MINID ...] *|id field value
+/// [field value ...]
 pub(crate) fn xadd(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
     let &[_, key, ref rest @ ..] = args else { return Err(CommandError::SYNTAX.into()) };
     let (options, fields) = parse(rest)?;
@@ -152,7 +153,8 @@ pub(crate) fn xsetid(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
     if !rest.is_empty() {
         return Err(CommandError::SYNTAX.into());
     }
-    // Redis lets the last ID go back to the top record. Ours never goes back: IDs are also how far the store is.
+    // Redis lets the last ID go back to the top record. Ours never goes back: IDs are also how far
+    // the store is.
     if last < stream.last {
         return Err(CommandError::new(
             "The ID specified in XSETID is smaller than the target stream top item",

@@ -17,8 +17,8 @@ struct Options {
     last: Option<StreamId>,
 }
 
-/// XCLAIM key group consumer min-idle-time id [id ...] [IDLE ms] [TIME ms] [RETRYCOUNT count] [FORCE] [JUSTID]
-/// [LASTID id]
+/// XCLAIM key group consumer min-idle-time id [id ...] [IDLE ms] [TIME ms] [RETRYCOUNT count]
+/// [FORCE] [JUSTID] [LASTID id]
 pub(crate) fn xclaim(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
     let &[_, key, group, consumer, min_idle, ref rest @ ..] = args else {
         return Err(CommandError::SYNTAX.into());
@@ -174,39 +174,18 @@ pub(crate) fn xautoclaim(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
         .ok_or(CommandError::new("Invalid min-idle-time argument for XAUTOCLAIM"))?
         .max(0) as u64;
     let start = parse_bound(start, true)?;
-    let (mut count, mut just_id) = (100usize, false);
-    let mut rest = rest;
-    loop {
-        match rest {
-            [] => break,
-            [word, after @ ..] if word.eq_ignore_ascii_case(b"JUSTID") => {
-                just_id = true;
-                rest = after;
-            }
-            [word, value, after @ ..] if word.eq_ignore_ascii_case(b"COUNT") => {
-                let value = parse_u64(value).filter(|&value| value > 0 && value <= 1 << 30);
-                count = value.ok_or(CommandError::new("COUNT must be > 0"))? as usize;
-                rest = after;
-            }
-            _ => return Err(CommandError::SYNTAX.into()),
-        }
-    }
+    let (count, just_id) = parse_count_options(rest)?;
     require_group(cx, key, group)?;
     let options =
         Options { delivered_ms: cx.now_ms, deliveries: None, force: false, just_id, last: None };
-    // Ten candidates are looked at for each record wanted, as in Redis: one call's work has a bound.
-    let candidates: Vec<StreamId> = cx
-        .find_stream(key)?
-        .and_then(|stream| stream.groups.get(group))
-        .into_iter()
-        .flat_map(|group| group.pending.range(start..))
-        .map(|(&id, _)| id)
-        .take(count.saturating_mul(10).saturating_add(1))
-        .collect();
+    // Ten candidates are looked at for each record wanted, as in Redis: one call's work has a
+    // bound.
+    let looks_max = count.saturating_mul(10);
+    let candidates = pending_from(cx, key, group, start, looks_max.saturating_add(1))?;
     let (mut claimed, mut gone) = (Vec::new(), Vec::new());
     let mut next = StreamId::MIN;
     for (index, &id) in candidates.iter().enumerate() {
-        if claimed.len() >= count || index >= count.saturating_mul(10) {
+        if claimed.len() >= count || index >= looks_max {
             next = id;
             break;
         }
@@ -225,4 +204,37 @@ pub(crate) fn xautoclaim(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
         cx.answer.bulk(&id.to_text());
     }
     Ok(())
+}
+
+/// How many records XAUTOCLAIM takes over, and whether it gives their IDs only.
+fn parse_count_options(mut rest: &[&[u8]]) -> Result<(usize, bool), CommandError> {
+    let (mut count, mut just_id) = (100usize, false);
+    loop {
+        match rest {
+            [] => return Ok((count, just_id)),
+            [word, after @ ..] if word.eq_ignore_ascii_case(b"JUSTID") => {
+                just_id = true;
+                rest = after;
+            }
+            [word, value, after @ ..] if word.eq_ignore_ascii_case(b"COUNT") => {
+                let value = parse_u64(value).filter(|&value| value > 0 && value <= 1 << 30);
+                count = value.ok_or(CommandError::new("COUNT must be > 0"))? as usize;
+                rest = after;
+            }
+            _ => return Err(CommandError::SYNTAX),
+        }
+    }
+}
+
+/// The IDs that are pending in a group, from `start` on, at most so many.
+fn pending_from(
+    cx: &mut Execution<'_>,
+    key: &[u8],
+    group: &[u8],
+    start: StreamId,
+    most: usize,
+) -> Result<Vec<StreamId>, CommandError> {
+    let group = cx.find_stream(key)?.and_then(|stream| stream.groups.get(group));
+    let pending = group.into_iter().flat_map(|group| group.pending.range(start..));
+    Ok(pending.map(|(&id, _)| id).take(most).collect())
 }

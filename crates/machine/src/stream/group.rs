@@ -55,8 +55,9 @@ impl Group {
         self.pending.retain(|_, pending| *pending.consumer != *name);
     }
 
-    /// The group's bytes in the checkpoint store: last delivered id, varint records read + 1, varint consumers, each
-    /// with name, seen and active time, varint pending records, each with id, consumer, time and deliveries.
+    /// The group's bytes in the checkpoint store: last delivered id, varint records read + 1,
+    /// varint consumers, each with name, seen and active time, varint pending records, each with
+    /// id, consumer, time and deliveries.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         put_id(&mut out, self.last_delivered);

@@ -82,7 +82,8 @@ pub(crate) fn xgroup(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
 }
 
 const MISSING_KEY: CommandError = CommandError::new(
-    "The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM option to create an empty stream automatically.",
+    "The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the \
+     MKSTREAM option to create an empty stream automatically.",
 );
 
 impl StreamObject {

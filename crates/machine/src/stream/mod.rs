@@ -40,7 +40,8 @@ pub(crate) struct StreamObject {
     pub(crate) added: u64,
     pub(crate) max_deleted: StreamId,
     pub(crate) groups: BTreeMap<Box<[u8]>, Group>,
-    /// Hashes of idempotency keys to the records that carry them. A record that is gone is forgotten here, too.
+    /// Hashes of idempotency keys to the records that carry them. A record that is gone is
+    /// forgotten here, too.
     pub(crate) idempotency: HashMap<u64, StreamId>,
     pub(crate) idempotency_limit: u64,
     /// For the checkpoint: everything above this ID is not stored yet.
@@ -153,8 +154,8 @@ impl StreamObject {
         (idempotency_of(blob) == Some(key)).then_some(id)
     }
 
-    /// Forgets the oldest idempotency keys beyond the limit. They are the oldest records', so a walk from the front
-    /// finds them.
+    /// Forgets the oldest idempotency keys beyond the limit. They are the oldest records', so a
+    /// walk from the front finds them.
     pub(crate) fn bound_idempotency(&mut self) {
         if self.idempotency.len() as u64 <= self.idempotency_limit {
             return;
@@ -242,8 +243,8 @@ pub(crate) fn fields_of(blob: &[u8]) -> &[u8] {
 }
 
 pub(crate) fn idempotency_hash(key: &[u8]) -> u64 {
-    // A fixed hash: it is only a shortcut to the record, whose key is then compared, but a hash that differs between
-    // nodes would let collisions differ, too.
+    // A fixed hash: it is only a shortcut to the record, whose key is then compared, but a hash
+    // that differs between nodes would let collisions differ, too.
     xxhash_rust::xxh3::xxh3_64(key)
 }
 

@@ -66,7 +66,8 @@ impl<'a, 'b> Request<'a, 'b> {
             String::from_utf8_lossy(args.first().copied().unwrap_or_default()).to_lowercase();
         if rest.is_empty() || rest.len() % 2 == 1 {
             return Err(CommandError::text(format!(
-                "Unbalanced '{name}' list of streams: for each stream key an ID, '+', '>', or '$' must be specified."
+                "Unbalanced '{name}' list of streams: for each stream key an ID, '+', '>', or '$' \
+                 must be specified."
             )));
         }
         let (keys, ids) = rest.split_at(rest.len() / 2);
@@ -102,7 +103,8 @@ pub(crate) fn xread(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
                 .unwrap_or(StreamId::MIN),
             b">" => {
                 return Err(CommandError::new(
-                    "The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.",
+                    "The > ID can be specified only when calling XREADGROUP using the GROUP \
+                     <group> <consumer> option.",
                 )
                 .into());
             }
@@ -147,7 +149,8 @@ fn first_after(stream: &StreamObject, after: StreamId) -> Option<StreamId> {
     stream.records.iter_from(after.next()?).next().map(|(id, _)| id)
 }
 
-/// XREADGROUP GROUP group consumer [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS key [key ...] id [id ...]
+/// XREADGROUP GROUP group consumer [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS key [key ...]
+/// id [id ...]
 pub(crate) fn xreadgroup(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
     let request = Request::parse(args)?;
     let Some((group, consumer)) = request.group else {
@@ -202,8 +205,8 @@ pub(super) fn no_group(key: &[u8], group: &[u8], context: &str) -> CommandError 
     }
 }
 
-/// Notes that a consumer asked, and makes it if it is new. Seen times are kept to the second: a reader that polls
-/// must not write a record to the log each time.
+/// Notes that a consumer asked, and makes it if it is new. Seen times are kept to the second: a
+/// reader that polls must not write a record to the log each time.
 pub(super) fn see_consumer(
     cx: &mut Execution<'_>,
     key: &[u8],

@@ -1,7 +1,7 @@
 //! A stream's records in memory: chunks of 128, each with its IDs and one run of bytes.
 //!
-//! Appending touches the last chunk, trimming the first; a record in the middle that is deleted leaves a hole until
-//! its chunk is empty.
+//! Appending touches the last chunk, trimming the first; a record in the middle that is deleted
+//! leaves a hole until its chunk is empty.
 
 use super::StreamId;
 use std::collections::VecDeque;

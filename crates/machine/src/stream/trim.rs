@@ -6,7 +6,8 @@ use crate::error::CommandError;
 use crate::execution::{Execution, Verdict};
 use crate::number::parse_u64;
 
-/// How far to trim. `~` allows to trim less; we always trim exactly, and `LIMIT` bounds one call's work.
+/// How far to trim. `~` allows to trim less; we always trim exactly, and `LIMIT` bounds one call's
+/// work.
 pub(super) struct Trim {
     kind: TrimKind,
     limit: Option<u64>,

@@ -1,7 +1,9 @@
-//! Hash to slab position: open addressing with linear probing, eight bytes a slot, half of them the hash.
+//! Hash to slab position: open addressing with linear probing, eight bytes a slot, half of them the
+//! hash.
 //!
-//! A lookup touches one cache line nearly always, and the line's address follows from the hash alone, so it can be
-//! fetched ahead. Growing needs no look at the keys. Capacities grow by half, not to powers of two: less empty space.
+//! A lookup touches one cache line nearly always, and the line's address follows from the hash
+//! alone, so it can be fetched ahead. Growing needs no look at the keys. Capacities grow by half,
+//! not to powers of two: less empty space.
 
 use super::Position;
 use thalweg_base::prefetch::prefetch;

@@ -1,8 +1,8 @@
 //! The hot table: keys to entries, in as little memory and as few cache misses as safe Rust allows.
 //!
-//! Entries live in a slab of fixed chunks (they never move, so a position is a stable cursor for SCAN and a stable
-//! name for the eviction queues); an index of hashes and slab positions finds them. An entry is 32 bytes and one
-//! allocation that holds key and value together.
+//! Entries live in a slab of fixed chunks (they never move, so a position is a stable cursor for
+//! SCAN and a stable name for the eviction queues); an index of hashes and slab positions finds
+//! them. An entry is 32 bytes and one allocation that holds key and value together.
 
 mod entry;
 mod index;
@@ -30,7 +30,8 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// An empty table. The seed makes bucket order unguessable; nothing that is replicated depends on it.
+    /// An empty table. The seed makes bucket order unguessable; nothing that is replicated depends
+    /// on it.
     pub(crate) fn new(hash_seed: u64) -> Self {
         Self {
             index: Index::default(),
@@ -86,7 +87,8 @@ impl Table {
         self.entry_slot(position).filter(|entry| entry.is_live())
     }
 
-    /// The entry for changes that do not alter its size. For those that do, see [`Table::replace_value`].
+    /// The entry for changes that do not alter its size. For those that do, see
+    /// [`Table::replace_value`].
     pub(crate) fn entry_mut(&mut self, position: Position) -> Option<&mut Entry> {
         let chunk = self.chunks.get_mut((position >> CHUNK_BITS) as usize)?;
         chunk.get_mut(position as usize & (CHUNK - 1)).filter(|entry| entry.is_live())

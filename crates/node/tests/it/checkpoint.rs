@@ -188,7 +188,8 @@ fn a_command_on_more_cold_keys_than_the_budget_holds_is_answered() {
     assert!(reply.elements().iter().all(|element| *element == bulk(&value)));
 }
 
-/// Deletions, re-creations and overwrites that race with checkpoints: what a reopened node has is what was there.
+/// Deletions, re-creations and overwrites that race with checkpoints: what a reopened node has is
+/// what was there.
 #[test]
 fn keys_that_come_and_go_during_checkpoints_are_right_afterwards() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -284,7 +285,8 @@ fn without_a_store_a_spent_budget_refuses_writes_and_reads_go_on() {
     let value = "v".repeat(10_000);
     let mut refused = false;
     for number in 0..1_000 {
-        refused |= matches!(call(&engine, &format!("SET key{number} {value}")), Reply::Error(error) if error.code == "OOM");
+        refused |= matches!(call(&engine, &format!("SET key{number} {value}")),
+            Reply::Error(error) if error.code == "OOM");
     }
     assert!(refused);
     assert_eq!(call(&engine, "GET key0"), bulk(&value));

@@ -1,4 +1,5 @@
-//! What commands answer, as scripts: `tests/scripts/*.txt`. A line is a command, the indented lines under it its reply.
+//! What commands answer, as scripts: `tests/scripts/*.txt`. A line is a command, the indented lines
+//! under it its reply.
 
 use crate::support::call_words;
 use std::sync::Arc;

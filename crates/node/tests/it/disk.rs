@@ -1,4 +1,5 @@
-//! What the node makes of a disk that fails: nothing acknowledged is lost, and nobody is told a lie.
+//! What the node makes of a disk that fails: nothing acknowledged is lost, and nobody is told a
+//! lie.
 
 use crate::support::{bulk, call, on_disk};
 use thalweg_base::fs::{Fault, SimulatedFs};

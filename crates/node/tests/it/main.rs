@@ -1,4 +1,5 @@
-//! Tests of the node as an embedded library: replay, checkpoints, the memory budget, faults of the disk.
+//! Tests of the node as an embedded library: replay, checkpoints, the memory budget, faults of the
+//! disk.
 
 mod checkpoint;
 mod commands;

@@ -1,4 +1,5 @@
-//! The log determines the state: the leader, a replay from zero, and a checkpoint with its tail agree.
+//! The log determines the state: the leader, a replay from zero, and a checkpoint with its tail
+//! agree.
 
 use crate::support::{History, call, contents};
 use std::sync::Arc;
@@ -97,7 +98,8 @@ fn checkpoint_and_tail_give_the_same_contents() {
     }
 }
 
-/// Runs a history on two engines. Record IDs that the clock gives are left out, so that both hold the same keys.
+/// Runs a history on two engines. Record IDs that the clock gives are left out, so that both hold
+/// the same keys.
 fn run_on_both(history: &mut History, one: &Engine, other: &Engine, commands: usize) {
     for _ in 0..commands {
         let words = history.next();

@@ -100,7 +100,8 @@ impl History {
     }
 }
 
-/// Everything in a node, read key by key, so that keys on disk are fetched. Comparable between nodes.
+/// Everything in a node, read key by key, so that keys on disk are fetched. Comparable between
+/// nodes.
 pub(crate) fn contents(engine: &Engine) -> Vec<(Vec<u8>, Vec<Reply>)> {
     let mut keys: Vec<Vec<u8>> = call(engine, "KEYS *")
         .elements()

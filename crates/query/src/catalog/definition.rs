@@ -1,5 +1,6 @@
-//! What has been declared: streams, tables, views, external tables. Kept as JSON in the node's log, in the hash
-//! `thalweg:catalog`: one field for each object, its name the field, one of these its value.
+//! What has been declared: streams, tables, views, external tables. Kept as JSON in the node's log,
+//! in the hash `thalweg:catalog`: one field for each object, its name the field, one of these its
+//! value.
 
 use crate::error::{SqlError, SqlState};
 use crate::types::Column;
@@ -47,7 +48,8 @@ pub(crate) enum Partitioner {
     RoundRobin,
     /// By chance.
     Random,
-    /// By ranges of a column: partition `i` has what is below the `i`-th bound and not below the one before.
+    /// By ranges of a column: partition `i` has what is below the `i`-th bound and not below the
+    /// one before.
     Range(String, Vec<String>),
 }
 
@@ -115,7 +117,8 @@ impl Default for StreamDefinition {
 }
 
 impl StreamDefinition {
-    /// The key of a partition: the stream's name where there is one partition, `name:number` otherwise.
+    /// The key of a partition: the stream's name where there is one partition, `name:number`
+    /// otherwise.
     pub(crate) fn key(&self, name: &str, partition: u16) -> String {
         if self.partitions == 1 { name.to_owned() } else { format!("{name}:{partition}") }
     }
@@ -158,7 +161,8 @@ impl StreamDefinition {
             });
             if !is_time {
                 return invalid(format!(
-                    "stream \"{name}\": the watermark is for \"{}\", which is not a TIMESTAMP column",
+                    "stream \"{name}\": the watermark is for \"{}\", which is not a TIMESTAMP \
+                     column",
                     watermark.column
                 ));
             }
@@ -174,8 +178,8 @@ pub(crate) struct TableDefinition {
     pub(crate) columns: Vec<Column>,
     /// The columns of the primary key, as positions; none: rows have a key that nobody sees.
     pub(crate) primary_key: Vec<usize>,
-    /// The name under which its rows stand, where that is not its own: it was renamed, emptied, or made in a
-    /// transaction.
+    /// The name under which its rows stand, where that is not its own: it was renamed, emptied, or
+    /// made in a transaction.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) storage: Option<String>,
     /// What each row must fulfil.
@@ -240,8 +244,9 @@ pub(crate) struct SequenceDefinition {
     /// The table and column that it goes with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) owner: Option<(String, String)>,
-    /// Under which its counter stands: each that is made has another, so that what a transaction takes back has
-    /// counted nothing. Nothing in those that are older than this: theirs stands under the sequence's name.
+    /// Under which its counter stands: each that is made has another, so that what a transaction
+    /// takes back has counted nothing. Nothing in those that are older than this: theirs stands
+    /// under the sequence's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) storage: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -1,5 +1,5 @@
-//! The catalog: what has been declared, by name. It lives in the node's log like any other data, so it is as durable, and
-//! is read into memory when the node starts.
+//! The catalog: what has been declared, by name. It lives in the node's log like any other data, so
+//! it is as durable, and is read into memory when the node starts.
 
 mod definition;
 pub(crate) mod postgres;
@@ -101,7 +101,8 @@ impl Catalog {
         self.create_after(name, definition, if_not_exists, || Ok(()))
     }
 
-    /// The same after some preparation, which is made only if the object is new, and by nobody else at the same time.
+    /// The same after some preparation, which is made only if the object is new, and by nobody else
+    /// at the same time.
     pub(crate) fn create_after(
         &self,
         name: &str,
@@ -123,7 +124,8 @@ impl Catalog {
         Ok(true)
     }
 
-    /// Puts another definition in the place of one that is there, if it is still the one that was seen.
+    /// Puts another definition in the place of one that is there, if it is still the one that was
+    /// seen.
     pub(crate) fn replace(
         &self,
         name: &str,
@@ -154,7 +156,8 @@ impl Catalog {
         self.drop_after(name, || Ok(()))
     }
 
-    /// The same after its data have gone: if that is cut short, the object is still there, and can be dropped again.
+    /// The same after its data have gone: if that is cut short, the object is still there, and can
+    /// be dropped again.
     pub(crate) fn drop_after(
         &self,
         name: &str,
@@ -168,8 +171,8 @@ impl Catalog {
         Ok(())
     }
 
-    /// Makes several changes at once, together with what `run` adds to them: all of it, or nothing where somebody
-    /// else was faster.
+    /// Makes several changes at once, together with what `run` adds to them: all of it, or nothing
+    /// where somebody else was faster.
     pub(crate) fn change(
         &self,
         changes: &[Change],

@@ -1,4 +1,5 @@
-//! The catalog as DataFusion asks it: schema `public` with what has been declared, schema `sys` with the node's own tables.
+//! The catalog as DataFusion asks it: schema `public` with what has been declared, schema `sys`
+//! with the node's own tables.
 
 use super::postgres::{OwnSchema, Places};
 use super::{Definition, Overlay};

@@ -1,5 +1,6 @@
-//! Lines of plain CSV to columns. A piece of the file is looked through for where its fields begin (`marks.rs`); where each of
-//! its lines has as many as it should, one column after the other is computed (`number.rs`).
+//! Lines of plain CSV to columns. A piece of the file is looked through for where its fields begin
+//! (`marks.rs`); where each of its lines has as many as it should, one column after the other is
+//! computed (`number.rs`).
 
 use super::marks::{Marks, Special};
 use super::number::{float, integer};
@@ -26,8 +27,8 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// The layout of files whose lines have these columns, of which some are wanted; nothing if one of them has a type that
-    /// is not computed here.
+    /// The layout of files whose lines have these columns, of which some are wanted; nothing if one
+    /// of them has a type that is not computed here.
     pub(super) fn new(
         file: &Schema,
         wanted: &[usize],
@@ -160,7 +161,8 @@ pub(super) enum Stop {
     NotPlain,
 }
 
-/// What is looked through at once: so little that it and its marks stay in the processor's nearest caches.
+/// What is looked through at once: so little that it and its marks stay in the processor's nearest
+/// caches.
 const PIECE_BYTES: usize = 8 << 10;
 
 /// Collects rows.

@@ -65,8 +65,8 @@ impl Marks {
         }
     }
 
-    /// Takes in a block. `within` has a bit for each of its bytes that is in the piece, `followed` for each that a newline
-    /// follows which is not in the block.
+    /// Takes in a block. `within` has a bit for each of its bytes that is in the piece, `followed`
+    /// for each that a newline follows which is not in the block.
     #[inline(always)]
     fn mark(&mut self, block: &Block, from: usize, within: u64, followed: u64, special: Special) {
         let found = Found::of(block, special);
@@ -125,8 +125,8 @@ impl Found {
     }
 }
 
-/// Writes where the set bits are; says how many there are with those before. They are written `AT_ONCE`, for to guess how
-/// many there are costs more than to write some in vain.
+/// Writes where the set bits are; says how many there are with those before. They are written
+/// `AT_ONCE`, for to guess how many there are costs more than to write some in vain.
 #[inline(always)]
 fn write<const AT_ONCE: usize>(
     positions: &mut [u32],
@@ -187,7 +187,8 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { failure_persistence: None,
+            ..ProptestConfig::default() })]
 
         #[test]
         fn marks_are_where_the_bytes_are(

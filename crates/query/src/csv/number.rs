@@ -1,7 +1,8 @@
-//! Numbers from the text of a field: eight digits at a time where it is nothing but digits and a point.
+//! Numbers from the text of a field: eight digits at a time where it is nothing but digits and a
+//! point.
 
-/// The number that a field is, which begins and ends at these bytes: nothing in it if it is empty; nothing at all if it is
-/// not written plainly or does not fit.
+/// The number that a field is, which begins and ends at these bytes: nothing in it if it is empty;
+/// nothing at all if it is not written plainly or does not fit.
 #[inline(always)]
 pub(super) fn integer(bytes: &[u8], start: usize, end: usize) -> Option<Option<i64>> {
     match digits(bytes, start, end) {
@@ -113,7 +114,8 @@ fn digits(bytes: &[u8], start: usize, end: usize) -> Option<u64> {
         .then(|| number(high) * 100_000_000 + number(low))
 }
 
-/// The last one to eight bytes before an end as digits would be, the last one highest; in front of them are zeros.
+/// The last one to eight bytes before an end as digits would be, the last one highest; in front of
+/// them are zeros.
 #[inline(always)]
 fn last_bytes(bytes: &[u8], end: usize, length: usize) -> Option<u64> {
     if !(1..=8).contains(&length) {
@@ -139,7 +141,8 @@ const fn each(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
 }
 
-/// The high bit of each byte that is zero; above the lowest of them, bits of others may be set, too.
+/// The high bit of each byte that is zero; above the lowest of them, bits of others may be set,
+/// too.
 #[inline(always)]
 const fn zeros(word: u64) -> u64 {
     word.wrapping_sub(each(1)) & !word & each(0x80)
@@ -189,7 +192,8 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { failure_persistence: None,
+            ..ProptestConfig::default() })]
 
         #[test]
         fn integers_are_what_the_standard_library_says(text in r"-?[0-9]{0,20}|[-+.,0-9aÿ]{0,12}") {

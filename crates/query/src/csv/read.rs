@@ -226,8 +226,8 @@ impl Batches {
         if let Some(arrow) = &mut self.arrow
             && self.arrow_from > 0
         {
-            // It takes what it is given first for the beginning of a file, and a byte order mark there for nothing. So is an
-            // empty line.
+            // It takes what it is given first for the beginning of a file, and a byte order mark
+            // there for nothing. So is an empty line.
             arrow.decode(b"\n").map_err(DataFusionError::from)?;
         }
         match self.decoder.rows() {
@@ -236,7 +236,8 @@ impl Batches {
         }
     }
 
-    /// Leaves out the first line; false if that is not what a header is, nothing if it is not all there yet.
+    /// Leaves out the first line; false if that is not what a header is, nothing if it is not all
+    /// there yet.
     fn skip_header(&mut self) -> Option<bool> {
         let fresh = self.buffer.get(self.used..)?;
         let newline = fresh.iter().position(|&byte| byte == b'\n')?;

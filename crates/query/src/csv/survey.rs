@@ -1,5 +1,5 @@
-//! What must be known of CSV files before they are read in pieces: whether a line break stands between quotes, and
-//! whether all of a table's files have their columns in one order.
+//! What must be known of CSV files before they are read in pieces: whether a line break stands
+//! between quotes, and whether all of a table's files have their columns in one order.
 
 use crate::error::{SqlError, SqlState};
 use datafusion::arrow::csv::reader::Format;
@@ -43,7 +43,8 @@ fn has_quoted_breaks(mut file: impl Read, quote: u8) -> std::io::Result<bool> {
         if rest.is_empty() {
             return Ok(false);
         }
-        // From quote to quote: what has none between its ends is passed over at the speed of memory.
+        // From quote to quote: what has none between its ends is passed over at the speed of
+        // memory.
         while !rest.is_empty() {
             let end = memchr::memchr(quote, rest);
             let (part, behind) = rest.split_at(end.unwrap_or(rest.len()));
@@ -110,8 +111,8 @@ impl Survey {
         Ok(seen)
     }
 
-    /// The columns of files whose records go over several lines: DataFusion looks at a file in pieces that end at a
-    /// line break, wherever that stands, so it is done here.
+    /// The columns of files whose records go over several lines: DataFusion looks at a file in
+    /// pieces that end at a line break, wherever that stands, so it is done here.
     pub(crate) fn schema(
         locations: &[String],
         format: &Format,
@@ -135,8 +136,8 @@ impl Survey {
         Ok(merged)
     }
 
-    /// Looks at a table's files: whether a record of theirs goes over several lines. Refused where the same columns
-    /// stand in another order, for they are read by their place.
+    /// Looks at a table's files: whether a record of theirs goes over several lines. Refused where
+    /// the same columns stand in another order, for they are read by their place.
     pub(crate) fn has_quoted_breaks(
         &self,
         locations: &[String],

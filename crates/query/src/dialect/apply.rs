@@ -1,11 +1,14 @@
-//! Subqueries that look at the row outside in ways that DataFusion cannot make a join of: a comparison other than
-//! `=`, a row outside in the columns or in a LIMIT, a union. Each is run for each different row outside, as Postgres
-//! does.
+//! Subqueries that look at the row outside in ways that DataFusion cannot make a join of: a
+//! comparison other than `=`, a row outside in the columns or in a LIMIT, a union. Each is run for
+//! each different row outside, as Postgres does.
+
+mod correlated;
 
 use super::subqueries::has_subquery;
 use crate::database::Inner;
 use crate::error::{SqlError, SqlState};
 use crate::table::OpenTransaction;
+use correlated::{contains_outside, is_joinable, outside_columns, retyped};
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, RecordBatch, make_array, new_null_array,
 };
@@ -40,7 +43,8 @@ impl std::fmt::Debug for ApplyCorrelated {
 impl AnalyzerRule for ApplyCorrelated {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         plan.transform_up_with_subqueries(|node| {
-            // Elsewhere nothing can wait for a function; and only conditions become joins of whether there are rows.
+            // Elsewhere nothing can wait for a function; and only conditions become joins of
+            // whether there are rows.
             let is_condition = match &node {
                 LogicalPlan::Filter(_) => true,
                 LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_) => false,
@@ -64,7 +68,8 @@ impl AnalyzerRule for ApplyCorrelated {
 }
 
 impl ApplyCorrelated {
-    /// The rule for one expression of a node over rows of a schema. Inner subqueries have been looked at before.
+    /// The rule for one expression of a node over rows of a schema. Inner subqueries have been
+    /// looked at before.
     fn apply(&self, expr: Expr, schema: &DFSchema, is_condition: bool) -> Transformed<Expr> {
         let mut value = None;
         let (subquery, wanted) = match &expr {
@@ -114,99 +119,6 @@ impl ApplyCorrelated {
         let function = AsyncScalarUDF::new(Arc::new(function)).into_scalar_udf();
         Transformed::yes(function.call(args))
     }
-}
-
-/// An array of a type that says more than its own: what elements are declared to be.
-fn retyped(array: ArrayRef, kind: &DataType) -> Result<ArrayRef> {
-    if array.data_type() == kind {
-        return Ok(array);
-    }
-    let data = array.into_data().into_builder().data_type(kind.clone());
-    Ok(make_array(data.build()?))
-}
-
-/// The columns outside that a plan looks at, each once, with the expression that does.
-fn outside_columns(plan: &LogicalPlan) -> Vec<(Column, Expr)> {
-    let mut columns: Vec<(Column, Expr)> = Vec::new();
-    let mut note = |part: &Expr| {
-        if let Expr::OuterReferenceColumn(_, column) = part
-            && !columns.iter().any(|(known, _)| known == column)
-        {
-            columns.push((column.clone(), part.clone()));
-        }
-        Ok(TreeNodeRecursion::Continue)
-    };
-    let _walked = plan.apply(|node| node.apply_expressions(|expr| expr.apply(&mut note)));
-    columns
-}
-
-/// Whether DataFusion joins a subquery rightly: the row outside is only in conditions, and for a value, whose rows are
-/// grouped, only in equalities with a column.
-fn is_joinable(plan: &LogicalPlan, is_value: bool) -> bool {
-    let of_inputs = || plan.inputs().into_iter().all(|input| is_joinable(input, is_value));
-    match plan {
-        LogicalPlan::Filter(filter) => {
-            let parts = split_conjunction(&filter.predicate);
-            let outside = parts.into_iter().filter(|part| part.contains_outer());
-            let fits = |part: &Expr| {
-                !has_subquery(part) && !is_applied(part) && (!is_value || is_equality(part))
-            };
-            outside.into_iter().all(fits) && of_inputs()
-        }
-        // There are no groups where there are no rows, but one row of a query without GROUP BY.
-        LogicalPlan::Aggregate(aggregate) if !is_value && !aggregate.aggr_expr.is_empty() => {
-            !contains_outside(plan)
-        }
-        LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_) => {
-            !mentions_outside(plan) && of_inputs()
-        }
-        _ => !contains_outside(plan),
-    }
-}
-
-/// Whether a subquery that is run for each row is in it: no join can wait for one.
-fn is_applied(expr: &Expr) -> bool {
-    let applied = expr.exists(|part| {
-        Ok(match part {
-            Expr::ScalarFunction(call) => call.func.inner().is::<AsyncScalarUDF>(),
-            _ => false,
-        })
-    });
-    applied.unwrap_or(true)
-}
-
-/// `column = something of the row outside`.
-fn is_equality(expr: &Expr) -> bool {
-    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = expr else { return false };
-    let is_inside = |side: &Expr| matches!(side, Expr::Column(_));
-    let is_outside = |side: &Expr| side.column_refs().is_empty();
-    (is_inside(left) && is_outside(right)) || (is_inside(right) && is_outside(left))
-}
-
-/// Whether a node's own expressions look at the row outside.
-fn mentions_outside(plan: &LogicalPlan) -> bool {
-    plan.expressions().iter().any(|expr| expr.contains_outer() || has_outside_subquery(expr))
-}
-
-fn has_outside_subquery(expr: &Expr) -> bool {
-    expr.exists(|part| {
-        Ok(match part {
-            Expr::ScalarSubquery(subquery) => !subquery.outer_ref_columns.is_empty(),
-            Expr::Exists(exists) => !exists.subquery.outer_ref_columns.is_empty(),
-            Expr::InSubquery(among) => !among.subquery.outer_ref_columns.is_empty(),
-            _ => false,
-        })
-    })
-    .unwrap_or(true)
-}
-
-fn contains_outside(plan: &LogicalPlan) -> bool {
-    let mut found = false;
-    let walked = plan.apply(|node| {
-        found |= node.expressions().iter().any(Expr::contains_outer);
-        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    });
-    walked.is_err() || found
 }
 
 /// What is asked of a subquery.

@@ -1,5 +1,5 @@
-//! Casts as Postgres does them: text by its readers and writers, halves rounded as it rounds them, and what does not
-//! fit refused.
+//! Casts as Postgres does them: text by its readers and writers, halves rounded as it rounds them,
+//! and what does not fit refused.
 
 use crate::encode::{self, Style};
 use crate::error::{SqlError, SqlState};
@@ -38,23 +38,7 @@ pub(crate) fn cast_array(
         return Ok(new_null_array(kind, array.len()));
     }
     if from.is_string() {
-        let texts = cast(array, &DataType::Utf8View).map_err(arrow)?;
-        let texts = texts.as_string_view();
-        if kind.is_string() && to.metadata().is_empty() {
-            return cast(array, kind).map_err(arrow);
-        }
-        if kind.is_string() {
-            let checked = parse::array_of_texts(
-                texts,
-                &to.clone().with_data_type(DataType::Utf8View),
-                moment,
-            )?;
-            return cast(&checked, kind).map_err(arrow);
-        }
-        if let Some(numbers) = super::objects::numbers(texts, to)? {
-            return Ok(numbers);
-        }
-        return parse::array_of_texts(texts, to, moment);
+        return from_text(array, to, moment);
     }
     if kind.is_string() {
         return to_text(array, to, moment);
@@ -76,15 +60,7 @@ pub(crate) fn cast_array(
         (DataType::Float64, DataType::Float32) => to_real(array),
         (from, kind) if from.is_decimal() && kind.is_integer() => round_decimal(array, kind),
         (from, kind) if from.is_decimal() && kind.is_floating() => through_text(array, to, moment),
-        (DataType::Date32, DataType::Timestamp(_, zone)) => {
-            let us: PrimitiveArray<TimestampMicrosecondType> =
-                map(array.as_primitive::<Date32Type>(), |days: i32| match days {
-                    i32::MAX => Ok(i64::MAX),
-                    i32::MIN => Ok(i64::MIN),
-                    days => at_zone(i64::from(days) * DAY_US, zone.is_some(), moment),
-                })?;
-            Ok(Arc::new(us.with_timezone_opt(zone.clone())))
-        }
+        (DataType::Date32, DataType::Timestamp(_, zone)) => from_date(array, zone.as_ref(), moment),
         (DataType::Timestamp(..), _) => from_timestamp(array, to, moment),
         (DataType::Time64(_), DataType::Interval(_)) => {
             let clocks = cast(array, &DataType::Time64(TimeUnit::Microsecond)).map_err(arrow)?;
@@ -99,19 +75,56 @@ pub(crate) fn cast_array(
                 Ok((value.nanoseconds / 1_000).rem_euclid(DAY_US))
             })?))
         }
-        (DataType::List(_), DataType::List(element)) => {
-            let lists = array.as_list::<i32>();
-            let values = cast_array(lists.values(), element, moment)?;
-            let list = ListArray::try_new(
-                element.clone(),
-                lists.offsets().clone(),
-                values,
-                lists.nulls().cloned(),
-            );
-            Ok(Arc::new(list.map_err(arrow)?))
-        }
+        (DataType::List(_), DataType::List(element)) => cast_lists(array, element, moment),
         _ => checked_cast(array, to),
     }
+}
+
+/// Texts by the reader of the type; of objects of the catalog their names are known, too.
+fn from_text(array: &ArrayRef, to: &Field, moment: &Moment) -> Result<ArrayRef, SqlError> {
+    let kind = to.data_type();
+    let texts = cast(array, &DataType::Utf8View).map_err(arrow)?;
+    let texts = texts.as_string_view();
+    if kind.is_string() && to.metadata().is_empty() {
+        return cast(array, kind).map_err(arrow);
+    }
+    if kind.is_string() {
+        let checked =
+            parse::array_of_texts(texts, &to.clone().with_data_type(DataType::Utf8View), moment)?;
+        return cast(&checked, kind).map_err(arrow);
+    }
+    if let Some(numbers) = super::objects::numbers(texts, to)? {
+        return Ok(numbers);
+    }
+    parse::array_of_texts(texts, to, moment)
+}
+
+/// Days as the times at which they begin.
+fn from_date(
+    array: &ArrayRef,
+    zone: Option<&Arc<str>>,
+    moment: &Moment,
+) -> Result<ArrayRef, SqlError> {
+    let us: PrimitiveArray<TimestampMicrosecondType> =
+        map(array.as_primitive::<Date32Type>(), |days: i32| match days {
+            i32::MAX => Ok(i64::MAX),
+            i32::MIN => Ok(i64::MIN),
+            days => at_zone(i64::from(days) * DAY_US, zone.is_some(), moment),
+        })?;
+    Ok(Arc::new(us.with_timezone_opt(zone.cloned())))
+}
+
+/// Lists of other elements.
+fn cast_lists(array: &ArrayRef, element: &FieldRef, moment: &Moment) -> Result<ArrayRef, SqlError> {
+    let lists = array.as_list::<i32>();
+    let values = cast_array(lists.values(), element, moment)?;
+    let list = ListArray::try_new(
+        element.clone(),
+        lists.offsets().clone(),
+        values,
+        lists.nulls().cloned(),
+    );
+    Ok(Arc::new(list.map_err(arrow)?))
 }
 
 /// Arrow's own cast, whose failures say which kind they are.

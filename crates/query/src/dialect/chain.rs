@@ -1,4 +1,5 @@
-//! A long chain of operators as one function: `a + b - c`, of any length, is computed from the left without recursion.
+//! A long chain of operators as one function: `a + b - c`, of any length, is computed from the left
+//! without recursion.
 
 use super::arithmetic::apply;
 use super::cast::{arrow, cast_array};

@@ -1,8 +1,9 @@
 //! `array_agg` and `string_agg`, which keep all values that they are given.
 //!
-//! The elements of an array keep their declared type: of `oid` it is `oid[]`, of `uuid` `uuid[]`. DataFusion's forgets
-//! what the argument's field says beside its Arrow type (`return_type` sees types alone). And it makes values of any
-//! size at once, where what it is given shares bytes: here a step and a value have a limit.
+//! The elements of an array keep their declared type: of `oid` it is `oid[]`, of `uuid` `uuid[]`.
+//! DataFusion's forgets what the argument's field says beside its Arrow type (`return_type` sees
+//! types alone). And it makes values of any size at once, where what it is given shares bytes: here
+//! a step and a value have a limit.
 
 use crate::error::{SqlError, SqlState};
 use crate::functions::bytes_of;
@@ -48,7 +49,8 @@ fn too_large() -> DataFusionError {
     SqlError::new(SqlState::LimitExceeded, message).into()
 }
 
-/// Refuses a step that adds too much: some functions hold shared bytes once, and write them many times.
+/// Refuses a step that adds too much: some functions hold shared bytes once, and write them many
+/// times.
 fn check_step(values: &[ArrayRef]) -> Result<()> {
     match values.iter().map(bytes_of).sum::<usize>() > COLLECTED_MAX_BYTES {
         true => Err(too_large()),

@@ -1,6 +1,6 @@
-//! `min` and `max` of floating-point numbers by group: DataFusion's begin at the largest and the smallest finite
-//! number, which infinities and NaN pass by. Here, as in Postgres, infinities are numbers like others and NaN is the
-//! greatest of all.
+//! `min` and `max` of floating-point numbers by group: DataFusion's begin at the largest and the
+//! smallest finite number, which infinities and NaN pass by. Here, as in Postgres, infinities are
+//! numbers like others and NaN is the greatest of all.
 
 use datafusion::arrow::array::{
     Array, ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray,

@@ -1,5 +1,5 @@
-//! `FROM t, unnest(t.list)`: a relation that is made of the row beside it alone. DataFusion has no plan
-//! for it; here its steps are done on top of the rows beside it.
+//! `FROM t, unnest(t.list)`: a relation that is made of the row beside it alone. DataFusion has no
+//! plan for it; here its steps are done on top of the rows beside it.
 
 use datafusion::common::ScalarValue;
 use datafusion::common::config::ConfigOptions;

@@ -1,5 +1,6 @@
-//! What columns without an alias are called: as Postgres calls them (`count`, `?column?`). DataFusion wants the
-//! columns of a query apart, so the second of a name gets an ending that is taken away where the client sees it.
+//! What columns without an alias are called: as Postgres calls them (`count`, `?column?`).
+//! DataFusion wants the columns of a query apart, so the second of a name gets an ending that is
+//! taken away where the client sees it.
 
 use crate::catalog::postgres::{NAME_OF_OID, OID_OF_NAME};
 use crate::statement::{ALL_OF, CHAIN};
@@ -67,28 +68,7 @@ fn found(expr: &Expr) -> Option<(String, bool)> {
         Expr::CompoundFieldAccess { root, .. } => found(root),
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => found(inner),
         Expr::AtTimeZone { .. } => sure("timezone"),
-        Expr::Function(function) if is_field(function) => {
-            let name = super::rewrite::args_of(function)?.pop()?;
-            match name {
-                Expr::Value(value) => Some((value.value.into_string()?, true)),
-                _ => None,
-            }
-        }
-        Expr::Function(function) if is_operators(function) => None,
-        Expr::Function(function) => function.name.0.last().map(|part| match part {
-            ObjectNamePart::Identifier(ident) => {
-                let name = of_ident(ident);
-                let name = name.split(MARK).next().unwrap_or_default();
-                // Functions that stand for a cast, and for ARRAY(…).
-                match name {
-                    OID_OF_NAME => ("regclass".to_owned(), false),
-                    NAME_OF_OID => ("text".to_owned(), false),
-                    "array_or_empty" => ("array".to_owned(), true),
-                    name => (name.to_owned(), true),
-                }
-            }
-            other => (other.to_string(), true),
-        }),
+        Expr::Function(function) => of_function(function),
         Expr::Cast { expr, data_type, .. } => match found(expr) {
             Some((name, true)) => Some((name, true)),
             _ => of_type(data_type).map(|name| (name, false)),
@@ -120,6 +100,34 @@ fn found(expr: &Expr) -> Option<(String, bool)> {
         Expr::Subquery(query) => of_query(query).map(|name| (name, true)),
         _ => None,
     }
+}
+
+/// What a call says about its name, and whether it says it for sure.
+fn of_function(function: &Function) -> Option<(String, bool)> {
+    if is_field(function) {
+        let name = super::rewrite::args_of(function)?.pop()?;
+        return match name {
+            Expr::Value(value) => Some((value.value.into_string()?, true)),
+            _ => None,
+        };
+    }
+    if is_operators(function) {
+        return None;
+    }
+    function.name.0.last().map(|part| match part {
+        ObjectNamePart::Identifier(ident) => {
+            let name = of_ident(ident);
+            let name = name.split(MARK).next().unwrap_or_default();
+            // Functions that stand for a cast, and for ARRAY(…).
+            match name {
+                OID_OF_NAME => ("regclass".to_owned(), false),
+                NAME_OF_OID => ("text".to_owned(), false),
+                "array_or_empty" => ("array".to_owned(), true),
+                name => (name.to_owned(), true),
+            }
+        }
+        other => (other.to_string(), true),
+    })
 }
 
 /// The name of a subquery's only column.

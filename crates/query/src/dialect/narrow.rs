@@ -1,4 +1,5 @@
-//! Whole numbers as they are written are `integer` in Postgres where they fit, and `numeric` beyond 64 bits.
+//! Whole numbers as they are written are `integer` in Postgres where they fit, and `numeric` beyond
+//! 64 bits.
 
 use super::casts::transform;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -22,7 +23,8 @@ fn narrowed(expr: Expr, _: &DFSchema) -> Result<Transformed<Expr>> {
     })
 }
 
-/// VALUES have the types that their rows have in common, so they are made anew; a null has none of its own.
+/// VALUES have the types that their rows have in common, so they are made anew; a null has none of
+/// its own.
 fn narrow_values(values: Values) -> Result<LogicalPlan> {
     let nothing = DFSchema::empty();
     let schema = values.schema.clone();
@@ -51,7 +53,8 @@ fn narrow_values(values: Values) -> Result<LogicalPlan> {
     LogicalPlanBuilder::from(plan).project(columns)?.build()
 }
 
-/// Both parts of a recursive query keep the types that it was planned with, for it reads itself with these.
+/// Both parts of a recursive query keep the types that it was planned with, for it reads itself
+/// with these.
 fn keep_types(query: RecursiveQuery) -> Result<LogicalPlan> {
     let typed = |part: &LogicalPlan| -> Result<Arc<LogicalPlan>> {
         let columns = part.schema().columns().into_iter().zip(query.schema.fields());

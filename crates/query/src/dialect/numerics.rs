@@ -1,5 +1,5 @@
-//! Columns of type `numeric` keep their digits as text. Where their order or their sum matters, they are numbers
-//! here; where rows are told apart by them, equal numbers have equal texts.
+//! Columns of type `numeric` keep their digits as text. Where their order or their sum matters,
+//! they are numbers here; where rows are told apart by them, equal numbers have equal texts.
 
 use crate::error::SqlError;
 use crate::functions::{Asked, Call, Function};
@@ -24,7 +24,8 @@ const NUMBER: &str = "thalweg_number_";
 /// What numbers of any digits are computed in.
 const WIDE: DataType = DataType::Decimal256(76, 30);
 
-/// `sum` and `avg` as the planner must know them: they take numbers that are kept as text. Plans get the library's own.
+/// `sum` and `avg` as the planner must know them: they take numbers that are kept as text. Plans
+/// get the library's own.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct TakesNumerics {
     own: Arc<AggregateUDF>,
@@ -183,24 +184,55 @@ fn over_numbers(expr: Expr, schema: &DFSchema, numbers: &mut Vec<Expr>) -> Resul
     Ok((Expr::AggregateFunction(AggregateFunction { func, params }), was_text))
 }
 
+/// What tells groups apart, where it is a number: a text, the same for equal numbers.
+fn told_apart(expr: &Expr, schema: &DFSchema) -> Option<Expr> {
+    if matches!(expr, Expr::GroupingSet(_)) || !is_numeric(expr, schema) {
+        return None;
+    }
+    let (relation, name) = expr.qualified_name();
+    Some(shortest().call(vec![expr.clone()]).alias_qualified(relation, name))
+}
+
+/// The input of an aggregate with numbers behind its own columns.
+fn with_numbers(input: Arc<LogicalPlan>, numbers: Vec<Expr>) -> Result<Arc<LogicalPlan>> {
+    if numbers.is_empty() {
+        return Ok(input);
+    }
+    let columns = input.schema().columns().into_iter().map(Expr::Column);
+    let numbers = numbers.into_iter().enumerate();
+    let numbers = numbers.map(|(place, number)| number.alias(format!("{NUMBER}{place}")));
+    let columns: Vec<Expr> = columns.chain(numbers).collect();
+    let plan = LogicalPlanBuilder::from(input.as_ref().clone()).project(columns)?;
+    Ok(Arc::new(plan.build()?))
+}
+
+/// The columns of an aggregate, as texts again where its functions gave texts before.
+fn with_texts(plan: LogicalPlan, was_text: &[bool]) -> Result<LogicalPlan> {
+    let columns = plan.schema().columns();
+    let before = columns.len() - was_text.len();
+    let columns = columns.into_iter().enumerate().map(|(place, column)| {
+        let is_text = place >= before && was_text.get(place - before) == Some(&true);
+        let expr = Expr::Column(column.clone());
+        if !is_text {
+            return expr;
+        }
+        shortest().call(vec![expr]).alias_qualified(column.relation, column.name)
+    });
+    let columns: Vec<Expr> = columns.collect();
+    LogicalPlanBuilder::from(plan).project(columns)?.build()
+}
+
 fn aggregated(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
     let schema = aggregate.input.schema().clone();
     let mut was_text = Vec::new();
     let mut changed = false;
-    let plain = |expr: &Expr| match expr {
-        Expr::GroupingSet(_) => false,
-        expr => is_numeric(expr, &schema),
-    };
     let groups: Vec<Expr> = aggregate
         .group_expr
         .iter()
         .map(|expr| {
-            if !plain(expr) {
-                return expr.clone();
-            }
-            changed = true;
-            let (relation, name) = expr.qualified_name();
-            shortest().call(vec![expr.clone()]).alias_qualified(relation, name)
+            let apart = told_apart(expr, &schema);
+            changed |= apart.is_some();
+            apart.unwrap_or_else(|| expr.clone())
         })
         .collect();
     let mut functions = Vec::with_capacity(aggregate.aggr_expr.len());
@@ -225,32 +257,13 @@ fn aggregated(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
             Aggregate::try_new_with_schema(aggregate.input, groups, functions, aggregate.schema)?;
         return Ok(Transformed::no(LogicalPlan::Aggregate(plan)));
     }
-    let mut input = aggregate.input;
-    if !numbers.is_empty() {
-        let columns = schema.columns().into_iter().map(Expr::Column);
-        let numbers = numbers.into_iter().enumerate();
-        let numbers = numbers.map(|(place, number)| number.alias(format!("{NUMBER}{place}")));
-        let columns: Vec<Expr> = columns.chain(numbers).collect();
-        let plan = LogicalPlanBuilder::from(input.as_ref().clone()).project(columns)?;
-        input = Arc::new(plan.build()?);
-    }
+    let input = with_numbers(aggregate.input, numbers)?;
     let plan = Aggregate::try_new(input, groups, functions)?;
     let plan = LogicalPlan::Aggregate(plan);
     if !was_text.contains(&true) {
         return Ok(Transformed::yes(plan));
     }
-    let columns = plan.schema().columns();
-    let before = columns.len() - was_text.len();
-    let columns = columns.into_iter().enumerate().map(|(place, column)| {
-        let is_text = place >= before && was_text.get(place - before) == Some(&true);
-        let expr = Expr::Column(column.clone());
-        if !is_text {
-            return expr;
-        }
-        shortest().call(vec![expr]).alias_qualified(column.relation, column.name)
-    });
-    let columns: Vec<Expr> = columns.collect();
-    Ok(Transformed::yes(LogicalPlanBuilder::from(plan).project(columns)?.build()?))
+    Ok(Transformed::yes(with_texts(plan, &was_text)?))
 }
 
 fn windowed(window: Window) -> Result<Transformed<LogicalPlan>> {

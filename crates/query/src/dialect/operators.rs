@@ -1,4 +1,7 @@
-//! Operators as Postgres has them, by the types of their sides: what DataFusion does otherwise, or not at all.
+//! Operators as Postgres has them, by the types of their sides: what DataFusion does otherwise, or
+//! not at all.
+
+mod kinds;
 
 use super::casts::cast_to;
 use crate::pg_type;
@@ -9,6 +12,7 @@ use datafusion::logical_expr::planner::{
 };
 use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, ScalarUDF};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
+use kinds::{Kind, interval, is_nonzero, is_untyped, kind_of, takes_text, timestamp};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -21,75 +25,6 @@ impl std::fmt::Debug for Operators {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Operators")
     }
-}
-
-/// What a side of an operator is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// A text whose type is not said: it takes the other side's.
-    Unknown,
-    Null,
-    Text,
-    Number,
-    Double,
-    Decimal,
-    Boolean,
-    Bytes,
-    Date,
-    Time,
-    Timestamp,
-    Timestamptz,
-    Interval,
-    Json,
-    Jsonb,
-    /// A number as it was written.
-    Numeric,
-    Array,
-    Other,
-}
-
-fn kind_of(expr: &Expr, field: &Field) -> Kind {
-    match expr {
-        Expr::Literal(ScalarValue::Utf8(_) | ScalarValue::Utf8View(_), _) => return Kind::Unknown,
-        Expr::Literal(value, _) if value.is_null() && value.data_type().is_null() => {
-            return Kind::Null;
-        }
-        _ => {}
-    }
-    match pg_type::declared(field) {
-        Some("json") => return Kind::Json,
-        Some("jsonb") => return Kind::Jsonb,
-        Some("numeric") => return Kind::Numeric,
-        _ => {}
-    }
-    match field.data_type() {
-        DataType::Null => Kind::Null,
-        DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => Kind::Text,
-        DataType::Float16 | DataType::Float32 | DataType::Float64 => Kind::Double,
-        kind if kind.is_decimal() => Kind::Decimal,
-        kind if kind.is_integer() => Kind::Number,
-        DataType::Boolean => Kind::Boolean,
-        DataType::Binary | DataType::BinaryView | DataType::LargeBinary => Kind::Bytes,
-        DataType::Date32 => Kind::Date,
-        DataType::Time64(_) => Kind::Time,
-        DataType::Timestamp(_, None) => Kind::Timestamp,
-        DataType::Timestamp(_, Some(_)) => Kind::Timestamptz,
-        DataType::Interval(_) | DataType::Duration(_) => Kind::Interval,
-        DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => Kind::Array,
-        _ => Kind::Other,
-    }
-}
-
-fn is_untyped(expr: &Expr) -> bool {
-    matches!(expr, Expr::Placeholder(placeholder) if placeholder.field.is_none())
-}
-
-fn timestamp() -> Field {
-    Field::new("", DataType::Timestamp(TimeUnit::Microsecond, None), true)
-}
-
-fn interval() -> Field {
-    Field::new("", DataType::Interval(IntervalUnit::MonthDayNano), true)
 }
 
 /// What a number as it was written is computed with.
@@ -403,35 +338,6 @@ impl Operators {
     }
 }
 
-/// Whether an expression is a constant that is not zero: then both zeros compare as they should.
-fn is_nonzero(expr: &Expr) -> bool {
-    match expr {
-        Expr::Literal(ScalarValue::Float64(Some(value)), _) => *value != 0.0,
-        Expr::Literal(ScalarValue::Float32(Some(value)), _) => *value != 0.0,
-        _ => false,
-    }
-}
-
-fn takes_text(kind: Kind) -> bool {
-    use Kind::{
-        Array, Boolean, Bytes, Date, Decimal, Double, Jsonb, Number, Time, Timestamp, Timestamptz,
-    };
-    matches!(
-        kind,
-        Array
-            | Boolean
-            | Bytes
-            | Date
-            | Decimal
-            | Double
-            | Jsonb
-            | Number
-            | Time
-            | Timestamp
-            | Timestamptz
-    )
-}
-
 impl ExprPlanner for Operators {
     fn plan_binary_op(
         &self,
@@ -449,7 +355,8 @@ impl ExprPlanner for Operators {
         raw: RawFieldAccessExpr,
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawFieldAccessExpr>> {
-        // A place that is not there, zero or negative, has no element in Postgres; DataFusion counts from the end.
+        // A place that is not there, zero or negative, has no element in Postgres; DataFusion
+        // counts from the end.
         let key = match &raw.field_access {
             GetFieldAccess::ListIndex { key } => Some(key.as_ref().clone()),
             GetFieldAccess::NamedStructField { name } => Some(Expr::Literal(name.clone(), None)),

@@ -180,8 +180,8 @@ fn beside(expr: &Expr, schema: &DFSchema, put: &mut dyn FnMut(&str, &DataType)) 
     }
 }
 
-/// Gives parameters their types: each stands under a cast. Numbers whose digits are known only with their values are
-/// put in as they are written.
+/// Gives parameters their types: each stands under a cast. Numbers whose digits are known only with
+/// their values are put in as they are written.
 pub(crate) fn type_parameters(
     statement: &mut DfStatement,
     types: &[Option<Field>],
@@ -230,7 +230,8 @@ pub(crate) fn type_parameters(
     failed.map_or(Ok(()), Err)
 }
 
-/// Parameters in the arguments of functions that stand where a table does: the table is made when it is planned.
+/// Parameters in the arguments of functions that stand where a table does: the table is made when
+/// it is planned.
 pub(crate) fn has_parameters_in_tables(statement: &DfStatement) -> bool {
     let mut found = false;
     in_tables(&mut statement.clone(), &mut |expr| found = found || number_of(expr).is_some());

@@ -1,6 +1,8 @@
-//! Statements that DataFusion does not plan as Postgres has them, told by its error, and put so that it does:
+//! Statements that DataFusion does not plan as Postgres has them, told by its error, and put so
+//! that it does:
 //!
-//! - `SELECT t FROM t` and `json_agg(t)`: a relation's name where no column has it is its whole row;
+//! - `SELECT t FROM t` and `json_agg(t)`: a relation's name where no column has it is its whole
+//!   row;
 //! - `SELECT t.id, t.*`: a column that is there twice;
 //! - `r.tableoid`: the number of the relation that a row is of;
 //! - `columns.*` of `information_schema.columns`;
@@ -8,7 +10,8 @@
 //! - a column of the answer called as a column that ORDER BY names;
 //! - `FROM current_schema()`: a function of one value where a table stands.
 //!
-//! They are looked for only after planning has failed: names of columns come first, and others pay nothing.
+//! They are looked for only after planning has failed: names of columns come first, and others pay
+//! nothing.
 
 mod table_oid;
 mod whole_row;
@@ -166,7 +169,8 @@ impl VisitorMut for Named<'_> {
     }
 }
 
-/// A column of the answer that is called as a column of a relation is, which ORDER BY names: it gets an ending.
+/// A column of the answer that is called as a column of a relation is, which ORDER BY names: it
+/// gets an ending.
 fn rename_output(query: &mut Query, name: &str) -> bool {
     let Query { body, order_by, .. } = query;
     let SetExpr::Select(select) = body.as_mut() else { return false };

@@ -1,4 +1,5 @@
-//! Set operations: rows that count as often as they are there, and texts whose type another query says.
+//! Set operations: rows that count as often as they are there, and texts whose type another query
+//! says.
 
 use crate::error::{SqlError, SqlState};
 use datafusion::arrow::datatypes::{DataType, Field};

@@ -1,5 +1,6 @@
-//! Times are microseconds in all that is computed: what files hold in nanoseconds becomes that where it is read, and
-//! what the library would compare in nanoseconds, which end in the year 2262, is compared in microseconds.
+//! Times are microseconds in all that is computed: what files hold in nanoseconds becomes that
+//! where it is read, and what the library would compare in nanoseconds, which end in the year 2262,
+//! is compared in microseconds.
 //!
 //! DataFusion compares a date with a timestamp, and puts them into one column, as nanoseconds
 //! (`type_coercion/binary.rs`, `temporal_coercion`); `tests/slt/times.slt` tells when this can go.
@@ -113,8 +114,8 @@ fn read(scan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     Ok(Transformed::yes(LogicalPlanBuilder::from(scan).project(columns)?.build()?))
 }
 
-/// Where a cast from days or nanoseconds gives a time: from when, and before when. It lets comparisons with a constant
-/// be made with the column itself, which files know the bounds of.
+/// Where a cast from days or nanoseconds gives a time: from when, and before when. It lets
+/// comparisons with a constant be made with the column itself, which files know the bounds of.
 pub(super) fn preimage(from: &DataType, expr: &Expr, value: &Expr) -> Result<PreimageResult> {
     let Expr::Literal(ScalarValue::TimestampMicrosecond(Some(us), zone), _) = value else {
         return Ok(PreimageResult::None);
@@ -124,7 +125,8 @@ pub(super) fn preimage(from: &DataType, expr: &Expr, value: &Expr) -> Result<Pre
     }
     let bounds = match from {
         DataType::Date32 if zone.is_none() => {
-            // A time within a day is no day: nothing is equal to it, and the next day is the first one behind it.
+            // A time within a day is no day: nothing is equal to it, and the next day is the first
+            // one behind it.
             let is_midnight = us.rem_euclid(DAY_US) == 0;
             let first = us.div_euclid(DAY_US) + i64::from(!is_midnight);
             let last = first + i64::from(is_midnight);

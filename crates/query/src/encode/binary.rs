@@ -164,7 +164,8 @@ fn put_sized(
 /// Dimensions, and the innermost arrays in order.
 type Flat = (Vec<i32>, Vec<ArrayRef>);
 
-/// The length of each dimension, and the elements in order; `None` where inner lists differ in length.
+/// The length of each dimension, and the elements in order; `None` where inner lists differ in
+/// length.
 fn flatten(elements: &ArrayRef) -> Option<Flat> {
     if !pg_type::of_arrow(elements.data_type()).is_array {
         return Some((vec![elements.len() as i32], vec![elements.clone()]));

@@ -1,4 +1,5 @@
-//! Values as Postgres writes them: text and binary, for every Arrow type or an error that says which one has none.
+//! Values as Postgres writes them: text and binary, for every Arrow type or an error that says
+//! which one has none.
 
 use crate::error::{SqlError, SqlState};
 
@@ -17,11 +18,12 @@ pub(crate) use time::local_us;
 #[cfg(test)]
 pub(crate) use time::put_timestamp;
 
-/// The longest form of an array, a row or a map. Their parts may share bytes, so it can be far longer than they are in
-/// memory.
+/// The longest form of an array, a row or a map. Their parts may share bytes, so it can be far
+/// longer than they are in memory.
 const NESTED_MAX_BYTES: usize = 256 << 20;
 
-/// The most that the forms of all values of a step have together: one may be small, and all of them too large.
+/// The most that the forms of all values of a step have together: one may be small, and all of them
+/// too large.
 const STEP_MAX_BYTES: usize = 512 << 20;
 
 /// Refuses to make the forms of more values.

@@ -11,7 +11,8 @@ pub(crate) fn put_real(out: &mut Vec<u8>, value: f32) {
     put_number(out, value, value.is_nan(), value.is_infinite(), value.is_sign_negative(), 6);
 }
 
-/// The shortest digits that give the number back; with an exponent from `digits_max` digits before the point on.
+/// The shortest digits that give the number back; with an exponent from `digits_max` digits before
+/// the point on.
 fn put_number(
     out: &mut Vec<u8>,
     value: impl LowerExp,
@@ -82,7 +83,8 @@ pub(super) fn put_decimal_256(out: &mut Vec<u8>, value: i256, scale: i8) {
     out.extend_from_slice(decimal_text(&value.to_string(), scale).as_bytes());
 }
 
-/// The binary form of a number that is written as text: groups of four digits, the weight of the first, sign, scale.
+/// The binary form of a number that is written as text: groups of four digits, the weight of the
+/// first, sign, scale.
 pub(super) fn put_numeric(out: &mut Vec<u8>, text: &str) {
     const NAN: u16 = 0xC000;
     const INFINITY: u16 = 0xD000;

@@ -1,5 +1,5 @@
-//! Functions that take and give back advisory locks. A statement is written so that their first argument says whose
-//! session asks, and the second tells calls apart.
+//! Functions that take and give back advisory locks. A statement is written so that their first
+//! argument says whose session asks, and the second tells calls apart.
 
 use crate::advisory::{AdvisoryLocks, Key, Mode};
 use crate::error::{SqlError, SqlState};
@@ -24,8 +24,8 @@ enum Does {
     UnlockAll,
 }
 
-/// The functions by the names that clients call them by, what they do, and how locks are held: shared, and by the
-/// transaction.
+/// The functions by the names that clients call them by, what they do, and how locks are held:
+/// shared, and by the transaction.
 const FUNCTIONS: [(&str, &str, Does, bool, bool); 11] = [
     ("pg_advisory_lock", "pg_advisory_lock\u{2}of", Does::Lock, false, false),
     ("pg_advisory_lock_shared", "pg_advisory_lock_shared\u{2}of", Does::Lock, true, false),

@@ -1,6 +1,7 @@
 //! `json` and `jsonb`: operators and functions.
 
 mod build;
+mod parts;
 
 use super::{
     Asked, Budget, Call, Function, check_value, no_function, returns, returns_boolean,
@@ -16,6 +17,7 @@ use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Int32Array, ListBuilder, StringViewBuilder,
 };
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
+use parts::{at_path, at_steps, elements, field_of, keys, pair_part, pairs, paths};
 use std::sync::Arc;
 
 fn field(declared: &str) -> Result<FieldRef, SqlError> {
@@ -42,7 +44,12 @@ fn returns_list(_: &Asked<'_>) -> Result<FieldRef, SqlError> {
 }
 
 pub(super) fn functions() -> Vec<Function> {
-    let mut all = vec![
+    [reading(), changing(), describing(), building(), listing()].into_iter().flatten().collect()
+}
+
+/// Operators and functions that look into a value.
+fn reading() -> Vec<Function> {
+    vec![
         Function::new("json_field", returns_alike, |call| field_of(call, false)),
         Function::new("json_field_text", returns_text, |call| field_of(call, true)),
         Function::new("json_subscript", returns_alike, |call| field_of(call, false)),
@@ -59,6 +66,12 @@ pub(super) fn functions() -> Vec<Function> {
             .alias("jsonb_exists_any"),
         Function::new("json_has_all_keys", returns_boolean, |call| has_keys(call, true))
             .alias("jsonb_exists_all"),
+    ]
+}
+
+/// Functions that change a value.
+fn changing() -> Vec<Function> {
+    vec![
         Function::new("json_concat", returns_jsonb, concatenate).alias("jsonb_concat"),
         Function::new("json_minus", returns_jsonb, minus),
         Function::new("json_minus_path", returns_jsonb, minus_path).alias("jsonb_delete_path"),
@@ -77,12 +90,24 @@ pub(super) fn functions() -> Vec<Function> {
                 Ok(Some(json::strip_nulls(value).to_text()?.replace(": ", ":").replace(", ", ",")))
             })
         }),
+    ]
+}
+
+/// Functions that say what a value is.
+fn describing() -> Vec<Function> {
+    vec![
         Function::new("json_typeof", returns_text, |call| {
             each(call, |value| Ok(Some(value.type_name().to_owned())))
         })
         .alias("jsonb_typeof"),
         Function::new("json_array_length", returns_integer, array_length)
             .alias("jsonb_array_length"),
+    ]
+}
+
+/// Functions that make JSON of something else.
+fn building() -> Vec<Function> {
+    vec![
         Function::new("to_json", returns_json, |call| to_json(call, false))
             .alias("row_to_json")
             .alias("array_to_json"),
@@ -93,6 +118,12 @@ pub(super) fn functions() -> Vec<Function> {
         Function::new("jsonb_build_object", returns_jsonb, |call| build_object(call, true)),
         Function::new("json_object", returns_json, |call| object_of_texts(call, false)),
         Function::new("jsonb_object", returns_jsonb, |call| object_of_texts(call, true)),
+    ]
+}
+
+/// Functions that list what a value consists of.
+fn listing() -> Vec<Function> {
+    vec![
         Function::new("json_object_keys_list", returns_list, keys).alias("jsonb_object_keys_list"),
         Function::new("json_array_elements_list", returns_list, |call| {
             elements(call, false, false)
@@ -109,9 +140,8 @@ pub(super) fn functions() -> Vec<Function> {
         Function::new("json_each_text_list", returns_list, |call| pairs(call, true))
             .alias("jsonb_each_text_list"),
         Function::new("json_pair_part", returns_text, pair_part),
-    ];
-    all.push(Function::new("jsonb_contains", returns_boolean, contains));
-    all
+        Function::new("jsonb_contains", returns_boolean, contains),
+    ]
 }
 
 fn texts_out(
@@ -141,85 +171,6 @@ fn each(
 
 fn is_jsonb(call: &Call<'_>) -> bool {
     pg_type::declared(call.returns) == Some("jsonb")
-}
-
-/// A part of a value, as it stands in its text; in `jsonb`'s form where it is that.
-fn part(
-    node: &json::Node,
-    text: &str,
-    plain: bool,
-    is_jsonb: bool,
-) -> Result<Option<String>, SqlError> {
-    if plain {
-        return Ok(match &node.value {
-            Value::Array(_) | Value::Object(_) if is_jsonb => Some(node.to_json(text)?.to_text()?),
-            _ => node.plain(text),
-        });
-    }
-    if is_jsonb {
-        Ok(Some(node.to_json(text)?.to_text()?))
-    } else {
-        Ok(Some(node.raw(text).to_owned()))
-    }
-}
-
-fn comes_as_jsonb(call: &Call<'_>) -> bool {
-    call.fields.first().and_then(|field| pg_type::declared(field)) == Some("jsonb")
-}
-
-fn field_of(call: &Call<'_>, plain: bool) -> Result<ArrayRef, SqlError> {
-    let texts = call.texts(0)?;
-    let is_jsonb = comes_as_jsonb(call);
-    let by_number = call.arg(1)?.data_type().is_integer();
-    let numbers = if by_number { Some(call.integers(1)?) } else { None };
-    let keys = if by_number { None } else { Some(call.texts(1)?) };
-    texts_out((0..call.rows).map(|row| {
-        if texts.is_null(row) {
-            return Ok(None);
-        }
-        let text = texts.value(row);
-        let node = json::spanned(text)?;
-        let found = match (&numbers, &keys) {
-            (Some(numbers), _) if numbers.is_valid(row) => node.element(numbers.value(row)),
-            (_, Some(keys)) if keys.is_valid(row) => node.field(keys.value(row)),
-            _ => None,
-        };
-        found.map_or(Ok(None), |found| part(found, text, plain, is_jsonb))
-    }))
-}
-
-fn at(call: &Call<'_>, plain: bool, paths: Vec<Option<Vec<String>>>) -> Result<ArrayRef, SqlError> {
-    let texts = call.texts(0)?;
-    let is_jsonb = comes_as_jsonb(call) || is_jsonb(call);
-    texts_out((0..call.rows).map(|row| {
-        let path = paths.get(row).and_then(Option::as_ref);
-        let (true, Some(path)) = (texts.is_valid(row), path) else { return Ok(None) };
-        let text = texts.value(row);
-        let node = json::spanned(text)?;
-        node.at(path).map_or(Ok(None), |found| part(found, text, plain, is_jsonb))
-    }))
-}
-
-/// Paths as arrays of texts; one that has a null leads nowhere.
-fn paths(call: &Call<'_>, index: usize) -> Result<Vec<Option<Vec<String>>>, SqlError> {
-    let lists = call.text_lists(index)?;
-    Ok(lists.into_iter().map(|list| list.and_then(|steps| steps.into_iter().collect())).collect())
-}
-
-fn at_path(call: &Call<'_>, plain: bool) -> Result<ArrayRef, SqlError> {
-    at(call, plain, paths(call, 1)?)
-}
-
-fn at_steps(call: &Call<'_>, plain: bool) -> Result<ArrayRef, SqlError> {
-    let columns =
-        (1..call.args.len()).map(|index| call.texts(index)).collect::<Result<Vec<_>, _>>()?;
-    let path = |row: usize| {
-        columns
-            .iter()
-            .map(|column| column.is_valid(row).then(|| column.value(row).to_owned()))
-            .collect()
-    };
-    at(call, plain, (0..call.rows).map(path).collect())
 }
 
 fn contains(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
@@ -355,85 +306,4 @@ fn array_length(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
     };
     let out = texts.iter().map(length).collect::<Result<Int32Array, SqlError>>()?;
     Ok(Arc::new(out))
-}
-
-fn lists_out(
-    call: &Call<'_>,
-    each: impl Fn(&str, &json::Node) -> Result<Vec<Option<String>>, SqlError>,
-) -> Result<ArrayRef, SqlError> {
-    let texts = call.texts(0)?;
-    let DataType::List(element) = call.returns.data_type() else {
-        return Err(no_function("json", call.fields));
-    };
-    let mut out = ListBuilder::new(StringViewBuilder::new()).with_field(element.clone());
-    for text in &texts {
-        let Some(text) = text else {
-            out.append(false);
-            continue;
-        };
-        for value in each(text, &json::spanned(text)?)? {
-            out.values().append_option(value);
-        }
-        out.append(true);
-    }
-    Ok(Arc::new(out.finish()))
-}
-
-fn keys(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
-    lists_out(call, |_, node| match &node.value {
-        Value::Object(fields) => Ok(fields.iter().map(|(key, _)| Some(key.clone())).collect()),
-        Value::Array(_) => Err(SqlError::new(
-            SqlState::InvalidParameter,
-            "cannot call json_object_keys on an array",
-        )),
-        _ => Err(SqlError::new(
-            SqlState::InvalidParameter,
-            "cannot call json_object_keys on a scalar",
-        )),
-    })
-}
-
-fn elements(call: &Call<'_>, plain: bool, jsonb: bool) -> Result<ArrayRef, SqlError> {
-    let jsonb = jsonb || comes_as_jsonb(call);
-    lists_out(call, |text, node| match &node.value {
-        Value::Array(nodes) => nodes.iter().map(|node| part(node, text, plain, jsonb)).collect(),
-        Value::Object(_) => {
-            Err(SqlError::new(SqlState::InvalidParameter, "cannot extract elements from an object"))
-        }
-        _ => {
-            Err(SqlError::new(SqlState::InvalidParameter, "cannot extract elements from a scalar"))
-        }
-    })
-}
-
-/// Each field as an array of its key and its value.
-fn pairs(call: &Call<'_>, plain: bool) -> Result<ArrayRef, SqlError> {
-    let jsonb = comes_as_jsonb(call);
-    lists_out(call, |text, node| {
-        let Value::Object(fields) = &node.value else {
-            return Err(SqlError::new(
-                SqlState::InvalidParameter,
-                "cannot deconstruct a value that is no object",
-            ));
-        };
-        let pair = |(key, node): &(String, json::Node)| {
-            let value = part(node, text, plain, jsonb)?;
-            let value = value.map_or(Json::Null, Json::Text);
-            Ok(Some(Json::Array(vec![Json::Text(key.clone()), value]).to_text()?))
-        };
-        fields.iter().map(pair).collect()
-    })
-}
-
-fn pair_part(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
-    let (texts, places) = (call.texts(0)?, call.integers(1)?);
-    texts_out((0..call.rows).map(|row| {
-        if texts.is_null(row) {
-            return Ok(None);
-        }
-        match json::parse(texts.value(row))?.element(places.value(row)) {
-            Some(Json::Text(text)) => Ok(Some(text.clone())),
-            _ => Ok(None),
-        }
-    }))
 }

@@ -1,5 +1,6 @@
-//! Large values that are the same for all rows. DataFusion copies such a value for each row of a batch, eight thousand
-//! times; here all rows share its bytes, and a function of it is computed once.
+//! Large values that are the same for all rows. DataFusion copies such a value for each row of a
+//! batch, eight thousand times; here all rows share its bytes, and a function of it is computed
+//! once.
 
 use super::limits::PLANNED_MAX_BYTES;
 use super::{Function, returns_same};
@@ -18,7 +19,8 @@ use datafusion::logical_expr::{ColumnarValue, Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 use std::sync::{Arc, LazyLock};
 
-/// Aggregates that keep their values, and copy them at the end: what they get is looked at for its size.
+/// Aggregates that keep their values, and copy them at the end: what they get is looked at for its
+/// size.
 const COLLECTING: [&str; 2] = ["array_agg", "string_agg"];
 
 /// The function that a large literal goes through.

@@ -11,12 +11,14 @@ pub(crate) const VALUE_MAX_BYTES: usize = 64 << 20;
 /// The most that one call makes for all rows of a batch together.
 const BATCH_MAX_BYTES: usize = 256 << 20;
 
-/// The largest value that is computed in advance, while a statement is planned: plans are copied often.
+/// The largest value that is computed in advance, while a statement is planned: plans are copied
+/// often.
 pub(crate) const PLANNED_MAX_BYTES: usize = 4 << 10;
 /// Smaller values are made even where the node has hardly any memory left.
 const SMALL_BYTES: usize = 1 << 20;
 
-/// The most that a call gets, of all its arguments together: what it makes of them is about as large, and copied.
+/// The most that a call gets, of all its arguments together: what it makes of them is about as
+/// large, and copied.
 const ARGUMENTS_MAX_BYTES: usize = 512 << 20;
 /// The same where they are values for one row.
 const CONSTANTS_MAX_BYTES: usize = 128 << 20;

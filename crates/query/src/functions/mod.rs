@@ -1,5 +1,5 @@
-//! Functions as Postgres has them. Each is a name, what it returns for its arguments' types, and what it does with
-//! columns; one struct makes all of them known to DataFusion.
+//! Functions as Postgres has them. Each is a name, what it returns for its arguments' types, and
+//! what it does with columns; one struct makes all of them known to DataFusion.
 
 mod advisory;
 mod array_sets;
@@ -86,7 +86,10 @@ pub(crate) fn no_function(name: &str, fields: &[FieldRef]) -> SqlError {
         SqlState::UndefinedFunction,
         format!("function {name}({}) does not exist", kinds.join(", ")),
     )
-    .hint("No function matches the given name and argument types. You might need to add explicit type casts.")
+    .hint(
+        "No function matches the given name and argument types. You might need to add explicit \
+           type casts.",
+    )
 }
 
 pub(crate) fn returns(kind: DataType) -> Result<FieldRef, SqlError> {
@@ -346,8 +349,9 @@ static FIRST_NAMES: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
     names
 });
 
-/// The first name of a function, where this is another one. A call under another name gets a name of its own from the
-/// library's planner, with all arguments in it: twice as long for each level where one stands in the other.
+/// The first name of a function, where this is another one. A call under another name gets a name
+/// of its own from the library's planner, with all arguments in it: twice as long for each level
+/// where one stands in the other.
 pub(crate) fn first_name(name: &str) -> Option<&'static str> {
     FIRST_NAMES.get(name).map(String::as_str)
 }

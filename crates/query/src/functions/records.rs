@@ -1,4 +1,5 @@
-//! Rows as values, and what is made of the values of many rows: `json_agg`, `json_object_agg`, `array_fill`.
+//! Rows as values, and what is made of the values of many rows: `json_agg`, `json_object_agg`,
+//! `array_fill`.
 //!
 //! The aggregates collect with `array_agg`, and what stands here makes JSON of the lists.
 

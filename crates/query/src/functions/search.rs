@@ -1,5 +1,5 @@
-//! Regular expressions that search from a place: regexp_replace, regexp_count, regexp_instr, regexp_substr, and
-//! `substring(text similar pattern escape letter)`.
+//! Regular expressions that search from a place: regexp_replace, regexp_count, regexp_instr,
+//! regexp_substr, and `substring(text similar pattern escape letter)`.
 
 use super::regular::Compiled;
 use super::{Budget, Call, Function, returns_integer, returns_text};
@@ -233,7 +233,8 @@ fn substring_similar(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
             None => vec![pattern],
         };
         if parts.len() > 3 {
-            let message = "SQL regular expression may not contain more than two escape-double-quote separators";
+            let message = "SQL regular expression may not contain more than two \
+                           escape-double-quote separators";
             return Err(SqlError::new(SqlState::InvalidRegularExpression, message));
         }
         let part = |index: usize| parts.get(index).copied().unwrap_or_default();

@@ -1,4 +1,8 @@
-//! `generate_series` where a table stands: rows are made as they are asked for, however many there are.
+//! `generate_series` where a table stands: rows are made as they are asked for, however many there
+//! are.
+
+mod lists;
+mod table;
 
 use crate::dialect::cast_array;
 use crate::error::{SqlError, SqlState};
@@ -20,7 +24,9 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::prelude::SessionContext;
+use lists::{list, numbered, returns_list, returns_numbered, subscripts};
 use std::sync::Arc;
+use table::SeriesTable;
 
 /// Rows that are made at once.
 const BATCH_ROWS: usize = 8_192;
@@ -126,21 +132,7 @@ impl Series {
         let step = args.get(2).map(convert).transpose()?;
         match (start, stop, step) {
             (ScalarValue::Int64(Some(start)), ScalarValue::Int64(Some(stop)), step) => {
-                let step = match step {
-                    None => 1,
-                    Some(ScalarValue::Int64(Some(step))) => step,
-                    Some(_) => return Ok(Self::Empty(DataType::Int32)),
-                };
-                if step == 0 {
-                    return Err(wrong("step size cannot equal zero"));
-                }
-                let fits = |value: i64| i32::try_from(value).is_ok();
-                Ok(Self::Whole {
-                    start,
-                    stop,
-                    step,
-                    narrow: !wide && fits(start) && fits(stop) && fits(step),
-                })
+                Self::of_whole(start, stop, step, wide)
             }
             (
                 ScalarValue::Decimal128(Some(start), _, scale),
@@ -159,6 +151,25 @@ impl Series {
             }
             _ => Ok(Self::Empty(kind)),
         }
+    }
+
+    fn of_whole(
+        start: i64,
+        stop: i64,
+        step: Option<ScalarValue>,
+        wide: bool,
+    ) -> std::result::Result<Self, SqlError> {
+        let step = match step {
+            None => 1,
+            Some(ScalarValue::Int64(Some(step))) => step,
+            Some(_) => return Ok(Self::Empty(DataType::Int32)),
+        };
+        if step == 0 {
+            return Err(wrong("step size cannot equal zero"));
+        }
+        let fits = |value: i64| i32::try_from(value).is_ok();
+        let narrow = !wide && fits(start) && fits(stop) && fits(step);
+        Ok(Self::Whole { start, stop, step, narrow })
     }
 
     fn of_times(
@@ -207,7 +218,8 @@ impl Series {
         }
     }
 
-    /// The next values, at most so many; nothing where there are no more. The series goes on behind them.
+    /// The next values, at most so many; nothing where there are no more. The series goes on behind
+    /// them.
     fn next(&mut self, most: usize) -> Option<ArrayRef> {
         match self {
             Self::Empty(_) | Self::Unbound(_) => None,
@@ -280,232 +292,4 @@ fn decimal_scale(kinds: &[DataType]) -> i8 {
         _ => 0,
     };
     kinds.iter().map(scale).max().unwrap_or(0)
-}
-
-/// The function, where a table stands.
-#[derive(Debug)]
-struct SeriesTable;
-
-impl TableFunctionImpl for SeriesTable {
-    fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>> {
-        let state = args.session();
-        let wide = args.exprs().iter().any(is_wide);
-        let is_parameter = |expr: &Expr| Ok(matches!(expr, Expr::Placeholder(_)));
-        if args.exprs().iter().any(|expr| expr.exists(is_parameter).unwrap_or(false)) {
-            let nothing = DFSchema::empty();
-            let kinds = args.exprs().iter().map(|expr| expr.get_type(&nothing));
-            let kinds: Vec<DataType> = kinds.collect::<Result<_>>()?;
-            return Ok(Arc::new(Made { series: Series::Unbound(kind_of(&kinds, wide)) }));
-        }
-        let values =
-            args.exprs().iter().map(|expr| constant(expr, state)).collect::<Result<Vec<_>>>()?;
-        Ok(Arc::new(Made { series: Series::new(&values, wide)? }))
-    }
-}
-
-/// Whether it is declared to be of 64 bits, and not only written without a type.
-fn is_wide(expr: &Expr) -> bool {
-    matches!(expr, Expr::Cast(cast) if cast.field.data_type() == &DataType::Int64)
-}
-
-/// What a series of such values is of.
-fn kind_of(kinds: &[DataType], wide: bool) -> DataType {
-    match kinds.iter().find(|kind| matches!(kind, DataType::Timestamp(..) | DataType::Date32)) {
-        Some(DataType::Timestamp(_, Some(_))) => {
-            DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
-        }
-        Some(_) => DataType::Timestamp(TimeUnit::Microsecond, None),
-        None if kinds.iter().any(|kind| kind.is_decimal() || kind.is_floating()) => {
-            DataType::Decimal128(38, decimal_scale(kinds))
-        }
-        None if wide => DataType::Int64,
-        None => DataType::Int32,
-    }
-}
-
-/// The value of an argument; casts and arithmetic are computed.
-fn constant(expr: &Expr, session: &dyn Session) -> Result<ScalarValue> {
-    if let Expr::Literal(value, _) = expr {
-        return Ok(value.clone());
-    }
-    let schema = DFSchema::empty();
-    let planned = crate::dialect::constant_expr(expr.clone(), session)?;
-    let physical = session.create_physical_expr(planned, &schema)?;
-    let batch = RecordBatch::try_new_with_options(
-        Arc::new(Schema::empty()),
-        Vec::new(),
-        &datafusion::arrow::array::RecordBatchOptions::new().with_row_count(Some(1)),
-    )?;
-    let array = physical.evaluate(&batch)?.into_array(1)?;
-    ScalarValue::try_from_array(&array, 0)
-}
-
-#[derive(Debug)]
-struct Made {
-    series: Series,
-}
-
-impl Made {
-    fn made_schema(&self) -> SchemaRef {
-        Arc::new(Schema::new(vec![Field::new("generate_series", self.series.kind(), true)]))
-    }
-}
-
-#[async_trait]
-impl TableProvider for Made {
-    fn schema(&self) -> SchemaRef {
-        self.made_schema()
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::Temporary
-    }
-
-    async fn scan(
-        &self,
-        _state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
-        limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        if let Series::Unbound(_) = self.series {
-            let message = "generate_series was planned without its values";
-            return Err(SqlError::new(SqlState::Internal, message).into());
-        }
-        let schema = self.made_schema();
-        let part: Arc<dyn PartitionStream> =
-            Arc::new(Part { schema: schema.clone(), series: self.series.clone() });
-        let exec =
-            StreamingTableExec::try_new(schema, vec![part], projection, Vec::new(), false, limit)?;
-        Ok(Arc::new(exec))
-    }
-}
-
-#[derive(Debug)]
-struct Part {
-    schema: SchemaRef,
-    series: Series,
-}
-
-impl PartitionStream for Part {
-    fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let schema = self.schema.clone();
-        let batches = futures_util::stream::unfold(self.series.clone(), move |mut series| {
-            let schema = schema.clone();
-            async move {
-                // Others get their turn between two batches.
-                tokio::task::yield_now().await;
-                let array = series.next(BATCH_ROWS)?;
-                let batch = RecordBatch::try_new(schema, vec![array]).map_err(Into::into);
-                Some((batch, series))
-            }
-        });
-        Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), batches))
-    }
-}
-
-fn returns_list(asked: &super::Asked<'_>) -> std::result::Result<FieldRef, SqlError> {
-    let kinds: Vec<DataType> = asked.fields.iter().map(|field| field.data_type().clone()).collect();
-    let element = match kinds.first() {
-        Some(DataType::Timestamp(_, zone)) => {
-            DataType::Timestamp(TimeUnit::Microsecond, zone.clone())
-        }
-        Some(DataType::Date32) => DataType::Timestamp(TimeUnit::Microsecond, None),
-        _ if kinds.iter().any(|kind| kind.is_decimal() || kind.is_floating()) => {
-            DataType::Decimal128(38, decimal_scale(&kinds))
-        }
-        _ if kinds.contains(&DataType::Int64) => DataType::Int64,
-        _ => DataType::Int32,
-    };
-    super::returns(DataType::new_list(element, true))
-}
-
-/// A series for each row, as a list that is unnested.
-fn list(call: &super::Call<'_>) -> std::result::Result<ArrayRef, SqlError> {
-    let DataType::List(element) = call.returns.data_type() else {
-        return Err(wrong("a series is a list"));
-    };
-    let (mut arrays, mut lengths) = (Vec::new(), Vec::with_capacity(call.rows));
-    let mut all = 0;
-    for row in 0..call.rows {
-        let args = call
-            .args
-            .iter()
-            .map(|array| ScalarValue::try_from_array(array, row))
-            .collect::<Result<Vec<_>>>()?;
-        let mut series = Series::new(&args, false)?;
-        let values = series
-            .next(LIST_MAX)
-            .unwrap_or_else(|| datafusion::arrow::array::new_empty_array(element.data_type()));
-        all += values.len();
-        if series.next(1).is_some() || all > 4 * LIST_MAX {
-            let message = format!("a series of more than {LIST_MAX} values for one row");
-            return Err(SqlError::new(SqlState::LimitExceeded, message)
-                .hint("FROM generate_series(…) makes any number"));
-        }
-        lengths.push(values.len());
-        arrays.push(cast_array(&values, element, &call.moment())?);
-    }
-    let parts: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
-    let values = match parts.is_empty() {
-        true => datafusion::arrow::array::new_empty_array(element.data_type()),
-        false => datafusion::arrow::compute::concat(&parts)
-            .map_err(datafusion::common::DataFusionError::from)?,
-    };
-    Ok(Arc::new(ListArray::new(element.clone(), OffsetBuffer::from_lengths(lengths), values, None)))
-}
-
-fn subscripts(call: &super::Call<'_>) -> std::result::Result<ArrayRef, SqlError> {
-    let array = call.arg(0)?;
-    let lists = array
-        .as_list_opt::<i32>()
-        .ok_or_else(|| super::no_function("generate_subscripts", call.fields))?;
-    let lengths: Vec<usize> = (0..lists.len())
-        .map(|row| if lists.is_valid(row) { lists.value(row).len() } else { 0 })
-        .collect();
-    let values = Int32Array::from_iter_values(lengths.iter().flat_map(|&length| 1..=length as i32));
-    let element = Arc::new(Field::new_list_field(DataType::Int32, true));
-    Ok(Arc::new(ListArray::new(
-        element,
-        OffsetBuffer::from_lengths(lengths),
-        Arc::new(values),
-        None,
-    )))
-}
-
-fn returns_numbered(asked: &super::Asked<'_>) -> std::result::Result<FieldRef, SqlError> {
-    let DataType::List(element) = asked.kind(0) else {
-        return Err(super::no_function("_pg_expandarray", asked.fields));
-    };
-    let value = element.as_ref().clone().with_name("x").with_nullable(true);
-    let fields = vec![value, Field::new("n", DataType::Int32, true)];
-    super::returns(DataType::new_list(DataType::Struct(fields.into()), true))
-}
-
-/// The elements of an array, each with its number.
-fn numbered(call: &super::Call<'_>) -> std::result::Result<ArrayRef, SqlError> {
-    let lists = call.arg(0)?.as_list_opt::<i32>();
-    let lists = lists.ok_or_else(|| super::no_function("_pg_expandarray", call.fields))?;
-    let DataType::List(element) = call.returns.data_type() else {
-        return Err(super::no_function("_pg_expandarray", call.fields));
-    };
-    let DataType::Struct(fields) = element.data_type() else {
-        return Err(super::no_function("_pg_expandarray", call.fields));
-    };
-    let offsets = lists.offsets();
-    let start = offsets.first().map_or(0, |start| *start as usize);
-    let length = offsets.last().map_or(0, |end| *end as usize) - start;
-    let values = lists.values().slice(start, length);
-    let numbers = offsets.lengths().flat_map(|length| 1..=length as i32);
-    let numbers: ArrayRef = Arc::new(Int32Array::from_iter_values(numbers));
-    let rows = StructArray::try_new(fields.clone(), vec![values, numbers], None)
-        .map_err(datafusion::common::DataFusionError::from)?;
-    let lengths = OffsetBuffer::from_lengths(offsets.lengths());
-    let lists =
-        ListArray::try_new(element.clone(), lengths, Arc::new(rows), lists.nulls().cloned());
-    Ok(Arc::new(lists.map_err(datafusion::common::DataFusionError::from)?))
 }

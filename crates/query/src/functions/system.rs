@@ -10,6 +10,11 @@ use datafusion::arrow::datatypes::{DataType, FieldRef};
 use std::sync::Arc;
 
 pub(super) fn functions() -> Vec<Function> {
+    [about_server(), about_rights(), about_objects(), about_data()].into_iter().flatten().collect()
+}
+
+/// The server and its types.
+fn about_server() -> Vec<Function> {
     vec![
         Function::new("version", returns_text, |call| {
             same(call, concat!("PostgreSQL 15.0 (Thalweg ", env!("CARGO_PKG_VERSION"), ")"))
@@ -30,6 +35,12 @@ pub(super) fn functions() -> Vec<Function> {
         .alias("pg_is_other_temp_schema")
         .alias("pg_column_is_updatable")
         .alias("pg_is_wal_replay_paused"),
+    ]
+}
+
+/// What may be seen and done: everything.
+fn about_rights() -> Vec<Function> {
+    vec![
         Function::new("pg_type_is_visible", returns_boolean, all_true)
             .alias("pg_operator_is_visible")
             .alias("pg_conversion_is_visible")
@@ -52,6 +63,12 @@ pub(super) fn functions() -> Vec<Function> {
             .alias("has_any_column_privilege")
             .alias("pg_has_role"),
         Function::new("pg_get_userbyid", returns_text, |call| same(call, "thalweg")),
+    ]
+}
+
+/// What a database consists of.
+fn about_objects() -> Vec<Function> {
+    vec![
         // Of what there is nothing here.
         Function::new("pg_get_function_result", returns_text, nothing)
             .alias("pg_get_function_arguments")
@@ -77,6 +94,12 @@ pub(super) fn functions() -> Vec<Function> {
             Ok(datafusion::arrow::array::new_null_array(&DataType::Int64, call.rows))
         }),
         Function::new("shobj_description", returns_text, nothing),
+    ]
+}
+
+/// Encodings, identifiers, transactions and sizes.
+fn about_data() -> Vec<Function> {
+    vec![
         // Pools ask for it when a connection comes back; nothing here takes such locks.
         Function::new("pg_encoding_to_char", returns_text, |call| same(call, "UTF8")),
         Function::new("pg_get_expr", returns_text, first_text),
@@ -186,7 +209,8 @@ fn to_regtype(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
 fn random_uuid(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
     use std::hash::{BuildHasher, Hasher, RandomState};
     let uuid = |_: usize| {
-        // Keys of the standard library's maps come from the operating system, and each pair of them is used once.
+        // Keys of the standard library's maps come from the operating system, and each pair of them
+        // is used once.
         let half = || RandomState::new().build_hasher().finish();
         let (high, low) = (half(), half());
         format!(

@@ -5,6 +5,7 @@ mod trunc;
 mod make;
 
 mod extract;
+mod intervals;
 
 use super::{Asked, Call, Function, no_function, returns};
 use crate::dialect::cast_array;
@@ -17,6 +18,7 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::datatypes::*;
 use extract::{date_part, extract, returns_extract};
+use intervals::{age, divided, interval_order, intervals, justify_days, justify_hours, scaled};
 use make::{make_date, make_interval, make_time, make_timestamp, make_timestamptz};
 use std::sync::Arc;
 use trunc::{date_bin, date_trunc, returns_bin, returns_trunc};
@@ -36,6 +38,11 @@ fn interval() -> DataType {
 }
 
 pub(super) fn functions() -> Vec<Function> {
+    [operators(), reading(), making(), current()].into_iter().flatten().collect()
+}
+
+/// What stands for operators.
+fn operators() -> Vec<Function> {
     vec![
         Function::new("date_plus_days", |_| returns(DataType::Date32), date_plus_days),
         Function::new("date_minus_date", |_| returns(DataType::Int32), date_minus_date),
@@ -68,12 +75,24 @@ pub(super) fn functions() -> Vec<Function> {
         ),
         Function::new("interval_divide", |_| returns(interval()), divided),
         Function::new("interval_order", |_| returns(DataType::Decimal128(38, 0)), interval_order),
+    ]
+}
+
+/// Parts of times, and times cut short.
+fn reading() -> Vec<Function> {
+    vec![
         Function::new("extract", returns_extract, extract),
         Function::new("date_part", |_| returns(DataType::Float64), date_part).alias("datepart"),
         Function::new("date_trunc", returns_trunc, date_trunc),
         Function::new("date_bin", returns_bin, date_bin),
         Function::new("age", |_| returns(interval()), age).stable(),
         Function::new("timezone", returns_zone, timezone),
+    ]
+}
+
+/// Times and intervals made of others.
+fn making() -> Vec<Function> {
+    vec![
         Function::new("make_date", |_| returns(DataType::Date32), make_date),
         Function::new("make_time", |_| returns(DataType::Time64(TimeUnit::Microsecond)), make_time),
         Function::new("make_timestamp", |_| returns(timestamp()), make_timestamp),
@@ -95,6 +114,12 @@ pub(super) fn functions() -> Vec<Function> {
             |call| intervals(call, |value| justify_days(justify_hours(value))),
         ),
         Function::new("isfinite", super::returns_boolean, isfinite),
+    ]
+}
+
+/// What time it is.
+fn current() -> Vec<Function> {
+    vec![
         Function::new("localtimestamp", |_| returns(timestamp()), localtimestamp).stable(),
         Function::new("localtime", |_| returns(DataType::Time64(TimeUnit::Microsecond)), localtime)
             .stable(),
@@ -266,140 +291,6 @@ fn time_minus_time(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
             return Ok(None);
         }
         Ok(Some(IntervalMonthDayNano::new(0, 0, (a.value(row) - b.value(row)) * 1_000)))
-    })
-}
-
-fn intervals(
-    call: &Call<'_>,
-    each: impl Fn(IntervalMonthDayNano) -> IntervalMonthDayNano,
-) -> Result<ArrayRef, SqlError> {
-    let spans = spans(call, 0)?;
-    let out: PrimitiveArray<IntervalMonthDayNanoType> = spans.unary(each);
-    Ok(Arc::new(out))
-}
-
-/// What is a fraction of a month goes on as days of thirty, what is a fraction of a day as time.
-fn scaled(call: &Call<'_>, factor: impl Fn(f64) -> f64) -> Result<ArrayRef, SqlError> {
-    let (spans, numbers) = (spans(call, 0)?, call.doubles(1)?);
-    whole::<IntervalMonthDayNanoType>(call, interval(), |row| {
-        if spans.is_null(row) || numbers.is_null(row) {
-            return Ok(None);
-        }
-        let (span, factor) = (spans.value(row), factor(numbers.value(row)));
-        let wrong = || SqlError::new(SqlState::DatetimeOutOfRange, "interval out of range");
-        let months = f64::from(span.months) * factor;
-        let days = f64::from(span.days) * factor;
-        let month_days = (months - months.trunc()) * 30.0;
-        let month_days = (month_days * 1e6).round() / 1e6;
-        let day_us = ((days - days.trunc()) + (month_days - month_days.trunc())) * DAY_US as f64;
-        let us = (span.nanoseconds / 1_000) as f64 * factor + (day_us).round();
-        let extra_days =
-            (us / DAY_US as f64).trunc() * f64::from(u8::from(day_us.abs() >= DAY_US as f64));
-        let whole_days = days.trunc() + month_days.trunc() + extra_days;
-        let us = us - extra_days * DAY_US as f64;
-        if !(months.abs() < 2e9 && whole_days.abs() < 2e9 && us.abs() < 9.2e15) {
-            return Err(wrong());
-        }
-        Ok(Some(IntervalMonthDayNano::new(
-            months.trunc() as i32,
-            whole_days as i32,
-            us.round() as i64 * 1_000,
-        )))
-    })
-}
-
-fn divided(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
-    let numbers = call.doubles(1)?;
-    if numbers.iter().flatten().any(|number| number == 0.0) {
-        return Err(SqlError::new(SqlState::DivisionByZero, "division by zero"));
-    }
-    scaled(call, |number| 1.0 / number)
-}
-
-fn interval_us(value: IntervalMonthDayNano) -> i128 {
-    (i128::from(value.months) * 30 + i128::from(value.days)) * i128::from(DAY_US)
-        + i128::from(value.nanoseconds / 1_000)
-}
-
-/// A number by which intervals are ordered: a month is thirty days, a day 24 hours.
-fn interval_order(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
-    let spans = spans(call, 0)?;
-    let out: Decimal128Array = spans.iter().map(|value| value.map(interval_us)).collect();
-    Ok(Arc::new(out.with_precision_and_scale(38, 0)?))
-}
-
-fn justify_hours(value: IntervalMonthDayNano) -> IntervalMonthDayNano {
-    let day_ns = DAY_US * 1_000;
-    let (mut days, mut ns) =
-        (value.days + (value.nanoseconds / day_ns) as i32, value.nanoseconds % day_ns);
-    if days > 0 && ns < 0 {
-        ns += day_ns;
-        days -= 1;
-    } else if days < 0 && ns > 0 {
-        ns -= day_ns;
-        days += 1;
-    }
-    IntervalMonthDayNano::new(value.months, days, ns)
-}
-
-fn justify_days(value: IntervalMonthDayNano) -> IntervalMonthDayNano {
-    let (mut months, mut days) = (value.months + value.days / 30, value.days % 30);
-    if months > 0 && days < 0 {
-        days += 30;
-        months -= 1;
-    } else if months < 0 && days > 0 {
-        days -= 30;
-        months += 1;
-    }
-    IntervalMonthDayNano::new(months, days, value.nanoseconds)
-}
-
-/// Years, months and days by the calendar.
-fn difference(later: i64, earlier: i64) -> Option<IntervalMonthDayNano> {
-    if later < earlier {
-        let back = difference(earlier, later)?;
-        return Some(IntervalMonthDayNano::new(-back.months, -back.days, -back.nanoseconds));
-    }
-    let (a, b) = (moment::naive(later)?, moment::naive(earlier)?);
-    let mut us = later.rem_euclid(DAY_US) - earlier.rem_euclid(DAY_US);
-    let mut days = a.day() as i32 - b.day() as i32;
-    let mut months = (a.year() - b.year()) * 12 + a.month() as i32 - b.month() as i32;
-    if us < 0 {
-        us += DAY_US;
-        days -= 1;
-    }
-    if days < 0 {
-        // The days of the earlier date's month.
-        let next = b.date().with_day(1)?.checked_add_months(Months::new(1))?;
-        days += next.pred_opt()?.day() as i32;
-        months -= 1;
-    }
-    Some(IntervalMonthDayNano::new(months, days, us * 1_000))
-}
-
-fn age(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
-    let zone = call.moment().zone;
-    let local = |index: usize| -> Result<Vec<Option<i64>>, SqlError> {
-        let has_zone = matches!(call.arg(index)?.data_type(), DataType::Timestamp(_, Some(_)));
-        let times = micros(call, index)?;
-        Ok(times
-            .iter()
-            .map(|us| us.map(|us| if has_zone { encode::local_us(us, &zone) } else { us }))
-            .collect())
-    };
-    let first = local(0)?;
-    let (later, earlier) = if call.has(1) {
-        (first, local(1)?)
-    } else {
-        let now_us = encode::local_us(chrono::Utc::now().timestamp_micros(), &zone);
-        (vec![Some(now_us - now_us.rem_euclid(DAY_US)); first.len()], first)
-    };
-    whole::<IntervalMonthDayNanoType>(call, interval(), |row| {
-        let pair = later.get(row).copied().flatten().zip(earlier.get(row).copied().flatten());
-        pair.map(|(later, earlier)| {
-            difference(later, earlier).ok_or_else(|| out_of_range("timestamp"))
-        })
-        .transpose()
     })
 }
 

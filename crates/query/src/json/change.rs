@@ -116,7 +116,8 @@ pub(crate) fn insert(
     change(value, path, 0, new, true, Some(after))
 }
 
-/// Puts a value at the end of a path; with `inserting` beside what is there instead of in its place.
+/// Puts a value at the end of a path; with `inserting` beside what is there instead of in its
+/// place.
 fn change(
     value: Json,
     path: &[String],

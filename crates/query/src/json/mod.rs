@@ -1,4 +1,5 @@
-//! JSON as Postgres has it: `json` keeps its text, `jsonb` keeps its values. Numbers keep all their digits in both.
+//! JSON as Postgres has it: `json` keeps its text, `jsonb` keeps its values. Numbers keep all their
+//! digits in both.
 
 mod change;
 mod compare;

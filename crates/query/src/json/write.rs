@@ -95,7 +95,8 @@ impl Writer {
         self.depth += 1;
     }
 
-    /// The end of a value that has parts. Pretty texts have a line of its own for it, without parts too.
+    /// The end of a value that has parts. Pretty texts have a line of its own for it, without parts
+    /// too.
     fn close(&mut self, bracket: char) {
         self.depth -= 1;
         if self.is_pretty {

@@ -81,7 +81,8 @@ fn number(rest: &[u8]) -> (Option<Field>, usize) {
     }
 }
 
-/// Whether a number is the first part of a date: another part follows, and the same sign after it or a word.
+/// Whether a number is the first part of a date: another part follows, and the same sign after it
+/// or a word.
 fn starts_date(rest: &[u8], digits: usize, between: u8) -> bool {
     let after = rest.get(digits + 1..).unwrap_or_default();
     let part = span(after, |byte| byte.is_ascii_alphanumeric());

@@ -1,4 +1,5 @@
-//! How a session writes times, intervals and bytes, and in which order it reads the numbers of a date.
+//! How a session writes times, intervals and bytes, and in which order it reads the numbers of a
+//! date.
 
 use datafusion::common::config::{ConfigEntry, ConfigExtension, ExtensionOptions};
 use datafusion::common::{DataFusionError, Result};

@@ -1,5 +1,5 @@
-//! The one reader of dates, times, zones and intervals: whatever text they come in (a cast, a parameter, INSERT,
-//! COPY, a file, a record), it is read here, and what Postgres takes is taken.
+//! The one reader of dates, times, zones and intervals: whatever text they come in (a cast, a
+//! parameter, INSERT, COPY, a file, a record), it is read here, and what Postgres takes is taken.
 
 mod fields;
 mod formats;
@@ -124,8 +124,8 @@ fn of_minutes(minutes: i32) -> Option<Tz> {
     format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60).parse().ok()
 }
 
-/// The moment at which a zone's clocks show a time. One that is skipped when clocks go forward is read by the clocks
-/// from before, one that comes twice is the first, as in Postgres.
+/// The moment at which a zone's clocks show a time. One that is skipped when clocks go forward is
+/// read by the clocks from before, one that comes twice is the first, as in Postgres.
 pub(crate) fn to_utc_us(local_us: i64, zone: &Tz) -> Option<i64> {
     let local = naive(local_us)?;
     let offset = match zone.offset_from_local_datetime(&local) {

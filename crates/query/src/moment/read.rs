@@ -8,7 +8,8 @@ use datafusion::arrow::array::timezone::Tz;
 /// What a reader needs beside the text: what time it is, and where.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
-    /// Microseconds since 1970, UTC; nothing where a text must always say the same: what is stored is no `yesterday`.
+    /// Microseconds since 1970, UTC; nothing where a text must always say the same: what is stored
+    /// is no `yesterday`.
     pub(crate) now_us: Option<i64>,
     pub(crate) zone: Tz,
     pub(crate) formats: Formats,
@@ -284,7 +285,8 @@ fn set<T>(slot: &mut Option<T>, value: T) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// The most common form, read without cutting: `2024-01-31 10:00:00.123456`, with a `T`, or the date alone.
+/// The most common form, read without cutting: `2024-01-31 10:00:00.123456`, with a `T`, or the
+/// date alone.
 fn plain_us(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     let two = |at: usize| -> Option<i64> {
@@ -313,7 +315,8 @@ fn plain_us(text: &str) -> Option<i64> {
     Some(days * DAY_US + of_clock(hours, minutes, seconds, fraction).ok()?)
 }
 
-/// A timestamp without a zone: microseconds since 1970; a zone in the text is left out, as in Postgres.
+/// A timestamp without a zone: microseconds since 1970; a zone in the text is left out, as in
+/// Postgres.
 pub(crate) fn timestamp(text: &str, moment: &Moment) -> Result<i64, Wrong> {
     if let Some(us) = plain_us(text) {
         return Ok(us);
@@ -326,7 +329,8 @@ pub(crate) fn timestamp(text: &str, moment: &Moment) -> Result<i64, Wrong> {
     }
 }
 
-/// A timestamp with a zone: microseconds since 1970, UTC; a text without a zone is in the session's.
+/// A timestamp with a zone: microseconds since 1970, UTC; a text without a zone is in the
+/// session's.
 pub(crate) fn timestamptz(text: &str, moment: &Moment) -> Result<i64, Wrong> {
     let said = Said::read(text, moment)?;
     if let Some(us) = said.moment_us {

@@ -1,4 +1,5 @@
-//! What the numbers of a file's first records are: doubles, or integers and decimals that a double does not hold.
+//! What the numbers of a file's first records are: doubles, or integers and decimals that a double
+//! does not hold.
 
 use super::narrow::SEEN_KEY;
 use crate::error::{SqlError, SqlState};

@@ -57,8 +57,8 @@ fn arrow(error: datafusion::arrow::error::ArrowError) -> SqlError {
     SqlError::from(DataFusionError::from(error))
 }
 
-/// The key in a field's metadata that says that its digits were not declared but seen in the first records: what has
-/// more of them is refused and not rounded.
+/// The key in a field's metadata that says that its digits were not declared but seen in the first
+/// records: what has more of them is refused and not rounded.
 pub(super) const SEEN_KEY: &str = "thalweg.seen";
 
 fn narrow(wide: &ArrayRef, field: &Field) -> Result<ArrayRef, SqlError> {

@@ -54,17 +54,69 @@ pub(super) enum Element {
     Text(String),
 }
 
-/// Cuts at commas that stand neither in quotes nor in inner braces.
-pub(super) fn split_elements(inner: &str) -> Option<Vec<Element>> {
-    let mut elements = Vec::new();
-    if inner.trim().is_empty() {
-        return Some(elements);
+/// An element while it is read, letter by letter.
+#[derive(Default)]
+struct Piece {
+    text: String,
+    /// Whether quotes are open.
+    is_quoted: bool,
+    /// Whether it stands in quotes.
+    was_quoted: bool,
+    /// How many inner braces are open.
+    depth: usize,
+}
+
+impl Piece {
+    fn is_open(&self) -> bool {
+        self.is_quoted || self.depth > 0
     }
-    let (mut piece, mut was_quoted, mut quoted, mut depth) = (String::new(), false, false, 0usize);
-    let mut letters = inner.chars();
-    let finish = |piece: &mut String, was_quoted: &mut bool| -> Option<Element> {
-        let text = std::mem::take(piece);
-        if std::mem::take(was_quoted) {
+
+    /// Takes a letter that has a backslash before it.
+    fn push_escaped(&mut self, letter: char) {
+        // What is in inner braces is read once more.
+        if self.depth > 0 {
+            self.text.push('\\');
+        }
+        self.text.push(letter);
+    }
+
+    /// Takes quotes, which open or close; nothing where they may not stand.
+    fn push_quote(&mut self) -> Option<()> {
+        if self.depth > 0 {
+            self.text.push('"');
+        } else {
+            if !self.is_quoted && !self.text.trim().is_empty() {
+                return None;
+            }
+            if !self.is_quoted {
+                self.text.clear();
+            }
+            self.was_quoted = true;
+        }
+        self.is_quoted = !self.is_quoted;
+        Some(())
+    }
+
+    /// Takes any other letter; nothing where it may not stand.
+    fn push(&mut self, letter: char) -> Option<()> {
+        match letter {
+            _ if self.is_quoted => {}
+            '{' => self.depth += 1,
+            '}' => self.depth = self.depth.checked_sub(1)?,
+            // Behind closed quotes only blanks may follow, and say nothing.
+            _ if self.was_quoted && self.depth == 0 => {
+                return letter.is_whitespace().then_some(());
+            }
+            _ => {}
+        }
+        self.text.push(letter);
+        Some(())
+    }
+
+    /// Ends it, and begins the next one; nothing where there is none.
+    fn finish(&mut self) -> Option<Element> {
+        let text = std::mem::take(&mut self.text);
+        if std::mem::take(&mut self.was_quoted) {
             return Some(Element::Text(text));
         }
         let text = text.trim();
@@ -76,51 +128,28 @@ pub(super) fn split_elements(inner: &str) -> Option<Vec<Element>> {
         } else {
             Element::Text(text.to_owned())
         })
-    };
+    }
+}
+
+/// Cuts at commas that stand neither in quotes nor in inner braces.
+pub(super) fn split_elements(inner: &str) -> Option<Vec<Element>> {
+    let mut elements = Vec::new();
+    if inner.trim().is_empty() {
+        return Some(elements);
+    }
+    let mut piece = Piece::default();
+    let mut letters = inner.chars();
     while let Some(letter) = letters.next() {
         match letter {
-            '\\' => {
-                let next = letters.next()?;
-                if depth > 0 {
-                    piece.push('\\');
-                }
-                piece.push(next);
-            }
-            '"' => {
-                if depth > 0 {
-                    piece.push('"');
-                } else {
-                    if !quoted && !piece.trim().is_empty() {
-                        return None;
-                    }
-                    if !quoted {
-                        piece.clear();
-                    }
-                    was_quoted = true;
-                }
-                quoted = !quoted;
-            }
-            letter if quoted => piece.push(letter),
-            '{' => {
-                depth += 1;
-                piece.push('{');
-            }
-            '}' => {
-                depth = depth.checked_sub(1)?;
-                piece.push('}');
-            }
-            ',' if depth == 0 => elements.push(finish(&mut piece, &mut was_quoted)?),
-            letter if was_quoted && depth == 0 => {
-                if !letter.is_whitespace() {
-                    return None;
-                }
-            }
-            letter => piece.push(letter),
+            '\\' => piece.push_escaped(letters.next()?),
+            '"' => piece.push_quote()?,
+            ',' if !piece.is_open() => elements.push(piece.finish()?),
+            letter => piece.push(letter)?,
         }
     }
-    if quoted || depth > 0 {
+    if piece.is_open() {
         return None;
     }
-    elements.push(finish(&mut piece, &mut was_quoted)?);
+    elements.push(piece.finish()?);
     Some(elements)
 }

@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// A decimal's digits without its point, and how many are after it; `None` where the text is no number.
+/// A decimal's digits without its point, and how many are after it; `None` where the text is no
+/// number.
 pub(crate) fn decimal_digits(text: &str) -> Option<(bool, String, i64)> {
     let trimmed = text.trim();
     let (negative, rest) = match trimmed.strip_prefix('-') {
@@ -22,7 +23,8 @@ pub(crate) fn decimal_digits(text: &str) -> Option<(bool, String, i64)> {
     Some((negative, format!("{whole}{fraction}"), scale))
 }
 
-/// The digits of a decimal rounded to so many after the point, halves away from zero, without leading zeros.
+/// The digits of a decimal rounded to so many after the point, halves away from zero, without
+/// leading zeros.
 pub(super) fn rounded(digits: &str, scale: i64, wanted: i64) -> Option<String> {
     let drop = scale - wanted;
     let mut kept = digits.trim_start_matches('0').to_owned();

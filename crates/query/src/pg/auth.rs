@@ -1,5 +1,5 @@
-//! Who may connect: with a password set, whoever proves by SCRAM-SHA-256 that he knows it; without, whoever can reach the
-//! door, which listens to other machines only with a password.
+//! Who may connect: with a password set, whoever proves by SCRAM-SHA-256 that he knows it; without,
+//! whoever can reach the door, which listens to other machines only with a password.
 
 use async_trait::async_trait;
 use futures_util::Sink;
@@ -34,8 +34,8 @@ impl NoopStartupHandler for Open {
     }
 }
 
-/// What clients must know, and who is connected: from it each connection gets a beginning of its own, which remembers how
-/// far its proof has come.
+/// What clients must know, and who is connected: from it each connection gets a beginning of its
+/// own, which remembers how far its proof has come.
 pub(super) struct Guard {
     /// The password of the last connection, and what is made of it.
     known: Mutex<Option<(String, Arc<Secret>)>>,
@@ -74,7 +74,8 @@ impl Guard {
     }
 }
 
-/// Bytes that nobody can foresee: the keys of the standard library's hash maps come from the operating system.
+/// Bytes that nobody can foresee: the keys of the standard library's hash maps come from the
+/// operating system.
 fn random_salt() -> Vec<u8> {
     let half = || RandomState::new().build_hasher().finish().to_le_bytes();
     [half(), half()].concat()

@@ -1,4 +1,5 @@
-//! One connection: messages in their order, the transaction that a pipeline is, and what stops a statement.
+//! One connection: messages in their order, the transaction that a pipeline is, and what stops a
+//! statement.
 
 use super::extended::Portal;
 use super::info;

@@ -103,7 +103,8 @@ impl CopyIn {
         i16::from(self.copy.options.format == CopyFormat::Binary)
     }
 
-    /// Takes in a piece. What is too much is noted and refused at the end: the protocol has no earlier moment.
+    /// Takes in a piece. What is too much is noted and refused at the end: the protocol has no
+    /// earlier moment.
     pub(super) fn take(&mut self, piece: &[u8]) {
         if self.data.len() + piece.len() > COPY_MAX_BYTES {
             self.too_large = true;
@@ -281,7 +282,8 @@ pub(super) async fn copy_out(session: &mut Session, copy: &Copy) -> Result<CopyO
     Ok(CopyOut { columns, format, head, rows: lines.boxed(), tail })
 }
 
-/// A batch in pieces of about a mebibyte: its rows may share a large value, of which each gets its own in the answer.
+/// A batch in pieces of about a mebibyte: its rows may share a large value, of which each gets its
+/// own in the answer.
 fn pieces_of(batch: RecordBatch) -> Vec<RecordBatch> {
     let bytes: usize = batch.columns().iter().map(bytes_of).sum();
     let rows = batch.num_rows();

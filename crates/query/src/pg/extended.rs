@@ -157,8 +157,8 @@ impl Connection {
         self.session.refuse_if_failed_for(&portal.prepared)?;
         self.begin_statement();
         if matches!(portal.state, State::New) {
-            // Alone before its Sync it is a transaction of its own, which can be tried again; otherwise it is part of
-            // one.
+            // Alone before its Sync it is a transaction of its own, which can be tried again;
+            // otherwise it is part of one.
             let alone =
                 self.wire.sync_follows() && !self.session.is_implicit() && execute.max_rows <= 0;
             if !alone {

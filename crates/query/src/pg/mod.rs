@@ -1,8 +1,9 @@
 //! The Postgres door: wire protocol 3, simple and extended, SCRAM-SHA-256, cancel, COPY.
 //!
-//! The messages' bytes and SCRAM are `pgwire`'s; what a message means is here: a pipeline up to its Sync is one
-//! transaction, portals and prepared statements end when they should, answers stream with back-pressure. Each
-//! connection has a [`Session`](crate::Session) of its own: what one client sets is nobody else's.
+//! The messages' bytes and SCRAM are `pgwire`'s; what a message means is here: a pipeline up to its
+//! Sync is one transaction, portals and prepared statements end when they should, answers stream
+//! with back-pressure. Each connection has a [`Session`](crate::Session) of its own: what one
+//! client sets is nobody else's.
 
 mod auth;
 mod connection;
@@ -58,8 +59,8 @@ impl PgDoor {
         self.address
     }
 
-    /// Opens the door, on the runtime of its caller. That is to be another one than the database's: who wants to cancel
-    /// a statement must get in though all of those threads compute.
+    /// Opens the door, on the runtime of its caller. That is to be another one than the database's:
+    /// who wants to cancel a statement must get in though all of those threads compute.
     pub async fn open(database: Database, settings: PgSettings) -> Result<Self, SqlError> {
         let failed = |error: std::io::Error| {
             let message = format!("cannot listen on {}: {error}", settings.address);

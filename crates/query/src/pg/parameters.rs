@@ -1,4 +1,5 @@
-//! Values of parameters, in text and in binary form, as the types that their statement has found for them.
+//! Values of parameters, in text and in binary form, as the types that their statement has found
+//! for them.
 
 use crate::error::{SqlError, SqlState};
 use crate::moment::Moment;

@@ -1,4 +1,5 @@
-//! The simple protocol: a text with any number of statements, which are one transaction unless they say otherwise.
+//! The simple protocol: a text with any number of statements, which are one transaction unless they
+//! say otherwise.
 
 use super::connection::{Connection, Failed};
 use super::copy::{CopyIn, CopyOut, copy_out};
@@ -101,8 +102,8 @@ impl Connection {
         self.complete(rows.tag.of(count))
     }
 
-    /// Sends rows if there are many. A client that does not read them is waited for, but its statement can be
-    /// cancelled.
+    /// Sends rows if there are many. A client that does not read them is waited for, but its
+    /// statement can be cancelled.
     pub(super) async fn flush_rows(&mut self) -> Result<(), Failed> {
         let cancel = self.cancel.clone();
         tokio::select! {
@@ -118,7 +119,8 @@ impl Connection {
         Ok(self.wire.put(PgWireBackendMessage::CommandComplete(complete))?)
     }
 
-    /// Takes in what a COPY brings; an error is told when the client has said all, so that both stay in step.
+    /// Takes in what a COPY brings; an error is told when the client has said all, so that both
+    /// stay in step.
     async fn copy_in(&mut self, mut copy: CopyIn) -> Result<String, Failed> {
         let columns = copy.columns() as i16;
         let formats = vec![copy.format(); columns as usize];

@@ -1,5 +1,5 @@
-//! The beginning of a connection: what may come before it (a wish for TLS, the cancelling of another one), who it is,
-//! and what drivers are told at once.
+//! The beginning of a connection: what may come before it (a wish for TLS, the cancelling of
+//! another one), who it is, and what drivers are told at once.
 
 use super::auth::Startup;
 use super::running::Running;
@@ -35,8 +35,8 @@ pub(super) struct Begun {
 }
 
 impl Begun {
-    /// Goes on where this is called: it began on other threads, which have nothing else to do than to let clients in and
-    /// to cancel statements.
+    /// Goes on where this is called: it began on other threads, which have nothing else to do than
+    /// to let clients in and to cancel statements.
     pub(super) fn wire(self) -> io::Result<Wire> {
         let socket = TcpStream::from_std(self.socket)?;
         Ok(Wire::new(socket, self.incoming, self.version))

@@ -1,5 +1,6 @@
-//! The socket of one connection: whole messages in, answers out. Answers leave together, when the client has nothing
-//! more to say or when there are many of them, so that one row costs one system call and not four.
+//! The socket of one connection: whole messages in, answers out. Answers leave together, when the
+//! client has nothing more to say or when there are many of them, so that one row costs one system
+//! call and not four.
 
 use crate::error::{SqlError, SqlState};
 use bytes::{Buf, BufMut, BytesMut};
@@ -13,7 +14,8 @@ use tokio::net::TcpStream;
 
 /// Bytes of answers that are held before they are sent.
 const HELD_MAX_BYTES: usize = 64 << 10;
-/// The longest message that a client may send: a statement's text with its parameters, a piece of a COPY.
+/// The longest message that a client may send: a statement's text with its parameters, a piece of a
+/// COPY.
 const MESSAGE_MAX_BYTES: usize = 72 << 20;
 /// What is read at once.
 const READ_BYTES: usize = 16 << 10;
@@ -51,8 +53,8 @@ impl Wire {
         Self { socket: Arc::new(socket), incoming, outgoing: BytesMut::new(), context }
     }
 
-    /// The next message; nothing where the client has closed the connection. What is held is sent before it is waited
-    /// for.
+    /// The next message; nothing where the client has closed the connection. What is held is sent
+    /// before it is waited for.
     pub(super) async fn next(&mut self) -> Result<Option<PgWireFrontendMessage>, Ended> {
         loop {
             if let Some(message) = self.decode()? {
@@ -95,7 +97,8 @@ impl Wire {
             .map_err(|error| violation(format!("invalid message: {error}")))
     }
 
-    /// Whether the next message is Sync and has come already: then what stands before it ends the pipeline.
+    /// Whether the next message is Sync and has come already: then what stands before it ends the
+    /// pipeline.
     pub(super) fn sync_follows(&self) -> bool {
         self.incoming.first() == Some(&b'S')
     }

@@ -14,11 +14,12 @@ use datafusion::parquet::schema::types::ColumnPath;
 const ROW_GROUP_ROWS: usize = 128 * 1024;
 /// A page that compression does not make smaller than this share of itself is left as it is.
 const COMPRESSED_MAX: f64 = 0.75;
-/// Numbers of 64 bits have a dictionary while it has at most a value for every eight rows. Larger ones cost more than they save: of a
-/// running number or an amount, every value is in them.
+/// Numbers of 64 bits have a dictionary while it has at most a value for every eight rows. Larger
+/// ones cost more than they save: of a running number or an amount, every value is in them.
 const NUMBERS_DICTIONARY_MAX_BYTES: usize = ROW_GROUP_ROWS;
 
-/// The columns of a segment's file: the parts of the ID, the stream's columns, and the fields that are no columns.
+/// The columns of a segment's file: the parts of the ID, the stream's columns, and the fields that
+/// are no columns.
 pub(super) fn segment_schema(stream: &StreamDefinition) -> SchemaRef {
     loose_schema_of(&segment_columns(stream))
 }
@@ -53,7 +54,8 @@ pub(super) fn segment_properties(stream: &StreamDefinition) -> Result<WriterProp
     Ok(properties.build())
 }
 
-/// How the values of a column are written where they have no dictionary, if not one after the other.
+/// How the values of a column are written where they have no dictionary, if not one after the
+/// other.
 fn encoding_of(kind: ColumnType) -> Option<Encoding> {
     /// The most digits of a decimal that is stored as an integer of 64 bits.
     const INTEGER_DIGITS: u8 = 18;

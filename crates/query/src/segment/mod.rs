@@ -1,14 +1,17 @@
-//! Segments: a stream's older records, sealed into Parquet files that any other engine reads as they lie.
+//! Segments: a stream's older records, sealed into Parquet files that any other engine reads as
+//! they lie.
 //!
-//! A partition's newest records are entries of the node: in memory and in its log. When there are many, the oldest of them are
-//! written to a file in an object store (a folder, mostly), the file is named in the partition's manifest, and only then
-//! are they trimmed from the entry. Whoever reads asks the manifest first, so a record is never missed, and never read twice:
-//! up to the manifest's last ID the files count, above it the entry.
+//! A partition's newest records are entries of the node: in memory and in its log. When there are
+//! many, the oldest of them are written to a file in an object store (a folder, mostly), the file
+//! is named in the partition's manifest, and only then are they trimmed from the entry. Whoever
+//! reads asks the manifest first, so a record is never missed, and never read twice: up to the
+//! manifest's last ID the files count, above it the entry.
 //!
-//! The manifest of a partition is the hash `thalweg:segments:<key of the partition>`: a field for each file, named
-//! like it, its value a [`Segment`] as JSON. Files are `<stream>/<partition>/<first ID>-<when it was sealed>.parquet`, zstd, with statistics:
-//! `_id_ms` and `_id_sequence` (the record's ID), the stream's columns, and `_rest`, the fields that are no columns, as
-//! JSON.
+//! The manifest of a partition is the hash `thalweg:segments:<key of the partition>`: a field for
+//! each file, named like it, its value a [`Segment`] as JSON. Files are
+//! `<stream>/<partition>/<first ID>-<when it was sealed>.parquet`, zstd, with statistics: `_id_ms`
+//! and `_id_sequence` (the record's ID), the stream's columns, and `_rest`, the fields that are no
+//! columns, as JSON.
 
 mod file;
 mod read;
@@ -147,14 +150,16 @@ impl Segments {
         self.place.is_some()
     }
 
-    /// Reads the manifests of the streams that are declared, and removes files that a crash has left without one.
+    /// Reads the manifests of the streams that are declared, and removes files that a crash has
+    /// left without one.
     pub(crate) fn load(&self, objects: &[(String, Arc<Definition>)]) -> Result<(), SqlError> {
         for (name, definition) in objects {
             let Definition::Stream(stream) = definition.as_ref() else { continue };
             for partition in 0..stream.partitions {
                 let key = stream.key(name, partition);
                 let list = self.read_manifest(&key)?;
-                // A bucket may be another node's, too: what a copy of its data directory does not know is not a leftover.
+                // A bucket may be another node's, too: what a copy of its data directory does not
+                // know is not a leftover.
                 if matches!(&self.place, Some(Place { root: Root::Folder(_), .. })) {
                     self.sweep(&folder_of(name, partition), &list);
                 }
@@ -298,7 +303,8 @@ impl Segments {
         }
     }
 
-    /// Keeps what a stream's retention allows: drops segments that are too old, and the oldest beyond its size.
+    /// Keeps what a stream's retention allows: drops segments that are too old, and the oldest
+    /// beyond its size.
     pub(crate) fn retain(
         &self,
         name: &str,
@@ -328,8 +334,8 @@ impl Segments {
         }
     }
 
-    /// Forgets all segments of a stream, and their files at once. Before a stream is made, too: a crash may have left an
-    /// earlier one of the name half dropped.
+    /// Forgets all segments of a stream, and their files at once. Before a stream is made, too: a
+    /// crash may have left an earlier one of the name half dropped.
     pub(crate) fn drop_stream(
         &self,
         name: &str,

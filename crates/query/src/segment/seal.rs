@@ -21,7 +21,8 @@ use thalweg_node::RecordBlock;
 /// Records that are trimmed in one command: nobody waits long for the partition.
 const TRIM_RECORDS: u64 = 4_096;
 
-/// A segment ends when it has left out so many records: they are appended elsewhere in one transaction.
+/// A segment ends when it has left out so many records: they are appended elsewhere in one
+/// transaction.
 const SEGMENT_MISFITS: usize = 4_096;
 
 /// A file under way.
@@ -34,7 +35,8 @@ struct Sealed {
 }
 
 impl Segments {
-    /// Seals a partition's oldest records while it has twice as many as a segment, or, with `all`, down to the last.
+    /// Seals a partition's oldest records while it has twice as many as a segment, or, with `all`,
+    /// down to the last.
     pub(crate) fn seal(
         &self,
         catalog: &Catalog,
@@ -46,7 +48,8 @@ impl Segments {
             return Ok(0);
         }
         let _changing = self.changing.lock();
-        // Looked up under the lock that dropping takes, too: the records are never read as those of an earlier stream of the name.
+        // Looked up under the lock that dropping takes, too: the records are never read as those of
+        // an earlier stream of the name.
         let Some(stream) = catalog.stream(name).filter(|stream| partition < stream.partitions)
         else {
             return Ok(0);
@@ -75,8 +78,9 @@ impl Segments {
         }
     }
 
-    /// The last record that nobody needs as an entry any more: every consumer group is done with it, and no idempotent
-    /// producer can still repeat it, which is known by the record that is repeated.
+    /// The last record that nobody needs as an entry any more: every consumer group is done with
+    /// it, and no idempotent producer can still repeat it, which is known by the record that is
+    /// repeated.
     fn limit(&self, key: &str) -> StreamId {
         let full =
             describe(&self.engine, &[b"XINFO", b"STREAM", key.as_bytes(), b"FULL", b"COUNT", b"1"]);
@@ -156,8 +160,8 @@ impl Segments {
         Ok(Some(sealed))
     }
 
-    /// Makes the file durable, then names it in the manifest. What did not fit its columns is in the stream of dead letters
-    /// from that moment on.
+    /// Makes the file durable, then names it in the manifest. What did not fit its columns is in
+    /// the stream of dead letters from that moment on.
     fn commit(
         &self,
         name: &str,

@@ -28,7 +28,48 @@ impl Session {
             }
             _ => return Ok(None),
         };
+        if let Some(tag) = self.control_transaction(statement)? {
+            return Ok(Some(Outcome::Done(tag.to_owned())));
+        }
         let tag = match statement {
+            SqlStatement::Set(set) => {
+                self.set(set)?;
+                "SET"
+            }
+            SqlStatement::Reset(reset) => self.reset(&reset.reset)?,
+            SqlStatement::Discard { object_type } => self.discard(object_type)?,
+            SqlStatement::Prepare { name, data_types, statement } => {
+                self.prepare_by_name(&folded(name), data_types, statement).await?;
+                "PREPARE"
+            }
+            SqlStatement::Execute { name, parameters, .. } => {
+                let name = name.as_ref().map(ToString::to_string).unwrap_or_default();
+                return self.execute_by_name(&name, parameters).await.map(Some);
+            }
+            SqlStatement::Deallocate { name, .. } => self.deallocate(&folded(name))?,
+            SqlStatement::Declare { .. }
+            | SqlStatement::Fetch { .. }
+            | SqlStatement::Close { .. } => {
+                return self.cursor(statement).await.map(Some);
+            }
+            // Nobody else writes to what is only a lock's name; what is read is checked at COMMIT.
+            SqlStatement::Lock(_) => "LOCK TABLE",
+            SqlStatement::LISTEN { .. } => "LISTEN",
+            SqlStatement::UNLISTEN { .. } => "UNLISTEN",
+            SqlStatement::Vacuum(_) => "VACUUM",
+            SqlStatement::Analyze(_) => "ANALYZE",
+            _ => return Ok(None),
+        };
+        Ok(Some(Outcome::Done(tag.to_owned())))
+    }
+
+    /// Runs a statement that begins or ends a transaction, or marks a place in it; `None` if it is
+    /// another one.
+    fn control_transaction(
+        &mut self,
+        statement: &SqlStatement,
+    ) -> Result<Option<&'static str>, SqlError> {
+        Ok(Some(match statement {
             SqlStatement::StartTransaction { modes, .. } => {
                 self.begin(modes)?;
                 if statement.to_string().to_uppercase().starts_with("START") {
@@ -64,52 +105,30 @@ impl Session {
                 self.open_transaction("RELEASE SAVEPOINT")?.lock().release(&folded(name))?;
                 "RELEASE"
             }
-            SqlStatement::Set(set) => {
-                self.set(set)?;
-                "SET"
-            }
-            SqlStatement::Reset(reset) => {
-                match &reset.reset {
-                    Reset::ALL => self.variables.lock().reset(None)?,
-                    Reset::ConfigurationParameter(name) => {
-                        let name = name.to_string();
-                        self.variables.lock().reset(Some(name.trim_matches('"')))?;
-                    }
-                }
-                "RESET"
-            }
-            SqlStatement::Discard { object_type } => self.discard(object_type)?,
-            SqlStatement::Prepare { name, data_types, statement } => {
-                self.prepare_by_name(&folded(name), data_types, statement).await?;
-                "PREPARE"
-            }
-            SqlStatement::Execute { name, parameters, .. } => {
-                let name = name.as_ref().map(ToString::to_string).unwrap_or_default();
-                return self.execute_by_name(&name, parameters).await.map(Some);
-            }
-            SqlStatement::Deallocate { name, .. } => {
-                let name = folded(name);
-                if name == "all" {
-                    self.statements.clear();
-                    return Ok(Some(Outcome::Done("DEALLOCATE ALL".to_owned())));
-                }
-                self.statements.remove(&name).ok_or_else(|| no_statement(&name))?;
-                "DEALLOCATE"
-            }
-            SqlStatement::Declare { .. }
-            | SqlStatement::Fetch { .. }
-            | SqlStatement::Close { .. } => {
-                return self.cursor(statement).await.map(Some);
-            }
-            // Nobody else writes to what is only a lock's name; what is read is checked at COMMIT.
-            SqlStatement::Lock(_) => "LOCK TABLE",
-            SqlStatement::LISTEN { .. } => "LISTEN",
-            SqlStatement::UNLISTEN { .. } => "UNLISTEN",
-            SqlStatement::Vacuum(_) => "VACUUM",
-            SqlStatement::Analyze(_) => "ANALYZE",
             _ => return Ok(None),
-        };
-        Ok(Some(Outcome::Done(tag.to_owned())))
+        }))
+    }
+
+    /// Gives variables the values that they had at the beginning.
+    fn reset(&mut self, what: &Reset) -> Result<&'static str, SqlError> {
+        match what {
+            Reset::ALL => self.variables.lock().reset(None)?,
+            Reset::ConfigurationParameter(name) => {
+                let name = name.to_string();
+                self.variables.lock().reset(Some(name.trim_matches('"')))?;
+            }
+        }
+        Ok("RESET")
+    }
+
+    /// Forgets a prepared statement, or all of them.
+    fn deallocate(&mut self, name: &str) -> Result<&'static str, SqlError> {
+        if name == "all" {
+            self.statements.clear();
+            return Ok("DEALLOCATE ALL");
+        }
+        self.statements.remove(name).ok_or_else(|| no_statement(name))?;
+        Ok("DEALLOCATE")
     }
 
     fn begin(&mut self, modes: &[TransactionMode]) -> Result<(), SqlError> {
@@ -155,8 +174,8 @@ impl Session {
         self.block = Block::None;
         let held = self.keep_held_cursors();
         let Some(transaction) = self.transaction.take() else { return Ok(()) };
-        // Tasks of a query that has given its last row may end a little later. They find an empty transaction then, and
-        // nobody asks for what they find.
+        // Tasks of a query that has given its last row may end a little later. They find an empty
+        // transaction then, and nobody asks for what they find.
         let empty = Transaction::new(&self.inner.engine, Temporary::new());
         let transaction = std::mem::replace(&mut *transaction.lock(), empty);
         let temporary = transaction.temporary().clone();

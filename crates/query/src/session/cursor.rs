@@ -1,5 +1,5 @@
-//! Cursors: DECLARE, FETCH, MOVE, CLOSE. Rows are taken from the query when they are asked for; those that were taken
-//! are kept, up to a limit, so that a cursor can go back.
+//! Cursors: DECLARE, FETCH, MOVE, CLOSE. Rows are taken from the query when they are asked for;
+//! those that were taken are kept, up to a limit, so that a cursor can go back.
 
 use super::control::folded;
 use super::{Outcome, Prepared, Rows, RowsTag, Session};
@@ -73,7 +73,8 @@ impl Cursor {
         Ok(())
     }
 
-    /// Rows from one number to another, both included; from the later to the earlier where it goes back.
+    /// Rows from one number to another, both included; from the later to the earlier where it goes
+    /// back.
     fn rows(&self, from: usize, to: usize) -> Result<RecordBatch, SqlError> {
         let all = concat_batches(&self.schema, &self.kept)
             .map_err(|error| SqlError::new(SqlState::Internal, error.to_string()))?;

@@ -25,6 +25,7 @@ mod columns;
 mod comment;
 mod drop;
 mod sequences;
+mod tables;
 
 pub(crate) use sequences::{nextval_of, sequence_name};
 
@@ -45,7 +46,8 @@ impl Session {
         match statement {
             Statement::CreateStream { name, if_not_exists, definition } => {
                 definition.check(name)?;
-                // Others may be at the store of segments meanwhile; waiting for them takes no thread from it.
+                // Others may be at the store of segments meanwhile; waiting for them takes no
+                // thread from it.
                 tokio::task::block_in_place(|| {
                     inner.create_stream(name, definition.clone(), *if_not_exists)
                 })?;
@@ -65,18 +67,7 @@ impl Session {
                 Ok(Outcome::Done(format!("DROP {}", kind.to_uppercase())))
             }
             Statement::Seal { name } => {
-                let stream = inner.catalog.stream(name);
-                let stream = stream.ok_or_else(|| SqlError::unknown("stream", name))?;
-                if !inner.segments.enabled() {
-                    return Err(SqlError::unsupported(
-                        "this node keeps no files, so it seals nothing",
-                    ));
-                }
-                let mut sealed = 0;
-                for partition in 0..stream.partitions {
-                    let seal = || inner.segments.seal(&inner.catalog, name, partition, true);
-                    sealed += tokio::task::block_in_place(seal)?;
-                }
+                let sealed = self.seal_stream(name)?;
                 done(&format!("SEAL {sealed}"))
             }
             Statement::SetPaused { name, paused } => {
@@ -91,7 +82,24 @@ impl Session {
         }
     }
 
-    /// What cannot be taken back is refused where it may have to be: after BEGIN, and behind changes that came with it.
+    /// Puts all records of a stream into segments; gives how many there were.
+    fn seal_stream(&self, name: &str) -> Result<u64, SqlError> {
+        let inner = &self.inner;
+        let stream = inner.catalog.stream(name);
+        let stream = stream.ok_or_else(|| SqlError::unknown("stream", name))?;
+        if !inner.segments.enabled() {
+            return Err(SqlError::unsupported("this node keeps no files, so it seals nothing"));
+        }
+        let mut sealed = 0;
+        for partition in 0..stream.partitions {
+            let seal = || inner.segments.seal(&inner.catalog, name, partition, true);
+            sealed += tokio::task::block_in_place(seal)?;
+        }
+        Ok(sealed)
+    }
+
+    /// What cannot be taken back is refused where it may have to be: after BEGIN, and behind
+    /// changes that came with it.
     fn refuse_in_transaction(&self, text: &str) -> Result<(), SqlError> {
         let Some(transaction) = &self.transaction else { return Ok(()) };
         if self.block == Block::Implicit && transaction.lock().is_unchanged() {
@@ -104,7 +112,8 @@ impl Session {
         ))
     }
 
-    /// Declares an object in the open transaction, or at once; false if it is there already and that is no error.
+    /// Declares an object in the open transaction, or at once; false if it is there already and
+    /// that is no error.
     fn declare(
         &mut self,
         name: &str,
@@ -165,25 +174,7 @@ impl Session {
         statement: &DfStatement,
         text: &str,
     ) -> Result<Option<String>, SqlError> {
-        let declares = match statement {
-            DfStatement::CreateExternalTable(_) => true,
-            DfStatement::Statement(statement) => matches!(
-                statement.as_ref(),
-                SqlStatement::CreateTable(_)
-                    | SqlStatement::CreateView(_)
-                    | SqlStatement::CreateSequence { .. }
-                    | SqlStatement::CreateIndex(_)
-                    | SqlStatement::CreateSchema { .. }
-                    | SqlStatement::AlterTable(_)
-                    | SqlStatement::Truncate(_)
-                    | SqlStatement::Drop { .. }
-                    | SqlStatement::Comment { .. }
-                    | SqlStatement::Grant(_)
-                    | SqlStatement::Revoke(_)
-            ),
-            _ => false,
-        };
-        if !declares {
+        if !declares(statement) {
             return Ok(None);
         }
         let words: Vec<&str> = text.split_whitespace().take(2).collect();
@@ -193,48 +184,44 @@ impl Session {
         if !is_temporary {
             self.refuse_if_read_only(&words.join(" ").to_uppercase())?;
         }
-        if let DfStatement::CreateExternalTable(create) = statement {
-            let name = object_name(&create.name)?;
-            let definition = ExternalDefinition { statement: spell(create) };
-            self.inner.external(&definition).await?;
-            let if_not_exists = create.if_not_exists;
-            self.declare(&name, Definition::External(definition), if_not_exists)?;
-            return Ok(Some("CREATE EXTERNAL TABLE".to_owned()));
+        match statement {
+            DfStatement::CreateExternalTable(create) => {
+                self.create_external(create).await.map(Some)
+            }
+            DfStatement::Statement(statement) => self.define_sql(statement).await.map(Some),
+            _ => Ok(None),
         }
-        let DfStatement::Statement(statement) = statement else { return Ok(None) };
-        match statement.as_ref() {
-            SqlStatement::CreateTable(create) => self.create_table(create).await.map(Some),
-            SqlStatement::CreateView(create) => self.create_query_view(create).await.map(Some),
+    }
+
+    /// Runs a statement that [`declares`] something.
+    async fn define_sql(&mut self, statement: &SqlStatement) -> Result<String, SqlError> {
+        match statement {
+            SqlStatement::CreateTable(create) => self.create_table(create).await,
+            SqlStatement::CreateView(create) => self.create_query_view(create).await,
             SqlStatement::CreateSequence {
                 temporary,
                 if_not_exists,
                 name,
                 sequence_options,
                 ..
-            } => {
-                let name = object_name(name)?;
-                let sequence = sequences::sequence_of(sequence_options)?;
-                let sequence = SequenceDefinition { temporary: *temporary, ..sequence };
-                self.make_sequence(&name, sequence, *if_not_exists)?;
-                Ok(Some("CREATE SEQUENCE".to_owned()))
-            }
-            SqlStatement::CreateIndex(create) => self.create_index(create).await.map(Some),
+            } => self.create_sequence(name, sequence_options, *temporary, *if_not_exists),
+            SqlStatement::CreateIndex(create) => self.create_index(create).await,
             SqlStatement::CreateSchema { schema_name, if_not_exists, .. } => {
                 let name = schema_name.to_string();
                 if *if_not_exists && name.trim_matches('"') == "public" {
-                    return Ok(Some("CREATE SCHEMA".to_owned()));
+                    return Ok("CREATE SCHEMA".to_owned());
                 }
                 Err(SqlError::unsupported(format!(
                     "schema {name}: objects are created in \"public\""
                 )))
             }
-            SqlStatement::AlterTable(alter) => self.alter_table(alter).await.map(Some),
-            SqlStatement::Truncate(truncate) => self.truncate(truncate).map(Some),
+            SqlStatement::AlterTable(alter) => self.alter_table(alter).await,
+            SqlStatement::Truncate(truncate) => self.truncate(truncate),
             SqlStatement::Drop { object_type, if_exists, names, cascade, .. } => {
-                self.drop_named(object_type, names, *if_exists, *cascade).map(Some)
+                self.drop_named(object_type, names, *if_exists, *cascade)
             }
             SqlStatement::Comment { object_type, object_name, comment, .. } => {
-                self.comment(object_type, object_name, comment.as_deref()).map(Some)
+                self.comment(object_type, object_name, comment.as_deref())
             }
             _ => {
                 Err(SqlError::unsupported("GRANT and REVOKE are not supported: there is one user"))
@@ -242,135 +229,12 @@ impl Session {
         }
     }
 
-    async fn create_table(&mut self, create: &CreateTable) -> Result<String, SqlError> {
+    async fn create_external(&mut self, create: &CreateExternalTable) -> Result<String, SqlError> {
         let name = object_name(&create.name)?;
-        columns::refuse_options(create)?;
-        if let Some(query) = &create.query {
-            return self.create_table_as(&name, create, query).await;
-        }
-        let (mut definition, sequences) = columns::table_definition(self, &name, create)?;
-        definition.temporary = create.temporary;
-        self.check_table(&name, &definition)?;
-        self.make_table(&name, definition, sequences, create.if_not_exists)?;
-        Ok("CREATE TABLE".to_owned())
-    }
-
-    /// Makes a table with the sequences that go with it.
-    fn make_table(
-        &mut self,
-        name: &str,
-        mut definition: TableDefinition,
-        sequences: Vec<(String, SequenceDefinition)>,
-        if_not_exists: bool,
-    ) -> Result<bool, SqlError> {
-        let temporary = definition.temporary;
-        definition.storage = Some(self.new_storage(name, temporary));
-        if !self.declare(name, Definition::Table(definition), if_not_exists)? {
-            return Ok(false);
-        }
-        for (sequence, numbers) in sequences {
-            let numbers = SequenceDefinition { temporary, ..numbers };
-            self.make_sequence(&sequence, numbers, false)?;
-        }
-        Ok(true)
-    }
-
-    /// A name under which no rows stand yet.
-    fn new_storage(&self, name: &str, temporary: bool) -> String {
-        let key = crate::table::new_key(self.inner.engine.now_ms());
-        let digits: String = key.iter().skip(2).map(|byte| format!("{byte:02x}")).collect();
-        let prefix = if temporary { format!("temp-{}-", self.number) } else { String::new() };
-        format!("{prefix}{name}~{digits}")
-    }
-
-    /// Refuses a table whose defaults or conditions cannot be planned.
-    fn check_table(&self, name: &str, definition: &TableDefinition) -> Result<(), SqlError> {
-        self.checks(name, definition)?;
-        let state = self.state(None)?;
-        let nothing = datafusion::common::DFSchema::empty();
-        for column in &definition.columns {
-            if let Some(default) = &column.default {
-                let planned = dialect::plan_expr(&state, default, &nothing)?;
-                if !planned.column_refs().is_empty() {
-                    let message = "cannot use column reference in DEFAULT expression";
-                    return Err(SqlError::unsupported(message));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn create_table_as(
-        &mut self,
-        name: &str,
-        create: &CreateTable,
-        query: &datafusion::sql::sqlparser::ast::Query,
-    ) -> Result<String, SqlError> {
-        use futures_util::StreamExt;
-        if create.if_not_exists && self.definition(name).is_some() {
-            let message = format!("relation \"{name}\" already exists, skipping");
-            self.notice("NOTICE", SqlState::DuplicateTable, message);
-            return Ok("CREATE TABLE AS".to_owned());
-        }
-        let statement =
-            DfStatement::Statement(Box::new(SqlStatement::Query(Box::new(query.clone()))));
-        let plan = self.plan_query(&statement, &[], &[]).await?;
-        let state = self.state(self.transaction.as_ref())?;
-        let physical = super::physical(&state, &plan).await?;
-        let shown = dialect::shown(&physical.schema());
-        let names: Vec<String> =
-            create.columns.iter().map(|column| super::control::folded(&column.name)).collect();
-        let mut definition = columns::definition_of_schema(&shown, &names)?;
-        definition.temporary = create.temporary;
-        let mut rows = datafusion::physical_plan::execute_stream(physical, state.task_ctx())?;
-        let mut batches = Vec::new();
-        let mut bytes = 0;
-        while let Some(batch) = rows.next().await.transpose()? {
-            bytes += batch.get_array_memory_size();
-            if bytes > ROWS_MAX_BYTES {
-                let message =
-                    format!("CREATE TABLE AS brings at most {} MiB", ROWS_MAX_BYTES >> 20);
-                return Err(SqlError::new(SqlState::LimitExceeded, message)
-                    .hint("create the table, then INSERT INTO … SELECT in parts"));
-            }
-            batches.push(batch);
-        }
-        drop(rows);
-        let alone = self.block == Block::None;
-        if alone {
-            self.begin_implicit();
-        }
-        let made = self.fill(name, definition, batches);
-        match (made, alone) {
-            (Ok(count), true) => {
-                tokio::task::block_in_place(|| self.end_implicit())?;
-                Ok(format!("SELECT {count}"))
-            }
-            (Ok(count), false) => Ok(format!("SELECT {count}")),
-            (Err(error), _) => Err(error),
-        }
-    }
-
-    fn fill(
-        &mut self,
-        name: &str,
-        definition: TableDefinition,
-        batches: Vec<RecordBatch>,
-    ) -> Result<u64, SqlError> {
-        self.make_table(name, definition, Vec::new(), false)?;
-        let Some(definition) = self.definition(name) else { return Ok(0) };
-        let Definition::Table(table) = definition.as_ref() else { return Ok(0) };
-        let mut count = 0;
-        for batch in batches {
-            let columns = table.columns.iter().zip(batch.columns());
-            let moment = self.moment();
-            let columns = columns.map(|(column, array)| {
-                dialect::cast_array(array, &dialect::assignable(column), &moment)
-            });
-            let columns = columns.collect::<Result<Vec<_>, _>>()?;
-            count += insert_rows(self, name, table, &columns)?;
-        }
-        Ok(count)
+        let definition = ExternalDefinition { statement: spell(create) };
+        self.inner.external(&definition).await?;
+        self.declare(&name, Definition::External(definition), create.if_not_exists)?;
+        Ok("CREATE EXTERNAL TABLE".to_owned())
     }
 
     async fn create_query_view(&mut self, create: &CreateView) -> Result<String, SqlError> {
@@ -408,41 +272,27 @@ impl Session {
         }
         Ok("CREATE VIEW".to_owned())
     }
+}
 
-    fn truncate(&mut self, truncate: &Truncate) -> Result<String, SqlError> {
-        for target in &truncate.table_names {
-            let name = object_name(&target.name)?;
-            let Some(old) = self.definition(&name) else {
-                if truncate.if_exists {
-                    continue;
-                }
-                return Err(SqlError::unknown("relation", &name));
-            };
-            let Definition::Table(table) = old.as_ref() else {
-                let message = format!("\"{name}\" is not a table");
-                return Err(SqlError::new(SqlState::WrongObjectType, message));
-            };
-            let storage = table.storage(&name).into_owned();
-            let mut now = table.clone();
-            now.storage = Some(self.new_storage(&name, table.temporary));
-            if truncate.identity == Some(TruncateIdentityOption::Restart) {
-                self.restart_sequences(&name)?;
-            }
-            self.put(&name, Some(old), Some(Definition::Table(now)))?;
-            self.retire(Retired::Rows(storage))?;
-        }
-        Ok("TRUNCATE TABLE".to_owned())
-    }
-
-    /// What nobody reaches any more goes when the transaction has happened.
-    fn retire(&mut self, retired: Retired) -> Result<(), SqlError> {
-        match &self.transaction {
-            Some(transaction) => {
-                transaction.lock().retire(retired);
-                Ok(())
-            }
-            None => retired.clear(&self.inner.engine),
-        }
+/// Whether a statement declares, changes or drops an object.
+fn declares(statement: &DfStatement) -> bool {
+    match statement {
+        DfStatement::CreateExternalTable(_) => true,
+        DfStatement::Statement(statement) => matches!(
+            statement.as_ref(),
+            SqlStatement::CreateTable(_)
+                | SqlStatement::CreateView(_)
+                | SqlStatement::CreateSequence { .. }
+                | SqlStatement::CreateIndex(_)
+                | SqlStatement::CreateSchema { .. }
+                | SqlStatement::AlterTable(_)
+                | SqlStatement::Truncate(_)
+                | SqlStatement::Drop { .. }
+                | SqlStatement::Comment { .. }
+                | SqlStatement::Grant(_)
+                | SqlStatement::Revoke(_)
+        ),
+        _ => false,
     }
 }
 

@@ -1,4 +1,5 @@
-//! What a session sees beside the catalog: its temporary tables, and what its transaction has declared and dropped.
+//! What a session sees beside the catalog: its temporary tables, and what its transaction has
+//! declared and dropped.
 
 use super::Session;
 use crate::catalog::{Definition, Overlay};
@@ -53,7 +54,8 @@ impl Session {
         self.return_temporary(Temporary::new());
     }
 
-    /// Makes the temporary objects again what they were: what has come since goes, with what it holds.
+    /// Makes the temporary objects again what they were: what has come since goes, with what it
+    /// holds.
     pub(super) fn return_temporary(&mut self, before: Temporary) {
         let now = std::mem::replace(&mut self.temporary, before);
         for (name, definition) in now {

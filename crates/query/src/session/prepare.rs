@@ -1,4 +1,5 @@
-//! Statements that are planned before they run: the types of their parameters, and the columns of their answer.
+//! Statements that are planned before they run: the types of their parameters, and the columns of
+//! their answer.
 
 use super::apart;
 use super::{Prepared, Session, changes_rows, gives_plan};
@@ -98,8 +99,8 @@ impl Session {
         prepared.schema.clone()
     }
 
-    /// The types of a query's parameters: what the client says, what the query casts them to, what they are compared
-    /// with; text where nothing tells.
+    /// The types of a query's parameters: what the client says, what the query casts them to, what
+    /// they are compared with; text where nothing tells.
     pub(super) async fn infer(
         &self,
         statement: &DfStatement,
@@ -117,7 +118,8 @@ impl Session {
         Ok(types.into_iter().map(|known| known.unwrap_or_else(text)).collect())
     }
 
-    /// The logical plan of a query, for parameters of these types; numbers without declared digits are put in by value.
+    /// The logical plan of a query, for parameters of these types; numbers without declared digits
+    /// are put in by value.
     pub(super) async fn plan_query(
         &self,
         statement: &DfStatement,

@@ -118,7 +118,8 @@ impl Session {
         Ok(())
     }
 
-    /// READ ONLY and READ WRITE; every isolation level that is asked for is given, for there is one, the strictest.
+    /// READ ONLY and READ WRITE; every isolation level that is asked for is given, for there is
+    /// one, the strictest.
     pub(super) fn set_modes(
         &mut self,
         modes: &[TransactionMode],

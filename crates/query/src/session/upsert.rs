@@ -56,7 +56,8 @@ impl Wanted {
                 found.map(Target::Unique).ok_or_else(|| {
                     SqlError::new(
                         SqlState::InvalidColumnReference,
-                        "there is no unique or exclusion constraint matching the ON CONFLICT specification",
+                        "there is no unique or exclusion constraint matching the ON CONFLICT \
+                         specification",
                     )
                 })
             }
@@ -103,7 +104,8 @@ impl OnConflict {
                 let target = match wanted {
                     Some(wanted) => find(wanted)?,
                     None => {
-                        let message = "ON CONFLICT DO UPDATE requires inference specification or constraint name";
+                        let message = "ON CONFLICT DO UPDATE requires inference specification or \
+                                       constraint name";
                         return Err(SqlError::new(SqlState::SyntaxError, message)
                             .hint("For example, ON CONFLICT (column_name)."));
                     }

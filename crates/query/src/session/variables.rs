@@ -1,12 +1,13 @@
-//! A session's variables: which there are, what they take, and what a transaction that is taken back makes of them.
+//! A session's variables: which there are, what they take, and what a transaction that is taken
+//! back makes of them.
 
 use crate::encode::Style;
 use crate::error::{SqlError, SqlState};
 use crate::moment::Formats;
 use std::collections::{BTreeMap, HashMap};
 
-/// Variables that clients of Postgres set, and what they are from the beginning; what they ask for is what they get
-/// anyway, or is only remembered.
+/// Variables that clients of Postgres set, and what they are from the beginning; what they ask for
+/// is what they get anyway, or is only remembered.
 const VARIABLES: &[(&str, &str)] = &[
     ("application_name", ""),
     ("array_nulls", "on"),
@@ -236,8 +237,8 @@ impl Variables {
         std::mem::take(&mut self.reported)
     }
 
-    /// Sets a variable, for the session or for the transaction; gives what it is then. Without a transaction, what is
-    /// only for it is over at once.
+    /// Sets a variable, for the session or for the transaction; gives what it is then. Without a
+    /// transaction, what is only for it is over at once.
     pub(crate) fn assign(
         &mut self,
         name: &str,
@@ -352,7 +353,8 @@ impl Variables {
         self.read_only = self.reads_only_by_default();
     }
 
-    /// The transaction is over: what SET LOCAL has set is what it was before, and if it was taken back, everything.
+    /// The transaction is over: what SET LOCAL has set is what it was before, and if it was taken
+    /// back, everything.
     pub(super) fn end(&mut self, committed: bool) {
         self.is_open = false;
         self.read_only = false;

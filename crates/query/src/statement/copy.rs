@@ -21,8 +21,8 @@ struct Given {
     force_null: Option<Vec<String>>,
 }
 
-/// `COPY name [(column, …)] FROM STDIN` or `COPY name | (query) TO STDOUT`, with options as Postgres has them. `None` where
-/// files are copied: that is DataFusion's.
+/// `COPY name [(column, …)] FROM STDIN` or `COPY name | (query) TO STDOUT`, with options as
+/// Postgres has them. `None` where files are copied: that is DataFusion's.
 pub(super) fn copy(parser: &mut Parser<'_>) -> Result<Option<Statement>, SqlError> {
     let mut copy = Copy {
         relation: String::new(),
@@ -114,23 +114,13 @@ fn boolean(parser: &mut Parser<'_>) -> bool {
 impl Given {
     /// Takes one option; false where there is none.
     fn take(&mut self, parser: &mut Parser<'_>, in_parens: bool) -> Result<bool, SqlError> {
-        if word(parser, "FORMAT") {
-            let name = text(parser)?;
-            let format = match name.to_ascii_lowercase().as_str() {
-                "text" => CopyFormat::Text,
-                "csv" => CopyFormat::Csv,
-                "binary" => CopyFormat::Binary,
-                _ => {
-                    let message = format!("COPY format \"{name}\" not recognized");
-                    return Err(SqlError::new(SqlState::InvalidParameter, message));
-                }
-            };
-            once(&mut self.format, format)?;
-        } else if !in_parens && word(parser, "CSV") {
-            once(&mut self.format, CopyFormat::Csv)?;
-        } else if !in_parens && word(parser, "BINARY") {
-            once(&mut self.format, CopyFormat::Binary)?;
-        } else if word(parser, "HEADER") {
+        if self.take_format(parser, in_parens)?
+            || self.take_text(parser)?
+            || self.take_columns(parser)?
+        {
+            return Ok(true);
+        }
+        if word(parser, "HEADER") {
             let header = if word(parser, "MATCH") {
                 Header::Match
             } else if boolean(parser) {
@@ -139,18 +129,6 @@ impl Given {
                 Header::No
             };
             once(&mut self.header, header)?;
-        } else if word(parser, "DELIMITER") || word(parser, "DELIMITERS") {
-            let delimiter = text(parser)?;
-            once(&mut self.delimiter, delimiter)?;
-        } else if word(parser, "NULL") {
-            let null = text(parser)?;
-            once(&mut self.null, null)?;
-        } else if word(parser, "QUOTE") {
-            let quote = text(parser)?;
-            once(&mut self.quote, quote)?;
-        } else if word(parser, "ESCAPE") {
-            let escape = text(parser)?;
-            once(&mut self.escape, escape)?;
         } else if word(parser, "ENCODING") {
             let encoding = text(parser)?;
             if !matches!(encoding.to_ascii_uppercase().replace('-', "").as_str(), "UTF8") {
@@ -161,15 +139,6 @@ impl Given {
         } else if word(parser, "FREEZE") {
             // What it would spare is not done here anyway.
             boolean(parser);
-        } else if word(parser, "FORCE_QUOTE") {
-            let columns = columns(parser)?;
-            once(&mut self.force_quote, columns)?;
-        } else if word(parser, "FORCE_NOT_NULL") {
-            let columns = columns(parser)?;
-            once(&mut self.force_not_null, columns)?;
-        } else if word(parser, "FORCE_NULL") {
-            let columns = columns(parser)?;
-            once(&mut self.force_null, columns)?;
         } else if in_parens {
             let found = parser.peek_token();
             return Err(SqlError::new(
@@ -179,6 +148,62 @@ impl Given {
         } else {
             return Ok(false);
         }
+        Ok(true)
+    }
+
+    /// Takes the format, if it comes next.
+    fn take_format(&mut self, parser: &mut Parser<'_>, in_parens: bool) -> Result<bool, SqlError> {
+        let format = if word(parser, "FORMAT") {
+            let name = text(parser)?;
+            match name.to_ascii_lowercase().as_str() {
+                "text" => CopyFormat::Text,
+                "csv" => CopyFormat::Csv,
+                "binary" => CopyFormat::Binary,
+                _ => {
+                    let message = format!("COPY format \"{name}\" not recognized");
+                    return Err(SqlError::new(SqlState::InvalidParameter, message));
+                }
+            }
+        } else if !in_parens && word(parser, "CSV") {
+            CopyFormat::Csv
+        } else if !in_parens && word(parser, "BINARY") {
+            CopyFormat::Binary
+        } else {
+            return Ok(false);
+        };
+        once(&mut self.format, format)?;
+        Ok(true)
+    }
+
+    /// Takes an option whose value is a text, if one comes next.
+    fn take_text(&mut self, parser: &mut Parser<'_>) -> Result<bool, SqlError> {
+        let slot = if word(parser, "DELIMITER") || word(parser, "DELIMITERS") {
+            &mut self.delimiter
+        } else if word(parser, "NULL") {
+            &mut self.null
+        } else if word(parser, "QUOTE") {
+            &mut self.quote
+        } else if word(parser, "ESCAPE") {
+            &mut self.escape
+        } else {
+            return Ok(false);
+        };
+        once(slot, text(parser)?)?;
+        Ok(true)
+    }
+
+    /// Takes an option whose value is a list of columns, if one comes next.
+    fn take_columns(&mut self, parser: &mut Parser<'_>) -> Result<bool, SqlError> {
+        let slot = if word(parser, "FORCE_QUOTE") {
+            &mut self.force_quote
+        } else if word(parser, "FORCE_NOT_NULL") {
+            &mut self.force_not_null
+        } else if word(parser, "FORCE_NULL") {
+            &mut self.force_null
+        } else {
+            return Ok(false);
+        };
+        once(slot, columns(parser)?)?;
         Ok(true)
     }
 

@@ -33,7 +33,8 @@ pub(super) fn check(statement: &SqlStatement) -> Result<(), SqlError> {
         return Err(SqlError::new(
             SqlState::StatementTooComplex,
             format!(
-                "the statement's WITH queries stand for {all} relations when they are put in their places"
+                "the statement's WITH queries stand for {all} relations when they are put in their \
+                 places"
             ),
         ));
     }

@@ -1,4 +1,5 @@
-//! FETCH and MOVE: in which direction, how far, and of which cursor. The parser's own takes no negative counts.
+//! FETCH and MOVE: in which direction, how far, and of which cursor. The parser's own takes no
+//! negative counts.
 
 use super::word;
 use crate::error::SqlError;

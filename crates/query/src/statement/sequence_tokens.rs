@@ -1,5 +1,5 @@
-//! The options of a sequence in the one order that the parser takes them in; Postgres takes them in any, and `pg_dump`
-//! writes another.
+//! The options of a sequence in the one order that the parser takes them in; Postgres takes them in
+//! any, and `pg_dump` writes another.
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -43,7 +43,8 @@ fn ends(token: &Token) -> bool {
 
 fn is_word(tokens: &[TokenWithSpan], at: usize, wanted: &str) -> bool {
     matches!(tokens.get(at).map(|token| &token.token),
-        Some(Token::Word(word)) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(wanted))
+        Some(Token::Word(word)) if word.quote_style.is_none()
+            && word.value.eq_ignore_ascii_case(wanted))
 }
 
 fn next_solid(tokens: &[TokenWithSpan], from: usize) -> Option<usize> {

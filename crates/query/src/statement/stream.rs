@@ -48,7 +48,8 @@ fn watermark(parser: &mut Parser<'_>) -> Result<Watermark, SqlError> {
     let source = ident(parser)?;
     if source != column {
         return Err(SqlError::unsupported(format!(
-            "a watermark is behind its own column: WATERMARK FOR {column} AS {column} - INTERVAL '5' SECOND"
+            "a watermark is behind its own column: WATERMARK FOR {column} AS {column} - INTERVAL \
+             '5' SECOND"
         )));
     }
     let mut delay_us = 0;
@@ -124,8 +125,10 @@ fn stream_options(
                 };
             }
             _ => {
-                return Err(wrong_option(&name, &value, "there is no such option")
-                    .hint("streams have partitions, retention, retention_bytes, segment_records and on_error"));
+                return Err(wrong_option(&name, &value, "there is no such option").hint(
+                    "streams have partitions, retention, retention_bytes, segment_records \
+                           and on_error",
+                ));
             }
         }
     }

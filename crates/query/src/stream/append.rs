@@ -1,4 +1,5 @@
-//! Appending to a stream: which partition a record goes to, and batches that are appended as a whole or not at all.
+//! Appending to a stream: which partition a record goes to, and batches that are appended as a
+//! whole or not at all.
 
 use crate::catalog::{OnError, Partitioner, StreamDefinition};
 use crate::error::{SqlError, SqlState};
@@ -174,7 +175,8 @@ pub(crate) fn misfit<'a>(
     None
 }
 
-/// The partition that a record belongs to; `value_of` gives its values by their names, `turn` counts records.
+/// The partition that a record belongs to; `value_of` gives its values by their names, `turn`
+/// counts records.
 pub(crate) fn partition_of<'a>(
     definition: &StreamDefinition,
     value_of: impl Fn(&str) -> &'a [u8],
@@ -206,7 +208,8 @@ pub(crate) fn transact(engine: &Engine, commands: &[Command]) -> Result<(), SqlE
     transact_in(engine, &mut Session::trusted(), commands).map(|_happened| ())
 }
 
-/// The same in a session that watches keys; false where one of them has changed, so nothing was done.
+/// The same in a session that watches keys; false where one of them has changed, so nothing was
+/// done.
 pub(crate) fn transact_in(
     engine: &Engine,
     session: &mut Session,

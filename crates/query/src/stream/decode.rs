@@ -43,7 +43,8 @@ enum From {
     AllFields,
 }
 
-/// Turns records into columns. Remembers where it found the fields last: most records look like the one before.
+/// Turns records into columns. Remembers where it found the fields last: most records look like the
+/// one before.
 pub(crate) struct Decoder {
     columns: Vec<Column>,
     sources: Vec<From>,

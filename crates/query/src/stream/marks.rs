@@ -1,14 +1,16 @@
 //! Marks of a partition that fell silent: how far it lets event time go on without it.
 //!
-//! A mark stands between two records, for good: it is written only while nothing has come after the record that it
-//! follows. So every view, now or in a replay years later, finds the same marks before the same records, and counts the
-//! same records as late. Of several marks in one place the highest counts, so a place keeps one.
+//! A mark stands between two records, for good: it is written only while nothing has come after the
+//! record that it follows. So every view, now or in a replay years later, finds the same marks
+//! before the same records, and counts the same records as late. Of several marks in one place the
+//! highest counts, so a place keeps one.
 //!
-//! The marks of a partition are one hash, `thalweg:marks:<partition's key>`, in the log like everything else:
+//! The marks of a partition are one hash, `thalweg:marks:<partition's key>`, in the log like
+//! everything else:
 //!
 //! | field | value |
 //! |---|---|
-//! | ID of the record that the mark follows, `<ms>-<sequence>`; `0-0` before the first one | its watermark: µs since 1970, decimal |
+//! | ID of the record before, `<ms>-<sequence>`, or `0-0` | watermark: µs since 1970, decimal |
 
 use super::append::transact_in;
 use super::texts_of;
@@ -41,7 +43,8 @@ fn marks_key(key: &str) -> String {
 }
 
 impl Marks {
-    /// The marks that follow a record from `first` on and stand before the record `last`, which has been read.
+    /// The marks that follow a record from `first` on and stand before the record `last`, which has
+    /// been read.
     pub(crate) fn between(
         &mut self,
         engine: &Engine,
@@ -60,8 +63,8 @@ impl Marks {
     }
 }
 
-/// How far a partition that has been read to its last record lets event time go on: the highest of its marks up to
-/// there.
+/// How far a partition that has been read to its last record lets event time go on: the highest of
+/// its marks up to there.
 pub(crate) fn up_to(engine: &Engine, key: &str, last: StreamId) -> Result<Option<i64>, SqlError> {
     let marks = read(engine, key)?;
     Ok(marks.iter().filter(|mark| mark.after <= last).map(|mark| mark.watermark_us).max())
@@ -86,8 +89,8 @@ fn read(engine: &Engine, key: &str) -> Result<Vec<Mark>, SqlError> {
     Ok(marks)
 }
 
-/// The last ID that a partition has given out, whether its record is still there or not; the first possible one where
-/// there is no partition yet.
+/// The last ID that a partition has given out, whether its record is still there or not; the first
+/// possible one where there is no partition yet.
 pub(crate) fn newest(engine: &Engine, key: &str) -> Result<StreamId, SqlError> {
     if engine.call(&[b"EXISTS", key.as_bytes()])? == Reply::Integer(0) {
         return Ok(StreamId::MIN);
@@ -101,8 +104,8 @@ pub(crate) fn newest(engine: &Engine, key: &str) -> Result<StreamId, SqlError> {
     newest.ok_or_else(|| SqlError::new(SqlState::Internal, format!("\"{key}\" has no last ID")))
 }
 
-/// Writes a mark behind a record, durably, unless another record came meanwhile. `first` is the oldest record that the
-/// partition still has, and is asked for only where marks are many.
+/// Writes a mark behind a record, durably, unless another record came meanwhile. `first` is the
+/// oldest record that the partition still has, and is asked for only where marks are many.
 pub(crate) fn append(
     engine: &Engine,
     key: &str,

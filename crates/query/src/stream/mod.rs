@@ -121,7 +121,8 @@ impl TableProvider for StreamTable {
     }
 }
 
-/// The records of a partition that were not sealed when the query was planned, to where it ends when the reading begins.
+/// The records of a partition that were not sealed when the query was planned, to where it ends
+/// when the reading begins.
 struct Tail {
     table: StreamTable,
     key: String,
@@ -184,7 +185,8 @@ pub(crate) fn read_block(
     Ok(())
 }
 
-/// What XINFO STREAM says of a partition: names and values as text. Of one that does not exist, nothing.
+/// What XINFO STREAM says of a partition: names and values as text. Of one that does not exist,
+/// nothing.
 pub(crate) fn info(engine: &Engine, key: &str) -> BTreeMap<String, String> {
     describe(engine, &[b"XINFO", b"STREAM", key.as_bytes()])
 }

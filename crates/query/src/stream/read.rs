@@ -130,8 +130,8 @@ impl PartitionReader {
         Ok(piece)
     }
 
-    /// The marks between an ID and the last record of the piece that was read above it: each with the first row of the
-    /// piece that it stands before, and its watermark.
+    /// The marks between an ID and the last record of the piece that was read above it: each with
+    /// the first row of the piece that it stands before, and its watermark.
     pub(crate) fn marks(
         &mut self,
         after: StreamId,
@@ -175,7 +175,8 @@ impl PartitionReader {
         Ok(block.ids.first().copied().unwrap_or(StreamId::MIN))
     }
 
-    /// Some of the last piece's records as they were appended, with their IDs, by their positions in its batch.
+    /// Some of the last piece's records as they were appended, with their IDs, by their positions
+    /// in its batch.
     pub(crate) fn records(
         &self,
         positions: &[usize],

@@ -53,7 +53,8 @@ impl PointLookup {
         let given = found.iter().flatten().count();
         let parameters = definition.primary_key.iter().map(|&key| *found.get(key)?);
         let parameters = parameters.collect::<Option<Vec<_>>>()?;
-        // A condition on another column would have to be looked at, too. Rows of no columns are rare enough for the long way.
+        // A condition on another column would have to be looked at, too. Rows of no columns are
+        // rare enough for the long way.
         (given == parameters.len() && !parameters.is_empty() && !wanted.is_empty()).then(|| Self {
             table,
             definition: Arc::new(definition),

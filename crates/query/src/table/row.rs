@@ -1,7 +1,7 @@
 //! A table's rows as bytes.
 //!
-//! A table is 64 hashes, `thalweg:table:<name>:<bucket>`. A row is a field: its name the primary key's values in their
-//! order, as `values.rs` stores them; its value:
+//! A table is 64 hashes, `thalweg:table:<name>:<bucket>`. A row is a field: its name the primary
+//! key's values in their order, as `values.rs` stores them; its value:
 //!
 //! | bytes | what |
 //! |---|---|

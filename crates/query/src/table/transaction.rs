@@ -1,5 +1,6 @@
-//! A transaction: what it has read is watched, what it writes is kept aside and seen by itself, and commit applies all of
-//! it in one batch of the log, or nothing where something it has read was changed meanwhile.
+//! A transaction: what it has read is watched, what it writes is kept aside and seen by itself, and
+//! commit applies all of it in one batch of the log, or nothing where something it has read was
+//! changed meanwhile.
 
 use super::row::{bucket_key, bucket_of};
 use super::{Written, read_row};
@@ -49,7 +50,8 @@ pub(crate) async fn collect_writes(
 /// A transaction, as the extension of a query's settings by which tables find it.
 pub(crate) struct TransactionHandle(pub(crate) Arc<Mutex<Transaction>>);
 
-/// The same among the options, by which what runs a query of its own finds it. It does not keep the transaction open.
+/// The same among the options, by which what runs a query of its own finds it. It does not keep the
+/// transaction open.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OpenTransaction(Option<Weak<Mutex<Transaction>>>);
 
@@ -303,7 +305,8 @@ impl Transaction {
         check_writes(self.bytes)
     }
 
-    /// Makes it happen, durably. An error that says "serialization" means that nothing has happened.
+    /// Makes it happen, durably. An error that says "serialization" means that nothing has
+    /// happened.
     pub(crate) fn commit(mut self, inner: &Inner) -> Result<(), SqlError> {
         if self.declared.is_empty() {
             let commands = self.commands();
@@ -352,7 +355,8 @@ impl Transaction {
         }
         Err(SqlError::new(
             SqlState::SerializationFailure,
-            "could not serialize access: a row that this transaction has read was changed meanwhile",
+            "could not serialize access: a row that this transaction has read was changed \
+             meanwhile",
         )
         .hint("nothing was changed; run the transaction again"))
     }

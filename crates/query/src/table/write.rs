@@ -344,7 +344,8 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The old row's columns with what is assigned to them; nothing where the condition leaves it alone.
+/// The old row's columns with what is assigned to them; nothing where the condition leaves it
+/// alone.
 fn merge(
     table: &str,
     definition: &TableDefinition,

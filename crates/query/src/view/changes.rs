@@ -1,15 +1,20 @@
-//! Changes of views, for those who follow them. A view `v` that was made `WITH (changes = 10000)` has a stream `v.changes` of
-//! about its latest 10,000 changes, which is read and followed like any other stream: XREAD, server-sent events, long
-//! poll, SQL. A record is a row that came, changed or went: `_op` is `insert`, `update` or `delete`, the other fields are the
-//! row's columns, of a row that went those that tell it apart.
+//! Changes of views, for those who follow them. A view `v` that was made `WITH (changes = 10000)`
+//! has a stream `v.changes` of about its latest 10,000 changes, which is read and followed like any
+//! other stream: XREAD, server-sent events, long poll, SQL. A record is a row that came, changed or
+//! went: `_op` is `insert`, `update` or `delete`, the other fields are the row's columns, of a row
+//! that went those that tell it apart.
 //!
-//! What has been told is the hash `thalweg:changes:<view>`: a field for each row, its value a hash of the row. It changes in
-//! one transaction with the stream, and nothing is told before the view has caught up; so a crash neither repeats nor
-//! loses a change, whatever the view had taken in and forgotten again.
+//! What has been told is the hash `thalweg:changes:<view>`: a field for each row, its value a hash
+//! of the row. It changes in one transaction with the stream, and nothing is told before the view
+//! has caught up; so a crash neither repeats nor loses a change, whatever the view had taken in and
+//! forgotten again.
 //!
 //! | field | value |
 //! |---|---|
-//! | the columns that tell the row apart, each: length (4 bytes, little-endian; all ones: null), text | XXH3-64 of the row in the same form, little-endian |
+//! | the columns that tell the row apart, in the form below | XXH3-64 of the row in that form |
+//!
+//! The form is, for each column, its length (4 bytes, all ones: null) and its text; all numbers are
+//! little-endian.
 
 use super::View;
 use crate::database::Inner;
@@ -56,13 +61,15 @@ struct Change {
 }
 
 impl Inner {
-    /// Tells what has changed in the views that are followed. One that cannot be read keeps none of the others from it.
+    /// Tells what has changed in the views that are followed. One that cannot be read keeps none of
+    /// the others from it.
     pub(crate) async fn tell_changes(self: &Arc<Self>, told: &mut HashMap<String, Told>) {
         let views: Vec<Arc<View>> = self.views.all.read().values().cloned().collect();
         told.retain(|name, _| views.iter().any(|view| view.name == *name));
         for view in views {
             let Some(kept) = view.changes_kept else { continue };
-            // What a view says while it reads what it had read before the last crash was told already.
+            // What a view says while it reads what it had read before the last crash was told
+            // already.
             if !view.is_current() {
                 continue;
             }
@@ -225,7 +232,8 @@ impl Inner {
     }
 }
 
-/// The columns of a view's answer that its groups are told apart by; nothing if it does not show all of them.
+/// The columns of a view's answer that its groups are told apart by; nothing if it does not show
+/// all of them.
 fn key_columns(plan: &LogicalPlan) -> Option<Vec<usize>> {
     let mut found: HashMap<usize, usize> = HashMap::new();
     let mut groups = 0;

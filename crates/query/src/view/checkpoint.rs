@@ -1,9 +1,10 @@
-//! A view on disk: its state and the offsets it has consumed are one checkpoint, so after a crash it goes on as if
-//! nothing had happened, whatever it had taken in since.
+//! A view on disk: its state and the offsets it has consumed are one checkpoint, so after a crash
+//! it goes on as if nothing had happened, whatever it had taken in since.
 //!
-//! A view's folder has a file `checkpoint` and files `frozen-<n>`. Rows of closed windows do not change: each checkpoint
-//! adds those that are new as one more frozen file. Then it replaces `checkpoint`, which names the frozen files. All of
-//! them look like this; numbers are little-endian:
+//! A view's folder has a file `checkpoint` and files `frozen-<n>`. Rows of closed windows do not
+//! change: each checkpoint adds those that are new as one more frozen file. Then it replaces
+//! `checkpoint`, which names the frozen files. All of them look like this; numbers are
+//! little-endian:
 //!
 //! | bytes | what |
 //! |---|---|
@@ -102,11 +103,13 @@ impl Folder {
         if let Err(error) = std::fs::remove_dir_all(path)
             && error.kind() != std::io::ErrorKind::NotFound
         {
-            tracing::warn!(%error, path = %path.display(), "a dropped view's folder could not be removed");
+            tracing::warn!(%error, path = %path.display(), "a dropped view's folder could not be \
+                                                            removed");
         }
     }
 
-    /// Takes down what a checkpoint is made of: a moment of the state, to be written when its lock is free again.
+    /// Takes down what a checkpoint is made of: a moment of the state, to be written when its lock
+    /// is free again.
     pub(crate) fn capture(
         &self,
         state: &mut State,
@@ -181,7 +184,8 @@ impl Folder {
         }
         let (header, batches): (Header, _) = read_file(&path)?;
         if header.layout != layout_of(compiled)? {
-            tracing::warn!(path = %path.display(), "the view's checkpoint is of another version; it is built anew");
+            tracing::warn!(path = %path.display(), "the view's checkpoint is of another version; \
+                                                    it is built anew");
             return Ok(None);
         }
         let mut state = State::new(compiled, lateness_us)?;
@@ -214,7 +218,8 @@ pub(super) fn skip_rows(batches: &[RecordBatch], mut skip: usize) -> Vec<RecordB
     out
 }
 
-/// The columns of a state: when (a pane's beginning, or a session's first and last record), keys, states.
+/// The columns of a state: when (a pane's beginning, or a session's first and last record), keys,
+/// states.
 pub(super) fn state_schema(compiled: &Compiled) -> Result<SchemaRef, SqlError> {
     let mut fields =
         vec![Field::new("from", DataType::Int64, false), Field::new("to", DataType::Int64, false)];

@@ -1,6 +1,10 @@
-//! From a query to what a view does. The plan is cut in three: what is done to each record (steps), how records are
-//! grouped (keys and accumulators), and what is done with the groups when the view is read (`finish`, a DataFusion plan
-//! over the groups). What cannot be maintained so is refused here, with the reason.
+//! From a query to what a view does. The plan is cut in three: what is done to each record (steps),
+//! how records are grouped (keys and accumulators), and what is done with the groups when the view
+//! is read (`finish`, a DataFusion plan over the groups). What cannot be maintained so is refused
+//! here, with the reason.
+
+mod checks;
+mod shape;
 
 use super::View;
 use super::accumulate::AggregatePlan;
@@ -11,6 +15,8 @@ use crate::database::Inner;
 use crate::error::{SqlError, SqlState};
 use crate::stream::StreamTable;
 use crate::window::{END, START, WindowKind, WindowNode};
+pub(super) use checks::bounds_untouched;
+use checks::{check_deterministic, check_order, traced};
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result as DfResult};
@@ -27,46 +33,8 @@ use datafusion::optimizer::{Analyzer, AnalyzerRule, OptimizerRule};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::sql::sqlparser::ast::{Query, Statement as SqlStatement};
+pub(crate) use shape::{Completes, KeyColumn, Source};
 use std::sync::Arc;
-
-/// What a view reads.
-#[derive(Clone, Debug)]
-pub(crate) enum Source {
-    /// A stream, for ever.
-    Stream { name: String, definition: StreamDefinition, projection: Option<Vec<usize>> },
-    /// Files, to their end.
-    Files { name: String, scan: LogicalPlan },
-    /// Another view's groups.
-    View { view: Arc<View>, projection: Option<Vec<usize>>, completes: Completes },
-}
-
-/// What the closing of the other view's windows says about the time of a view over it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Completes {
-    /// Rows that come later have later times than what is closed there, less this.
-    Behind(i64),
-    /// Nothing.
-    Never,
-}
-
-impl Source {
-    pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Stream { name, .. } | Self::Files { name, .. } => name,
-            Self::View { view, .. } => &view.name,
-        }
-    }
-}
-
-/// Where a column of the groups comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KeyColumn {
-    /// A key, by position.
-    Key(usize),
-    /// The bounds of the group's window.
-    Start,
-    End,
-}
 
 /// A view, ready to run.
 #[derive(Clone, Debug)]
@@ -123,35 +91,12 @@ pub(crate) async fn compile(inner: &Inner, query: &Query) -> Result<Compiled, Sq
     compile_groups(aggregate, below, steps, plan.clone())
 }
 
-/// DataFusion's rules with Postgres' casts, and without the one that lowers windows: they are read here.
+/// DataFusion's rules with Postgres' casts, and without the one that lowers windows: they are read
+/// here.
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = Analyzer::new().rules;
     rules.push(Arc::new(crate::dialect::PostgresCasts::default()));
     rules
-}
-
-/// A view must say the same tomorrow as today.
-fn check_deterministic(plan: &LogicalPlan) -> Result<(), SqlError> {
-    let mut offender = None;
-    plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expr| {
-            expr.apply(|expr| {
-                if let Expr::ScalarFunction(call) = expr
-                    && call.func.signature().volatility != Volatility::Immutable
-                {
-                    offender.get_or_insert_with(|| call.func.name().to_owned());
-                }
-                if let Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) = expr {
-                    offender.get_or_insert_with(|| "a subquery in an expression".to_owned());
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
-    })?;
-    match offender {
-        Some(name) => refuse(format!("{name} does not give the same answer each time")),
-        None => Ok(()),
-    }
 }
 
 /// The aggregate of the query, below what is done with its groups.
@@ -240,7 +185,8 @@ fn compile_rows(
     }
 }
 
-/// A schema whose columns may all be null: what an expression promises is not always kept by a row that is about to go.
+/// A schema whose columns may all be null: what an expression promises is not always kept by a row
+/// that is about to go.
 pub(super) fn loose(schema: &DFSchema) -> SchemaRef {
     let fields = schema.as_arrow().fields().iter();
     Arc::new(Schema::new(
@@ -291,52 +237,6 @@ fn tag_of(expr: &Expr, schema: &DFSchema, tags: &Tags) -> Option<KeyColumn> {
     match expr {
         Expr::Column(column) => *tags.get(schema.maybe_index_of_column(column)?)?,
         Expr::Alias(alias) => tag_of(&alias.expr, schema, tags),
-        _ => None,
-    }
-}
-
-/// A row of a hopping or session window does not know its window yet, so nothing may be computed from it.
-pub(super) fn bounds_untouched(
-    expr: &Expr,
-    schema: &DFSchema,
-    window: Option<WindowKind>,
-    tags: &Tags,
-) -> Result<(), SqlError> {
-    if !matches!(window, Some(WindowKind::Hop { .. } | WindowKind::Session { .. })) {
-        return Ok(());
-    }
-    for column in expr.column_refs() {
-        let index = schema.maybe_index_of_column(column);
-        if index.and_then(|index| tags.get(index)).is_some_and(Option::is_some) {
-            return refuse(format!("{expr} is computed from {START} or {END} before grouping"))
-                .map_err(|error| {
-                    error.hint(
-                        "compute it from the grouped columns, or read the view with this condition",
-                    )
-                });
-        }
-    }
-    Ok(())
-}
-
-/// The column of the source that an expression is, unchanged.
-fn traced(expr: &Expr, plan: &LogicalPlan) -> Option<usize> {
-    let Expr::Column(column) = expr else {
-        let Expr::Alias(alias) = expr else { return None };
-        return traced(&alias.expr, plan);
-    };
-    let index = plan.schema().maybe_index_of_column(column)?;
-    match plan {
-        LogicalPlan::TableScan(scan) => match &scan.projection {
-            Some(projection) => projection.get(index).copied(),
-            None => Some(index),
-        },
-        LogicalPlan::Projection(node) => traced(node.expr.get(index)?, &node.input),
-        LogicalPlan::SubqueryAlias(_) | LogicalPlan::Filter(_) | LogicalPlan::Sort(_) => {
-            let input = plan.inputs().first().copied()?;
-            let (qualifier, field) = input.schema().qualified_field(index);
-            traced(&Expr::Column((qualifier, field).into()), input)
-        }
         _ => None,
     }
 }
@@ -413,84 +313,4 @@ pub(super) fn compile_aggregates(
     let aggregates = aggregates.collect::<DfResult<Vec<_>>>()?;
     check_order(&aggregates)?;
     Ok(aggregates)
-}
-
-/// An aggregate whose answer depends on the order of the rows would change with the knobs.
-fn check_order(aggregates: &[AggregatePlan]) -> Result<(), SqlError> {
-    for aggregate in aggregates {
-        let name = aggregate.function.fun().name();
-        let ordered = !aggregate.function.order_bys().is_empty();
-        let order_matters =
-            matches!(name, "first_value" | "last_value" | "nth_value" | "array_agg" | "string_agg");
-        if order_matters && !ordered {
-            let message = format!(
-                "this cannot be maintained incrementally: {name} depends on the order of the rows"
-            );
-            return Err(SqlError::new(SqlState::FeatureNotSupported, message)
-                .hint(format!("{name}(… ORDER BY …) does not")));
-        }
-    }
-    Ok(())
-}
-
-impl Compiled {
-    /// The views it reads.
-    pub(crate) fn views(&self) -> impl Iterator<Item = &Arc<View>> {
-        let source = match &self.source {
-            Source::View { view, .. } => Some(view),
-            _ => None,
-        };
-        source.into_iter().chain(self.lookup.iter().flat_map(|lookup| &lookup.views))
-    }
-
-    /// Whether a name is that of something it reads.
-    pub(crate) fn reads(&self, name: &str) -> bool {
-        let tables = self.lookup.iter().flat_map(|lookup| &lookup.tables);
-        self.source.name() == name || tables.into_iter().any(|table| table == name)
-    }
-
-    /// What a reader of EXPLAIN is told.
-    pub(crate) fn describe(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        lines.push(match &self.source {
-            Source::Stream { name, definition, .. } => {
-                format!(
-                    "read stream {name}, {} partitions, as records arrive",
-                    definition.partitions
-                )
-            }
-            Source::Files { name, .. } => format!("read files {name} once, to their end"),
-            Source::View { view, .. } => format!(
-                "read view {}: its closed windows once, those that may still change when this is read",
-                view.name
-            ),
-        });
-        for step in &self.steps {
-            lines.push(match step {
-                Step::Filter(predicate) => format!("  each record: keep where {predicate}"),
-                Step::Project { exprs, .. } => {
-                    let exprs: Vec<String> = exprs.iter().map(ToString::to_string).collect();
-                    format!("  each record: compute {}", exprs.join(", "))
-                }
-                Step::Window { kind, time, .. } => format!("  each record: {kind:?} by {time}"),
-            });
-        }
-        let keys: Vec<String> = self.keys.iter().map(ToString::to_string).collect();
-        let by_window = if self.window.is_some() { "window" } else { "no window" };
-        lines.push(format!("incremental: group by {by_window}, [{}]", keys.join(", ")));
-        for aggregate in &self.aggregates {
-            lines.push(format!("  incremental: {}", aggregate.describe()));
-        }
-        if let Some(lookup) = &self.lookup {
-            lines.extend(lookup.describe().into_iter().map(|line| format!("when read: {line}")));
-        }
-        let above = self.plan.display_indent().to_string();
-        let above: Vec<&str> =
-            above.lines().take_while(|line| !line.trim_start().starts_with("Aggregate")).collect();
-        if above.is_empty() {
-            lines.push("when read: the groups as they are".to_owned());
-        }
-        lines.extend(above.iter().map(|line| format!("when read: {}", line.trim_start())));
-        lines
-    }
 }

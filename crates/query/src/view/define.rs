@@ -27,7 +27,8 @@ impl Inner {
         let all = self.catalog.list().into_iter();
         let mut waiting: Vec<_> =
             all.filter(|(_, definition)| matches!(**definition, Definition::View(_))).collect();
-        // A view over another one starts after it, whatever their names: as long as any could be started, others may follow.
+        // A view over another one starts after it, whatever their names: as long as any could be
+        // started, others may follow.
         loop {
             let count = waiting.len();
             waiting.retain(|(name, definition)| {
@@ -64,7 +65,8 @@ impl Inner {
             Ok(view) => view,
             // The state follows from the stream: a checkpoint that is damaged costs time, not data.
             Err(error) => {
-                tracing::error!(view = name, %error, "a view's checkpoint cannot be read; it is built anew");
+                tracing::error!(view = name, %error, "a view's checkpoint cannot be read; it is \
+                                                      built anew");
                 if let Some(path) = &folder {
                     Folder::remove(path);
                 }

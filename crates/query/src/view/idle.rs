@@ -1,8 +1,10 @@
-//! Which partitions are idle: silent while others brought records, so that windows need not wait for them.
+//! Which partitions are idle: silent while others brought records, so that windows need not wait
+//! for them.
 //!
-//! This is decided once and then written down as a mark in the partition (`stream/marks.rs`); views go by the marks
-//! alone. After a time in which no partition brought anything nobody is idle yet: of two partitions that a load fills
-//! again, the one that is read second has its idle time from the load's beginning on.
+//! This is decided once and then written down as a mark in the partition (`stream/marks.rs`); views
+//! go by the marks alone. After a time in which no partition brought anything nobody is idle yet:
+//! of two partitions that a load fills again, the one that is read second has its idle time from
+//! the load's beginning on.
 
 use std::time::{Duration, Instant};
 
@@ -33,7 +35,8 @@ impl Activity {
 /// What a view has seen of all partitions of its stream.
 #[derive(Clone, Debug)]
 pub(super) struct Activities {
-    /// A partition that is silent for this long while others bring records does not hold the watermark back.
+    /// A partition that is silent for this long while others bring records does not hold the
+    /// watermark back.
     idle_time: Duration,
     pub(super) partitions: Vec<Activity>,
     /// When the first record came after the last time of silence.
@@ -80,7 +83,8 @@ impl Activities {
         }
     }
 
-    /// The partitions that are idle, each with the event time that it lets pass; only where that is news.
+    /// The partitions that are idle, each with the event time that it lets pass; only where that is
+    /// news.
     pub(super) fn idle(&self, positions: &[Position], now: Instant) -> Vec<(usize, i64)> {
         let idle: Vec<bool> =
             (0..positions.len()).map(|index| self.is_idle(index, positions, now)).collect();
@@ -154,7 +158,8 @@ mod tests {
         activities.note_taken(0, start);
         activities.note_taken(1, start);
         activities.partitions.get_mut(1).expect("there").note_end();
-        // The first has more to read; the third has brought nothing yet and is not caught up either.
+        // The first has more to read; the third has brought nothing yet and is not caught up
+        // either.
         activities.partitions.get_mut(2).expect("there").caught_up = false;
         let later = start + 2 * IDLE;
         assert_eq!(activities.idle(&[at(5, 50), at(4, 40), EMPTY], later), []);

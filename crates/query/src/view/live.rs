@@ -1,5 +1,5 @@
-//! What changes as a view runs: its state, how far it is in each partition, and when each of them brought
-//! something.
+//! What changes as a view runs: its state, how far it is in each partition, and when each of them
+//! brought something.
 
 use super::idle::{Activities, Position};
 use super::state::State;
@@ -40,8 +40,8 @@ impl Live {
         self.change(|live| Ok(change(&mut live.state)?))
     }
 
-    /// Lets the watermark follow the partitions: it is where the slowest is. What a partition lets pass by a mark
-    /// counts as its own event time.
+    /// Lets the watermark follow the partitions: it is where the slowest is. What a partition lets
+    /// pass by a mark counts as its own event time.
     pub(super) fn advance(&mut self, delay_us: Option<i64>) -> Result<(), SqlError> {
         let Some(delay_us) = delay_us else { return Ok(()) };
         // A partition that may still bring its first record holds everything.

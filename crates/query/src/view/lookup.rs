@@ -1,9 +1,11 @@
-//! Views that join a stream with tables or key-value data. Records are grouped before the join, by every column of theirs that
-//! it or anything above it looks at; that is what is kept up to date. When the view is read, these partial groups take the
-//! records' place in the query, are joined with the tables as they are at that moment, and their accumulators' states are
-//! merged into the query's groups. So a change in a table shows at once, and the answer is always that of the whole query run
-//! anew.
+//! Views that join a stream with tables or key-value data. Records are grouped before the join, by
+//! every column of theirs that it or anything above it looks at; that is what is kept up to date.
+//! When the view is read, these partial groups take the records' place in the query, are joined
+//! with the tables as they are at that moment, and their accumulators' states are merged into the
+//! query's groups. So a change in a table shows at once, and the answer is always that of the whole
+//! query run anew.
 
+mod groups;
 mod mixed;
 mod trace;
 
@@ -34,6 +36,8 @@ use datafusion::logical_expr::{
     Aggregate, Expr, LogicalPlan, LogicalPlanBuilder, Projection, TableScan,
 };
 use datafusion::physical_plan::collect;
+pub(super) use groups::compile_groups;
+use groups::{carried_by, carried_columns};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -90,7 +94,8 @@ pub(super) fn stream_side(
                     (left, right, JoinType::Inner | JoinType::Right) if left < right => &join.right,
                     (.., kind) => {
                         return refuse(format!(
-                            "a {kind} join of a stream with a table: the stream's records are what is counted"
+                            "a {kind} join of a stream with a table: the stream's records are what \
+                             is counted"
                         ));
                     }
                 };
@@ -150,119 +155,6 @@ fn motion_of(inner: &Inner, scan: &TableScan) -> Motion {
     }
 }
 
-/// Compiles the groups of a query with joins.
-pub(super) fn compile_groups(
-    aggregate: &Aggregate,
-    stream: &LogicalPlan,
-    (source, window, tags): Below,
-    steps: Vec<Step>,
-    plan: LogicalPlan,
-) -> std::result::Result<Compiled, SqlError> {
-    if matches!(window, Some(WindowKind::Session { .. })) {
-        return refuse("a join above SESSION windows").map_err(|error| {
-            error.hint("make a view of the sessions, and join that when you read it")
-        });
-    }
-    let input = aggregate.input.as_ref();
-    let schema = stream.schema();
-    let mut used = BTreeSet::new();
-    uses(input, stream, &mut used)?;
-    for expr in &aggregate.group_expr {
-        if matches!(expr, Expr::GroupingSet(_)) {
-            return refuse("GROUPING SETS, ROLLUP and CUBE");
-        }
-        add_columns(expr, input, stream, &mut used)?;
-    }
-    let mut cutter = Cutter::new(input, stream, &mut used);
-    for expr in &aggregate.aggr_expr {
-        cutter.cut(expr)?;
-    }
-    let (aggregates, mixed) = cutter.finish()?;
-    for expr in &aggregates {
-        bounds_untouched(expr, schema, window, &tags)?;
-    }
-    refuse_carried_names(input)?;
-    let columns: Vec<usize> = used.into_iter().collect();
-    let (mut keys, mut fields, mut layout) = (Vec::new(), Vec::new(), Vec::new());
-    for &index in &columns {
-        let (qualifier, field) = schema.qualified_field(index);
-        if let Some(Some(tag)) = tags.get(index) {
-            layout.push(*tag);
-            continue;
-        }
-        layout.push(KeyColumn::Key(keys.len()));
-        keys.push(physical(&Expr::Column((qualifier, field).into()), schema)?);
-        fields.push(Field::new(field.name(), field.data_type().clone(), true));
-    }
-    let by_window = layout.iter().any(|column| !matches!(column, KeyColumn::Key(_)));
-    let window = match window {
-        Some(WindowKind::Tumble { .. }) if !by_window => None,
-        Some(_) if !by_window => {
-            return refuse("records are in several windows, but window_start is not grouped by");
-        }
-        other => other,
-    };
-    let group_fields = aggregate.schema.fields().iter().take(aggregate.group_expr.len());
-    let group_fields =
-        group_fields.map(|field| Field::new(field.name(), field.data_type().clone(), true));
-    let (tables, views) = beside(input, &source)?;
-    let lookup = Lookup {
-        input: input.clone(),
-        stream: stream.clone(),
-        columns,
-        groups: aggregate.group_expr.clone(),
-        mixed,
-        key_schema: key_schema(group_fields.collect()),
-        tables,
-        views,
-    };
-    Ok(Compiled {
-        source,
-        steps,
-        window,
-        keys,
-        key_schema: key_schema(fields),
-        layout,
-        aggregates: compile_aggregates(&aggregates, schema)?,
-        group_schema: loose(&aggregate.schema),
-        lookup: Some(lookup),
-        plan,
-    })
-}
-
-/// Columns of these names are ours.
-fn refuse_carried_names(plan: &LogicalPlan) -> std::result::Result<(), SqlError> {
-    let mut taken = None;
-    plan.apply(|node| {
-        taken = taken.take().or_else(|| node.schema().columns().into_iter().find(is_carried));
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    match taken {
-        Some(column) => refuse(format!("a join with a column named \"{}\"", column.name)),
-        None => Ok(()),
-    }
-}
-
-/// The tables and views that a plan reads beside its source.
-fn beside(input: &LogicalPlan, source: &Source) -> Result<(Vec<String>, Vec<Arc<View>>)> {
-    let (mut tables, mut views) = (Vec::new(), Vec::new());
-    input.apply(|node| {
-        if let LogicalPlan::TableScan(scan) = node {
-            let view = super::table::view_of(scan);
-            let name = match &view {
-                Some(view) => view.name.clone(),
-                None => scan.table_name.table().to_owned(),
-            };
-            if name != source.name() {
-                tables.push(name);
-                views.extend(view);
-            }
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok((tables, views))
-}
-
 impl Lookup {
     pub(crate) fn describe(&self) -> Vec<String> {
         let names = self.tables.join(", ");
@@ -310,7 +202,8 @@ impl Lookup {
         Ok(RecordBatch::try_new_with_options(compiled.group_schema.clone(), typed, &options)?)
     }
 
-    /// Adds joined rows to the groups: group keys, the numbers of partial groups, what was looked up.
+    /// Adds joined rows to the groups: group keys, the numbers of partial groups, what was looked
+    /// up.
     fn take_in(
         &self,
         merged: &mut Groups,
@@ -335,7 +228,8 @@ impl Lookup {
         self.mixed.update(computed, keys.to_vec(), columns, rows)
     }
 
-    /// Puts partial groups in the records' place and runs the join; gives what [`Self::take_in`] takes.
+    /// Puts partial groups in the records' place and runs the join; gives what [`Self::take_in`]
+    /// takes.
     async fn join(&self, partials: Partials, session: &dyn Session) -> Result<Vec<RecordBatch>> {
         let columns = self.columns.iter().enumerate().zip(&partials.columns);
         let mut fields: Vec<Field> = columns
@@ -380,7 +274,8 @@ impl Lookup {
         LogicalPlanBuilder::from(input).project(exprs)?.build()
     }
 
-    /// Looks values up right above the topmost join, and carries them and the partial groups' numbers up.
+    /// Looks values up right above the topmost join, and carries them and the partial groups'
+    /// numbers up.
     fn carried(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         if !matches!(plan, LogicalPlan::Join(_)) {
             let inputs = plan.inputs().into_iter().map(|input| self.carried(input.clone()));
@@ -404,30 +299,6 @@ impl Lookup {
         );
         Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(join.data))?))
     }
-}
-
-/// A projection that gives what it gave, and what is carried. What it made of other columns of the records is made no more.
-fn carried_by(mut exprs: Vec<Expr>, input: &LogicalPlan) -> Result<LogicalPlan> {
-    let schema = input.schema();
-    exprs.retain(|expr| {
-        let is_there = |column: &&Column| schema.maybe_index_of_column(column).is_some();
-        !matches!(expr, Expr::Column(column) if is_carried(column))
-            && expr.column_refs().iter().all(is_there)
-    });
-    exprs.extend(carried_columns(input));
-    Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(input.clone()))?))
-}
-
-fn is_carried(column: &Column) -> bool {
-    column.name == ROW || column.name.starts_with(LOOKED_UP)
-}
-
-/// The columns with the numbers of partial groups and with what was looked up, in this order.
-fn carried_columns(plan: &LogicalPlan) -> Vec<Expr> {
-    let mut columns: Vec<Column> = plan.schema().columns().into_iter().filter(is_carried).collect();
-    // The number may come from anywhere in the join.
-    columns.sort_by_key(|column| column.name != ROW);
-    columns.into_iter().map(Expr::Column).collect()
 }
 
 /// The results of aggregates for each partial group.

@@ -1,11 +1,13 @@
 //! Materialized views: queries whose answers are kept up to date as records arrive.
 //!
-//! `compile.rs` cuts a query into what is done to each record (`rows.rs`), how records are grouped (`groups.rs`,
-//! `sessions.rs`, `accumulate/`) and what is done with the groups when the view is read (`table.rs`). `state.rs` holds the
-//! groups by window, `worker.rs` and `files.rs` feed it, `live.rs` says how far it is, `checkpoint.rs` keeps it, `define.rs` makes and
-//! replaces views. `lookup.rs` joins tables to the groups, `over.rs` builds a view on another one.
+//! `compile.rs` cuts a query into what is done to each record (`rows.rs`), how records are grouped
+//! (`groups.rs`, `sessions.rs`, `accumulate/`) and what is done with the groups when the view is
+//! read (`table.rs`). `state.rs` holds the groups by window, `worker.rs` and `files.rs` feed it,
+//! `live.rs` says how far it is, `checkpoint.rs` keeps it, `define.rs` makes and replaces views.
+//! `lookup.rs` joins tables to the groups, `over.rs` builds a view on another one.
 
 mod accumulate;
+mod all;
 mod changes;
 mod checkpoint;
 mod compile;
@@ -26,7 +28,9 @@ mod worker;
 use crate::catalog::ViewDefinition;
 use crate::database::Inner;
 use crate::error::{SqlError, SqlState};
-use checkpoint::Folder;
+pub(crate) use all::Views;
+use all::unused;
+use checkpoint::{Folder, Restored};
 use compile::{Compiled, Source};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::catalog::{Session, TableProvider};
@@ -121,7 +125,7 @@ impl View {
             Source::Stream { definition, .. } => usize::from(definition.partitions),
             Source::Files { .. } | Source::View { .. } => 0,
         };
-        let idle_time = Duration::from_millis(inner.settings.idle_ms);
+        let activities = Activities::new(partitions, Duration::from_millis(inner.settings.idle_ms));
         // What a view over another one has follows from that one's state, which is kept.
         let folder = folder.filter(|_| !matches!(compiled.source, Source::View { .. }));
         let mut folder = folder.map(Folder::open).transpose()?;
@@ -129,26 +133,7 @@ impl View {
             Some(folder) => folder.load(&compiled, definition.lateness_us)?,
             None => None,
         };
-        let mut live = match restored {
-            Some(restored) => Live {
-                state: restored.state,
-                progress: restored.progress,
-                activities: Activities::new(partitions, idle_time),
-                misfits: restored.misfits,
-                done: restored.done,
-                spoilt: false,
-                late_gate: 0,
-            },
-            None => Live {
-                state: State::new(&compiled, definition.lateness_us)?,
-                progress: Vec::new(),
-                activities: Activities::new(partitions, idle_time),
-                misfits: 0,
-                done: false,
-                spoilt: false,
-                late_gate: 0,
-            },
-        };
+        let mut live = live_of(restored, &compiled, definition.lateness_us, activities)?;
         live.progress.resize(partitions, Progress::START);
         let status = match compiled.source {
             _ if live.done => Status::Done,
@@ -196,7 +181,8 @@ impl View {
         live.progress.get(usize::from(partition)).copied().unwrap_or(Progress::START)
     }
 
-    /// Notes that a thread has nothing more to read; when all partitions were read to their end once, history is behind.
+    /// Notes that a thread has nothing more to read; when all partitions were read to their end
+    /// once, history is behind.
     fn note_live(&self) {
         {
             let mut live = self.live.lock();
@@ -317,133 +303,29 @@ impl View {
         if !behind {
             return 0;
         }
-        // Records that were deleted before the view could see them count as added for ever: one is the least that is true.
+        // Records that were deleted before the view could see them count as added for ever: one is
+        // the least that is true.
         let live = self.live.lock();
         added.saturating_sub(live.state.rows_in + live.misfits).max(1)
     }
 }
 
-/// Refuses what would take a view from under another one.
-fn unused(all: &BTreeMap<String, Arc<View>>, name: &str) -> Result<(), SqlError> {
-    match all.values().find(|view| view.compiled.reads(name)) {
-        Some(user) => {
-            let message = format!("materialized view \"{}\" reads \"{name}\"", user.name);
-            Err(SqlError::new(SqlState::DependentObjects, message))
-        }
-        None => Ok(()),
-    }
-}
-
-/// All views of a node.
-#[derive(Default)]
-pub(crate) struct Views {
-    all: RwLock<BTreeMap<String, Arc<View>>>,
-    /// Views that could not be started, and why.
-    broken: RwLock<BTreeMap<String, SqlError>>,
-    /// Held while changes of a view go into its stream, and while that is dropped.
-    telling: Mutex<()>,
-    inner: std::sync::OnceLock<std::sync::Weak<Inner>>,
-}
-
-impl Views {
-    fn get(&self, name: &str) -> Result<Arc<View>, SqlError> {
-        if let Some(view) = self.all.read().get(name) {
-            return Ok(view.clone());
-        }
-        match self.broken.read().get(name) {
-            Some(error) => Err(error.clone()),
-            None => Err(SqlError::unknown("materialized view", name)),
-        }
-    }
-
-    /// The view as a table.
-    pub(crate) fn table(&self, name: &str) -> Result<Arc<dyn TableProvider>, SqlError> {
-        table::table(&self.get(name)?)
-    }
-
-    pub(crate) fn reports(&self) -> Vec<ViewReport> {
-        let Some(inner) = self.inner.get().and_then(std::sync::Weak::upgrade) else {
-            return Vec::new();
-        };
-        let views: Vec<Arc<View>> = self.all.read().values().cloned().collect();
-        views.iter().map(|view| view.report(&inner)).collect()
-    }
-
-    /// A view that reads something.
-    pub(crate) fn user_of(&self, source: &str) -> Option<String> {
-        let all = self.all.read();
-        all.values().find(|view| view.compiled.reads(source)).map(|view| view.name.clone())
-    }
-
-    /// Makes views wait, or go on, by the memory of all of them.
-    pub(crate) fn watch_memory(&self, bytes_max: usize) {
-        let views: Vec<Arc<View>> = self.all.read().values().cloned().collect();
-        let bytes: usize = views.iter().map(|view| view.live.lock().state.bytes()).sum();
-        let starved = bytes > bytes_max;
-        for view in views {
-            if view.starved.swap(starved, Ordering::SeqCst) != starved && starved {
-                tracing::warn!(
-                    view = view.name,
-                    bytes,
-                    bytes_max,
-                    "the views' memory is spent; they wait until a view is dropped or the limit is raised"
-                );
-            }
-        }
-    }
-
-    /// Stops a view and forgets what it had.
-    pub(crate) fn drop(&self, name: &str) -> Result<(), SqlError> {
-        self.broken.write().remove(name);
-        let removed = {
-            let mut all = self.all.write();
-            // Somebody may have built on it since that was asked for.
-            unused(&all, name)?;
-            all.remove(name)
-        };
-        let Some(view) = removed else { return Ok(()) };
-        self.remove(&view);
-        Ok(())
-    }
-
-    /// Takes up a view that has just been started, if the views that it reads are still there.
-    fn add(&self, name: &str, view: Arc<View>) -> Result<(), SqlError> {
-        let mut all = self.all.write();
-        let is_there =
-            |below: &Arc<View>| all.get(&below.name).is_some_and(|other| Arc::ptr_eq(other, below));
-        if !view.compiled.views().all(is_there) {
-            let message = "a view that it reads was replaced or dropped meanwhile";
-            return Err(SqlError::new(SqlState::SerializationFailure, message));
-        }
-        all.insert(name.to_owned(), view);
-        Ok(())
-    }
-
-    fn remove(&self, view: &View) {
-        view.stop();
-        if let Some(path) =
-            self.inner.get().and_then(|inner| inner.upgrade()?.view_folder(view.incarnation))
-        {
-            Folder::remove(&path);
-        }
-    }
-
-    /// Stops all views without a last checkpoint.
-    pub(crate) fn abandon(&self) {
-        for view in self.all.read().values() {
-            view.abandoned.store(true, Ordering::SeqCst);
-        }
-        self.close();
-    }
-
-    /// Stops all views; they go on where they are when the node starts again.
-    pub(crate) fn close(&self) {
-        let views: Vec<Arc<View>> = self.all.read().values().cloned().collect();
-        for view in &views {
-            view.stopping.store(true, Ordering::SeqCst);
-        }
-        for view in views {
-            view.stop();
-        }
-    }
+/// What a view goes on with: what its checkpoint says, or nothing yet.
+fn live_of(
+    restored: Option<Restored>,
+    compiled: &Arc<Compiled>,
+    lateness_us: i64,
+    activities: Activities,
+) -> Result<Live, SqlError> {
+    let restored = match restored {
+        Some(restored) => restored,
+        None => Restored {
+            state: State::new(compiled, lateness_us)?,
+            progress: Vec::new(),
+            misfits: 0,
+            done: false,
+        },
+    };
+    let Restored { state, progress, misfits, done } = restored;
+    Ok(Live { state, progress, activities, misfits, done, spoilt: false, late_gate: 0 })
 }

@@ -1,8 +1,10 @@
-//! Views over views. Windows of the view below that cannot change any more are taken in once, as they close. Those that may
-//! are few; whenever the view above is read, they are read anew and added to a copy of what it has. So no change has ever to be
-//! taken back, and the view above is always that of the view below at one moment.
+//! Views over views. Windows of the view below that cannot change any more are taken in once, as
+//! they close. Those that may are few; whenever the view above is read, they are read anew and
+//! added to a copy of what it has. So no change has ever to be taken back, and the view above is
+//! always that of the view below at one moment.
 //!
-//! What a view over another one has taken in is not written down: it follows from the closed windows below, which are.
+//! What a view over another one has taken in is not written down: it follows from the closed
+//! windows below, which are.
 
 use super::checkpoint::{restore, skip_rows, state_batches, state_schema};
 use super::compile::{Compiled, Completes, KeyColumn, Source};
@@ -34,7 +36,8 @@ pub(super) struct Now {
 }
 
 impl View {
-    /// What it says of the order of its rows' times that a column of its groups is the event time of a view over it.
+    /// What it says of the order of its rows' times that a column of its groups is the event time
+    /// of a view over it.
     pub(super) fn completes(&self, column: Option<usize>) -> Completes {
         let compiled = &self.compiled;
         let bound = column.and_then(|column| compiled.layout.get(column));

@@ -1,4 +1,5 @@
-//! Panes: groups by time. A tumbling window is a pane; a hopping window is made of several, which it shares with others.
+//! Panes: groups by time. A tumbling window is a pane; a hopping window is made of several, which
+//! it shares with others.
 
 use super::compile::Compiled;
 use super::groups::Groups;
@@ -31,8 +32,8 @@ pub(super) fn pane_us(kind: WindowKind) -> i64 {
     }
 }
 
-/// The end of the first window that a time is in. A record is too late when that has closed: so a window that has closed is
-/// complete, whatever order partitions were read in.
+/// The end of the first window that a time is in. A record is too late when that has closed: so a
+/// window that has closed is complete, whatever order partitions were read in.
 pub(super) fn first_end_us(kind: WindowKind, time_us: i64) -> i64 {
     match kind {
         WindowKind::Tumble { size_us } => floor_us(time_us, size_us).saturating_add(size_us),

@@ -29,7 +29,8 @@ pub(crate) struct Flow {
     pub(crate) batch: RecordBatch,
     /// Event times in microseconds, once there is a window.
     pub(crate) times: Option<Int64Array>,
-    /// For each row, which row it was at the beginning; all of them in order where nothing was filtered out.
+    /// For each row, which row it was at the beginning; all of them in order where nothing was
+    /// filtered out.
     pub(crate) origins: Option<UInt32Array>,
     /// Rows without an event time, which no window can hold.
     pub(crate) timeless: u64,
@@ -118,7 +119,8 @@ impl Step {
                         columns.push(bound(0));
                         columns.push(bound(size_us));
                     }
-                    // A row is in several windows, or in one that is not known yet: nothing may ask (`compile.rs` sees to it).
+                    // A row is in several windows, or in one that is not known yet: nothing may ask
+                    // (`compile.rs` sees to it).
                     _ => {
                         columns.push(new_null_array(&zoned, rows));
                         columns.push(new_null_array(&zoned, rows));

@@ -1,4 +1,5 @@
-//! Session windows: a key's records belong together as long as no gap parts them. A late record may join two sessions.
+//! Session windows: a key's records belong together as long as no gap parts them. A late record may
+//! join two sessions.
 
 use super::accumulate::{Accumulator, AggregatePlan};
 use super::groups::{GroupRows, Keys, accumulators};
@@ -87,7 +88,8 @@ impl Sessions {
         self.join(joined)
     }
 
-    /// Finds or makes a slot for each row. Sessions that a row joins are joined afterwards: `(from, into)`.
+    /// Finds or makes a slot for each row. Sessions that a row joins are joined afterwards: `(from,
+    /// into)`.
     fn place_all(
         &mut self,
         keys: &[ArrayRef],

@@ -1,5 +1,7 @@
-//! What keeps a view up to date: threads that read its stream's partitions, take records into its state, and write
-//! checkpoints.
+//! What keeps a view up to date: threads that read its stream's partitions, take records into its
+//! state, and write checkpoints.
+
+mod idle_time;
 
 use super::View;
 use super::compile::Source;
@@ -14,6 +16,7 @@ use crate::window::times_us;
 use datafusion::arrow::array::{Array, RecordBatch};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::DataFusionError;
+use idle_time::own_watermarks;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -79,7 +82,8 @@ pub(super) struct Reader {
     /// The columns that the view's first step finds.
     wanted: SchemaRef,
     partitions: Vec<PartitionReader>,
-    /// There are other threads: this one prepares its records by itself before it takes the state's lock.
+    /// There are other threads: this one prepares its records by itself before it takes the state's
+    /// lock.
     shares: bool,
     checkpoints: bool,
     /// When idle partitions were last looked for, and how often they are.
@@ -203,7 +207,8 @@ impl Reader {
             return Ok(false);
         };
         let before = self.view.progress(number);
-        // Asked for before it is found that there is no more: what was given out by then has been read, or is deleted.
+        // Asked for before it is found that there is no more: what was given out by then has been
+        // read, or is deleted.
         let newest = match (self.delay_us(), self.partitions.get(index)) {
             (Some(_), Some(reader)) if self.stream.partitions > 1 => Some(reader.newest_id()?),
             _ => None,
@@ -255,8 +260,9 @@ impl Reader {
         })
     }
 
-    /// Groups records beside the view's state, which other threads use meanwhile, then adds the groups to it. What follows
-    /// in history is taken along: where keys are many, groups of few records would be as many as the records.
+    /// Groups records beside the view's state, which other threads use meanwhile, then adds the
+    /// groups to it. What follows in history is taken along: where keys are many, groups of few
+    /// records would be as many as the records.
     fn take_in_apart(&mut self, index: usize, first: Records) -> Result<(), SqlError> {
         let view = self.view.clone();
         let mut part = State::new(&view.compiled, view.lateness_us)?;
@@ -304,121 +310,4 @@ impl Reader {
         live.activities.note_taken(number, Instant::now());
         live.advance(self.delay_us())
     }
-
-    /// Notes that a partition has nothing more to read for now, and how far it lets event time go on without it.
-    fn note_end(&mut self, index: usize, newest: Option<StreamId>) -> Result<(), SqlError> {
-        let Some(reader) = self.partitions.get(index) else { return Ok(()) };
-        let number = usize::from(reader.number());
-        let delay_us = self.delay_us();
-        let after = self.view.progress(reader.number()).after();
-        let after = newest.map_or(after, |newest| newest.max(after));
-        // Alone it waits for nobody, so nobody marks it.
-        let marked_us = match newest {
-            Some(_) => reader.marked_us(after)?,
-            None => None,
-        };
-        let mut live = self.view.live.lock();
-        if let Some(activity) = live.activities.partitions.get_mut(number) {
-            activity.note_end();
-        }
-        if let Some(progress) = live.progress.get_mut(number) {
-            progress.pass(after);
-        }
-        let (Some(marked_us), Some(delay_us)) = (marked_us, delay_us) else { return Ok(()) };
-        if let Some(progress) = live.progress.get_mut(number) {
-            progress.max_us = progress.max_us.max(Some(marked_us.saturating_add(delay_us)));
-        }
-        live.advance(Some(delay_us))
-    }
-
-    fn delay_us(&self) -> Option<i64> {
-        self.stream.watermark.as_ref().map(|watermark| watermark.delay_us)
-    }
-
-    /// Marks partitions that are idle; once in a while, and not before history is behind the view: what others brought
-    /// long ago says nothing about who is silent now.
-    fn mark_idle(&mut self) -> Result<(), SqlError> {
-        let Some(delay_us) = self.delay_us() else { return Ok(()) };
-        if self.marked.elapsed() < self.mark_interval || self.view.is_in_history() {
-            return Ok(());
-        }
-        self.marked = Instant::now();
-        let (idle, progress) = {
-            let live = self.view.live.lock();
-            (live.activities.idle(&live.positions(), Instant::now()), live.progress.clone())
-        };
-        for (number, event_us) in idle {
-            let own = |reader: &&mut PartitionReader| usize::from(reader.number()) == number;
-            let Some(reader) = self.partitions.iter_mut().find(own) else { continue };
-            let Some(progress) = progress.get(number) else { continue };
-            let watermark_us = event_us.saturating_sub(delay_us);
-            // Where a record came meanwhile there is nothing to do.
-            let mark = Mark { after: progress.after(), watermark_us };
-            if let Err(error) = reader.append_mark(mark) {
-                // The disk is full, or memory is: it is tried again later, and windows stay open meanwhile.
-                tracing::warn!(%error, key = reader.key(), "an idle partition could not be marked");
-            }
-        }
-        Ok(())
-    }
-
-    /// Appends records that came too late to the view's late stream, each once whatever happens; gives the LSN at which
-    /// they are there for good.
-    fn set_aside(
-        &self,
-        reader: &PartitionReader,
-        late: Vec<(StreamId, Fields)>,
-    ) -> Result<Lsn, SqlError> {
-        let target = format!("{}.late", self.view.name);
-        let producer = format!("view {}", self.view.incarnation);
-        let mut gate = 0;
-        for (id, fields) in late {
-            let request = format!("{}/{}-{}", reader.key(), id.ms, id.sequence);
-            let mut args: Vec<&[u8]> = vec![
-                b"XADD",
-                target.as_bytes(),
-                b"IDMP",
-                producer.as_bytes(),
-                request.as_bytes(),
-                b"*",
-            ];
-            args.extend(fields.iter().flat_map(|(name, value)| [name.as_slice(), value]));
-            let mut session = thalweg_node::Session::default();
-            match self.engine.run_in(&mut session, &args)? {
-                (thalweg_machine::Reply::Error(error), _) => return Err(error.into()),
-                (_, lsn) => gate = gate.max(lsn),
-            }
-        }
-        self.engine.flush();
-        Ok(gate)
-    }
-}
-
-/// The watermark that each record finds in its partition, and the partition's latest event time after all of them.
-/// Marks come with the rows that they stand before.
-fn own_watermarks(
-    stream: &StreamDefinition,
-    batch: &RecordBatch,
-    max_us: Option<i64>,
-    marks: &[(usize, i64)],
-) -> Result<(Option<OwnWatermarks>, Option<i64>), SqlError> {
-    let Some(watermark) = &stream.watermark else { return Ok((None, None)) };
-    let Some(column) = batch.column_by_name(&watermark.column) else { return Ok((None, None)) };
-    let times = times_us(column)?;
-    let mut latest = max_us;
-    let mut marks = marks.iter().peekable();
-    let mut own = Vec::with_capacity(times.len());
-    for row in 0..times.len() {
-        while let Some((_, us)) = marks.next_if(|(before, _)| *before <= row) {
-            latest = latest.max(Some(us.saturating_add(watermark.delay_us)));
-        }
-        if times.is_valid(row) {
-            latest = latest.max(Some(times.value(row)));
-        }
-        own.push(latest.map_or(i64::MIN, |latest| latest.saturating_sub(watermark.delay_us)));
-    }
-    for (_, us) in marks {
-        latest = latest.max(Some(us.saturating_add(watermark.delay_us)));
-    }
-    Ok((Some(OwnWatermarks(own)), latest))
 }

@@ -1,4 +1,5 @@
-//! The stream of a view's changes: whoever applies them one after the other has the view, whatever happened in between.
+//! The stream of a view's changes: whoever applies them one after the other has the view, whatever
+//! happened in between.
 
 use crate::support::Sql;
 use crate::views::wait_for_views;
@@ -72,8 +73,14 @@ fn changes_are_told_once_whatever_happens() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut sql = open(folder.path());
     sql.rows("CREATE STREAM s (k TEXT, n BIGINT) PARTITION BY k WITH (partitions = 4)");
-    sql.rows("CREATE MATERIALIZED VIEW v WITH (changes = 100000) AS SELECT k, sum(n) AS s FROM s GROUP BY k HAVING sum(n) <> 7");
-    sql.rows("CREATE MATERIALIZED VIEW above WITH (changes = 100000) AS SELECT k < 'c' AS low, sum(s) AS s FROM v GROUP BY 1");
+    sql.rows(
+        "CREATE MATERIALIZED VIEW v WITH (changes = 100000) AS SELECT k, sum(n) AS s FROM s \
+              GROUP BY k HAVING sum(n) <> 7",
+    );
+    sql.rows(
+        "CREATE MATERIALIZED VIEW above WITH (changes = 100000) AS SELECT k < 'c' AS low, \
+              sum(s) AS s FROM v GROUP BY 1",
+    );
     for round in 0..30 {
         sql.rows(&format!("INSERT INTO s VALUES ('a', {round}), ('b', 1), ('c{}', 1)", round % 4));
         if round % 7 == 6 {
@@ -92,7 +99,10 @@ fn changes_are_told_once_whatever_happens() {
         "2BP01"
     );
     sql.rows("DROP MATERIALIZED VIEW above");
-    sql.rows("CREATE OR REPLACE MATERIALIZED VIEW v WITH (changes = 100000) AS SELECT k, max(n) AS s FROM s WHERE k < 'c' GROUP BY k");
+    sql.rows(
+        "CREATE OR REPLACE MATERIALIZED VIEW v WITH (changes = 100000) AS SELECT k, max(n) AS \
+              s FROM s WHERE k < 'c' GROUP BY k",
+    );
     wait_until_told(&mut sql, "v", "k", "s");
     sql.rows("DROP MATERIALIZED VIEW v");
     assert_eq!(changes(&sql, "v"), Vec::new());
@@ -104,8 +114,14 @@ fn rows_that_go_are_told_too() {
     sql.rows("CREATE STREAM s (k TEXT, n BIGINT)");
     sql.rows("CREATE TABLE t (k TEXT PRIMARY KEY, class TEXT)");
     sql.rows("INSERT INTO t VALUES ('a', 'x'), ('b', 'y')");
-    sql.rows("CREATE MATERIALIZED VIEW v WITH (changes = 1000) AS SELECT class, sum(n) AS s FROM s JOIN t ON s.k = t.k GROUP BY class");
-    sql.rows("CREATE MATERIALIZED VIEW top WITH (changes = 1000) AS SELECT k, sum(n) AS s FROM s GROUP BY k ORDER BY s DESC LIMIT 1");
+    sql.rows(
+        "CREATE MATERIALIZED VIEW v WITH (changes = 1000) AS SELECT class, sum(n) AS s FROM s \
+              JOIN t ON s.k = t.k GROUP BY class",
+    );
+    sql.rows(
+        "CREATE MATERIALIZED VIEW top WITH (changes = 1000) AS SELECT k, sum(n) AS s FROM s \
+              GROUP BY k ORDER BY s DESC LIMIT 1",
+    );
     sql.rows("INSERT INTO s VALUES ('a', 1), ('b', 2)");
     // An empty view would be told at once.
     wait_for_views(&mut sql);

@@ -1,4 +1,5 @@
-//! CSV is read the same by our reader and by Arrow's, which a table with `newlines_in_values` is left to.
+//! CSV is read the same by our reader and by Arrow's, which a table with `newlines_in_values` is
+//! left to.
 
 use crate::support::Sql;
 use proptest::prelude::*;
@@ -18,7 +19,8 @@ fn tables_with(sql: &mut Sql, columns: &str, file: &Path, header: &str) {
     {
         sql.rows(&format!("DROP TABLE IF EXISTS {table}"));
         sql.rows(&format!(
-            "CREATE EXTERNAL TABLE {table} ({columns}) STORED AS CSV LOCATION '{file}' OPTIONS ({options})"
+            "CREATE EXTERNAL TABLE {table} ({columns}) STORED AS CSV LOCATION '{file}' OPTIONS \
+             ({options})"
         ));
     }
 }
@@ -36,18 +38,21 @@ fn integer() -> impl Strategy<Value = String> {
         8 => (-100i64..100).prop_map(|value| value.to_string()),
         2 => Just(String::new()),
         1 => proptest::sample::select(vec![
-            "-0", "007", "9223372036854775807", "-9223372036854775808", "9223372036854775808", "-", "+5", "1.0", "1e3", " 1", "x",
+            "-0", "007", "9223372036854775807", "-9223372036854775808", "9223372036854775808",
+                "-", "+5", "1.0", "1e3", " 1", "x",
         ]).prop_map(str::to_owned),
     ]
 }
 
 fn double() -> impl Strategy<Value = String> {
     prop_oneof![
-        8 => (any::<i32>(), 0usize..12).prop_map(|(value, digits)| format!("{:.digits$}", f64::from(value) / 1e4)),
+        8 => (any::<i32>(), 0usize..12).prop_map(|(value, digits)| format!("{:.digits$}",
+            f64::from(value) / 1e4)),
         4 => any::<f64>().prop_map(|value| value.to_string()),
         2 => Just(String::new()),
         1 => proptest::sample::select(vec![
-            "-0.0", "5.", ".5", "-.5", "1e5", "1E-5", "NaN", "inf", "-", ".", "0.1e", "123456789012345678901234567890.5",
+            "-0.0", "5.", ".5", "-.5", "1e5", "1E-5", "NaN", "inf", "-", ".", "0.1e",
+                "123456789012345678901234567890.5",
             "9007199254740993", "0.30000000000000004", "1.7976931348623157e308",
         ]).prop_map(str::to_owned),
     ]
@@ -58,7 +63,8 @@ fn text() -> impl Strategy<Value = String> {
         8 => "[a-z ]{0,20}",
         2 => "[äöü€ ]{0,5}",
         1 => proptest::sample::select(vec![
-            "\"quoted\"", "\"open", "\"a,b\"", "\"a \"\"b\"\"\"", "it's", "a\"b", "\"a\nb\"", "'", "\"\"",
+            "\"quoted\"", "\"open", "\"a,b\"", "\"a \"\"b\"\"\"", "it's", "a\"b", "\"a\nb\"", "'",
+                "\"\"",
         ]).prop_map(str::to_owned),
     ]
 }
@@ -66,14 +72,16 @@ fn text() -> impl Strategy<Value = String> {
 fn line() -> impl Strategy<Value = String> {
     let small = prop_oneof![
         8 => any::<i32>().prop_map(|value| value.to_string()),
-        1 => proptest::sample::select(vec!["", "2147483648", "-2147483649", "0x1"]).prop_map(str::to_owned),
+        1 => proptest::sample::select(vec!["", "2147483648", "-2147483649",
+            "0x1"]).prop_map(str::to_owned),
     ];
     let whole =
         (integer(), double(), text(), small).prop_map(|(a, b, c, d)| format!("{a},{b},{c},{d}"));
     prop_oneof![
         60 => whole,
         1 => Just(String::new()),
-        1 => proptest::sample::select(vec!["1,2", "1,2,x,3,4", ",,,", "1,2,x"]).prop_map(str::to_owned),
+        1 => proptest::sample::select(vec!["1,2", "1,2,x,3,4", ",,,",
+            "1,2,x"]).prop_map(str::to_owned),
     ]
 }
 
@@ -139,7 +147,8 @@ fn a_file_in_pieces_is_read_once() {
     std::fs::write(&file, &text).expect("write");
     let mut sql = Sql::in_memory();
     tables(&mut sql, COLUMNS, &file, true);
-    let query = "SELECT count(*) AS n, count(DISTINCT a) AS a, sum(a) AS s, sum(b) AS b, sum(d) AS d, max(c) AS c FROM TABLE";
+    let query = "SELECT count(*) AS n, count(DISTINCT a) AS a, sum(a) AS s, sum(b) AS b, sum(d) AS \
+                 d, max(c) AS c FROM TABLE";
     let [plain, full] = both(&mut sql, query);
     assert_eq!(plain, full);
     assert!(plain.contains(&rows.to_string()), "{plain}");
@@ -162,7 +171,9 @@ fn long_lines_and_lone_columns_are_read_alike() {
         let lines: Vec<String> = lengths.iter().map(|&length| long(length) + &short).collect();
         std::fs::write(&file, lines.concat()).expect("write");
         tables(&mut sql, COLUMNS, &file, false);
-        let query = "SELECT count(*) AS n, sum(a) AS a, sum(b) AS b, sum(length(c)) AS c, sum(d) AS d, count(a) AS an, count(b) AS bn, count(d) AS dn, sum(a * d) AS ad FROM TABLE";
+        let query = "SELECT count(*) AS n, sum(a) AS a, sum(b) AS b, sum(length(c)) AS c, sum(d) \
+                     AS d, count(a) AS an, count(b) AS bn, count(d) AS dn, sum(a * d) AS ad FROM \
+                     TABLE";
         let [plain, full] = both(&mut sql, query);
         assert_eq!(plain, full, "{lengths:?}");
         assert!(plain.contains(&(lines.len() * 3_001).to_string()), "{plain}");
@@ -208,7 +219,8 @@ fn any_byte_may_be_between_the_fields() {
         std::fs::write(&file, lines.join("\n")).expect("write");
         let options = format!("false', 'format.delimiter' '{delimiter}");
         tables_with(&mut sql, COLUMNS, &file, &options);
-        let query = "SELECT count(*) AS n, sum(a) AS a, sum(b) AS b, sum(length(c)) AS c, sum(d) AS d FROM TABLE";
+        let query = "SELECT count(*) AS n, sum(a) AS a, sum(b) AS b, sum(length(c)) AS c, sum(d) \
+                     AS d FROM TABLE";
         let [plain, full] = both(&mut sql, query);
         assert_eq!(plain, full, "{delimiter:?}");
         assert!(plain.contains("30000"), "{delimiter:?} {plain}");

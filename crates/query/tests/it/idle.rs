@@ -10,7 +10,8 @@ use thalweg_query::SqlSettings;
 /// What happens to a stream of several partitions.
 #[derive(Clone, Debug)]
 enum Happening {
-    /// Records for some of the keys, each so many seconds after the one before, now and then one that is behind.
+    /// Records for some of the keys, each so many seconds after the one before, now and then one
+    /// that is behind.
     Load { keys: Vec<u8>, count: i64, step: i64, behind: Option<i64> },
     /// Longer than partitions may be silent.
     Quiet,
@@ -29,16 +30,19 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 10, max_shrink_iters: 20, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 10, max_shrink_iters: 20,
+        ..ProptestConfig::default() })]
 
-    /// Quiet times, loads, partitions that stop and come back: no record is late that came in order, and whoever
-    /// reads the stream later, in other batches, sets the same records aside and says the same.
+    /// Quiet times, loads, partitions that stop and come back: no record is late that came in
+    /// order, and whoever reads the stream later, in other batches, sets the same records aside and
+    /// says the same.
     #[test]
     fn what_is_late_is_decided_once(happenings in happenings()) {
         let settings = SqlSettings { idle_ms: 60, ..SqlSettings::default() };
         let mut sql = Sql::open(EngineSettings::in_memory(), settings);
         create_stream(&mut sql, 3, "2 second");
-        let query = "SELECT window_start, k, count(*) AS c, sum(n) AS s FROM TUMBLE(e, ts, INTERVAL '5' SECOND) GROUP BY window_start, k";
+        let query = "SELECT window_start, k, count(*) AS c, sum(n) AS s FROM TUMBLE(e, ts, \
+                     INTERVAL '5' SECOND) GROUP BY window_start, k";
         sql.rows(&format!("CREATE MATERIALIZED VIEW live AS {query}"));
         let mut second = 0;
         let mut in_order = true;
@@ -51,7 +55,8 @@ proptest! {
                         let behind = behind.filter(|_| at % 7 == 3).unwrap_or(0);
                         in_order &= behind <= 2;
                         let key = keys.get(at as usize % keys.len()).copied().unwrap_or(0);
-                        events.push(Event { second: (second - behind).max(0), key, number: Some(at) });
+                        events.push(Event { second: (second - behind).max(0), key,
+                            number: Some(at) });
                     }
                     insert(&mut sql, &events);
                 }
@@ -85,7 +90,8 @@ fn a_partition_that_is_silent_lets_windows_close() {
     create_stream(&mut sql, 4, "1 second");
     sql.rows(
         "CREATE MATERIALIZED VIEW v WITH (emit = 'close') AS \
-         SELECT window_start, count(*) AS c FROM TUMBLE(e, ts, INTERVAL '10' SECOND) GROUP BY window_start",
+         SELECT window_start, count(*) AS c FROM TUMBLE(e, ts, INTERVAL '10' SECOND) GROUP BY \
+         window_start",
     );
     // One key is one partition; three bring nothing.
     let event = |second| Event { second, key: 1, number: Some(1) };

@@ -16,19 +16,22 @@ fn number() -> impl Strategy<Value = String> {
         2 => any::<u64>().prop_map(|value| value.to_string()),
         2 => (any::<i32>(), 0u32..1000).prop_map(|(whole, part)| format!("{whole}.{part:03}")),
         1 => any::<u128>().prop_map(|value| (value / 10).to_string()),
-        1 => prop::sample::select(vec!["1e3", "-0.5", "9007199254740993", "1e400", "0"]).prop_map(str::to_owned),
+        1 => prop::sample::select(vec!["1e3", "-0.5", "9007199254740993", "1e400",
+            "0"]).prop_map(str::to_owned),
     ]
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
-    /// Of a column that nobody declared, an integer is read with all its digits, or the file is refused.
+    /// Of a column that nobody declared, an integer is read with all its digits, or the file is
+    /// refused.
     #[test]
     fn integers_keep_their_digits(numbers in proptest::collection::vec(number(), 1..6)) {
         let folder = tempfile::tempdir().expect("a folder");
         let records: Vec<String> =
-            numbers.iter().enumerate().map(|(n, v)| format!("{{\"n\": {n}, \"v\": {v}}}")).collect();
+            numbers.iter().enumerate().map(|(n, v)| format!("{{\"n\": {n}, \"v\": \
+                {v}}}")).collect();
         let path = put(folder.path(), "numbers.json", &(records.join("\n") + "\n"));
         let mut sql = Sql::in_memory();
         let table = format!("CREATE EXTERNAL TABLE f STORED AS JSON LOCATION '{path}'");
@@ -80,15 +83,19 @@ fn what_does_not_fit_is_refused_by_name() {
 fn times_are_read_as_people_write_them() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut sql = Sql::in_memory();
-    let csv = "id,at,d,t,ok,p\n1,1998-04-30 21:30,19980430,21:30,t,1.255\n2,1998-04-30,1998-04-30,21:30:15.5,no,\n3,,,,,\n";
+    let csv = "id,at,d,t,ok,p\n1,1998-04-30 \
+               21:30,19980430,21:30,t,1.255\n2,1998-04-30,1998-04-30,21:30:15.5,no,\n3,,,,,\n";
     let csv = put(folder.path(), "times.csv", csv);
-    let json = "{\"id\": 1, \"at\": \"1998-04-30 21:30\", \"d\": \"19980430\", \"t\": \"21:30\"}\n{\"id\": 3}\n";
+    let json = "{\"id\": 1, \"at\": \"1998-04-30 21:30\", \"d\": \"19980430\", \"t\": \
+                \"21:30\"}\n{\"id\": 3}\n";
     let json = put(folder.path(), "times.json", json);
     sql.rows(&format!(
-        "CREATE EXTERNAL TABLE c (id INT, at TIMESTAMP, d DATE, t TIME, ok BOOLEAN, p NUMERIC(6, 2)) STORED AS CSV LOCATION '{csv}' OPTIONS ('format.has_header' 'true')"
+        "CREATE EXTERNAL TABLE c (id INT, at TIMESTAMP, d DATE, t TIME, ok BOOLEAN, p NUMERIC(6, \
+         2)) STORED AS CSV LOCATION '{csv}' OPTIONS ('format.has_header' 'true')"
     ));
     sql.rows(&format!(
-        "CREATE EXTERNAL TABLE j (id INT, at TIMESTAMP, d DATE, t TIME) STORED AS JSON LOCATION '{json}'"
+        "CREATE EXTERNAL TABLE j (id INT, at TIMESTAMP, d DATE, t TIME) STORED AS JSON LOCATION \
+         '{json}'"
     ));
     let wanted = "1998-04-30 21:30:00 1998-04-30 21:30:00";
     for table in ["c", "j"] {
@@ -100,11 +107,15 @@ fn times_are_read_as_people_write_them() {
     assert_eq!(sql.rows("SELECT ok, p::text FROM c WHERE id = 1"), "true 1.26");
     let bad = put(folder.path(), "bad.csv", "id,at\n1,yesterweek\n");
     sql.rows(&format!(
-        "CREATE EXTERNAL TABLE b (id INT, at TIMESTAMP) STORED AS CSV LOCATION '{bad}' OPTIONS ('format.has_header' 'true')"
+        "CREATE EXTERNAL TABLE b (id INT, at TIMESTAMP) STORED AS CSV LOCATION '{bad}' OPTIONS \
+         ('format.has_header' 'true')"
     ));
     assert_eq!(sql.fails("SELECT at FROM b"), "22007");
     // A view over such a table reads it as its query does.
-    sql.rows("CREATE MATERIALIZED VIEW v AS SELECT window_start, count(*) AS c FROM TUMBLE(c, at, INTERVAL '1' DAY) GROUP BY window_start");
+    sql.rows(
+        "CREATE MATERIALIZED VIEW v AS SELECT window_start, count(*) AS c FROM TUMBLE(c, at, \
+              INTERVAL '1' DAY) GROUP BY window_start",
+    );
     crate::views::wait_for_views(&mut sql);
     assert_eq!(sql.rows("SELECT c FROM v"), "2");
 }

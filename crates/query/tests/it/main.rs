@@ -6,6 +6,7 @@ mod changes;
 mod csv;
 mod idle;
 mod json;
+mod maintenance;
 mod segments;
 mod statements;
 mod stop;

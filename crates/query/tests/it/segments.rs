@@ -43,7 +43,10 @@ const SUMS: &str = "SELECT count(*), sum(n), count(DISTINCT n), count(DISTINCT k
 fn older_records_are_sealed_and_stay_in_every_answer() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut sql = open(folder.path());
-    sql.rows("CREATE STREAM s (n BIGINT, k TEXT, x DOUBLE PRECISION) PARTITION BY k WITH (partitions = 2, segment_records = 100)");
+    sql.rows(
+        "CREATE STREAM s (n BIGINT, k TEXT, x DOUBLE PRECISION) PARTITION BY k WITH \
+              (partitions = 2, segment_records = 100)",
+    );
     sql.rows("CREATE MATERIALIZED VIEW early AS SELECT count(*) AS c, sum(n) AS s FROM s");
     insert(&mut sql, 0, 3_000);
     let in_memory = "SELECT max(records) < 200 FROM sys.streams";
@@ -78,8 +81,14 @@ fn older_records_are_sealed_and_stay_in_every_answer() {
 fn views_follow_while_records_are_sealed_under_them() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut sql = open(folder.path());
-    sql.rows("CREATE STREAM s (n BIGINT, k TEXT, x DOUBLE PRECISION) PARTITION BY k WITH (partitions = 3, segment_records = 7)");
-    sql.rows("CREATE MATERIALIZED VIEW v WITH (batch_rows = 5) AS SELECT k, count(*) AS c, sum(n) AS s FROM s GROUP BY k");
+    sql.rows(
+        "CREATE STREAM s (n BIGINT, k TEXT, x DOUBLE PRECISION) PARTITION BY k WITH \
+              (partitions = 3, segment_records = 7)",
+    );
+    sql.rows(
+        "CREATE MATERIALIZED VIEW v WITH (batch_rows = 5) AS SELECT k, count(*) AS c, sum(n) \
+              AS s FROM s GROUP BY k",
+    );
     for round in 0..40 {
         insert(&mut sql, round * 50, (round + 1) * 50);
         if round % 4 == 0 {
@@ -130,16 +139,29 @@ fn a_crash_between_the_manifest_and_the_trimming_shows_no_record_twice() {
 fn values_of_every_type_come_back_as_they_were() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut sql = open(folder.path());
-    sql.rows("CREATE STREAM s (n BIGINT, b BOOLEAN, i2 SMALLINT, i4 INTEGER, x4 REAL, x8 DOUBLE PRECISION, d4 DECIMAL(8, 2), d8 DECIMAL(18, 3), \
-              d16 DECIMAL(38, 6), t TEXT, j JSON, y BYTEA, day DATE, at TIMESTAMP, atz TIMESTAMPTZ, few BIGINT)");
-    // More values than a dictionary of numbers holds, some of them NULL, up and down by steps that look like chance.
-    sql.rows("INSERT INTO s SELECT n, n % 3 = 0, r % 32768, CASE WHEN n % 5 > 0 THEN r - 2147483648 END, r / 7.0, CASE WHEN n % 11 > 0 THEN r / 3.0 END, \
-              CAST(r % 1000000 AS DECIMAL(8, 2)) / 4, CAST(r AS DECIMAL(18, 3)) * -1, CAST(r AS DECIMAL(38, 6)) / 9, 'text ' || r, \
-              '{\"n\":' || r || '}', decode(lpad(r::text, 12, '0'), 'hex'), DATE '1970-01-01' + CAST(r % 40000 AS INT) - 20000, \
-              to_timestamp_micros(r * 1000 - 3000000000000), to_timestamp_micros(r * 1000000), n % 4 \
-              FROM (SELECT value AS n, value * 2654435761 % 4294967296 AS r FROM generate_series(1, 40000) AS t(value))");
+    sql.rows(
+        "CREATE STREAM s (n BIGINT, b BOOLEAN, i2 SMALLINT, i4 INTEGER, x4 REAL, x8 DOUBLE \
+              PRECISION, d4 DECIMAL(8, 2), d8 DECIMAL(18, 3), \
+              d16 DECIMAL(38, 6), t TEXT, j JSON, y BYTEA, day DATE, at TIMESTAMP, atz \
+              TIMESTAMPTZ, few BIGINT)",
+    );
+    // More values than a dictionary of numbers holds, some of them NULL, up and down by steps that
+    // look like chance.
+    sql.rows(
+        "INSERT INTO s SELECT n, n % 3 = 0, r % 32768, CASE WHEN n % 5 > 0 THEN r - \
+              2147483648 END, r / 7.0, CASE WHEN n % 11 > 0 THEN r / 3.0 END, \
+              CAST(r % 1000000 AS DECIMAL(8, 2)) / 4, CAST(r AS DECIMAL(18, 3)) * -1, CAST(r AS \
+              DECIMAL(38, 6)) / 9, 'text ' || r, \
+              '{\"n\":' || r || '}', decode(lpad(r::text, 12, '0'), 'hex'), DATE '1970-01-01' + \
+              CAST(r % 40000 AS INT) - 20000, \
+              to_timestamp_micros(r * 1000 - 3000000000000), to_timestamp_micros(r * 1000000), n % \
+              4 \
+              FROM (SELECT value AS n, value * 2654435761 % 4294967296 AS r FROM \
+              generate_series(1, 40000) AS t(value))",
+    );
     for edge in [
-        "9223372036854775807, true, 32767, 2147483647, 'NaN', 'Infinity', -999999.99, 999999999999.999",
+        "9223372036854775807, true, 32767, 2147483647, 'NaN', 'Infinity', -999999.99, \
+         999999999999.999",
         "-9223372036854775808, false, -32768, -2147483648, '-0', '-Infinity', 0, -999999999999.999",
     ] {
         sql.rows(&format!("INSERT INTO s (n, b, i2, i4, x4, x8, d4, d8) VALUES ({edge})"));
@@ -203,7 +225,10 @@ fn a_consumer_group_holds_what_it_has_not_dealt_with() {
 fn retention_by_size_and_by_time_drops_the_oldest_segments() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut sql = open(folder.path());
-    sql.rows("CREATE STREAM s (n BIGINT, k TEXT, x DOUBLE PRECISION) WITH (segment_records = 500, retention_bytes = '20KiB')");
+    sql.rows(
+        "CREATE STREAM s (n BIGINT, k TEXT, x DOUBLE PRECISION) WITH (segment_records = 500, \
+              retention_bytes = '20KiB')",
+    );
     insert(&mut sql, 0, 6_000);
     sql.rows("SEAL STREAM s");
     let bytes = "SELECT segments_bytes <= 20480 AND segments > 0 FROM sys.streams";
@@ -222,10 +247,19 @@ fn retention_by_size_and_by_time_drops_the_oldest_segments() {
 fn late_records_of_segments_are_set_aside_whole() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut sql = open(folder.path());
-    sql.rows("CREATE STREAM s (ts TIMESTAMP, n BIGINT, word TEXT, WATERMARK FOR ts AS ts - INTERVAL '1' SECOND)");
-    sql.rows("INSERT INTO s VALUES ('2026-01-01 00:00:00', 1, 'a'), ('2026-01-01 01:00:00', 2, 'b'), ('2026-01-01 00:00:01', 3, 'too late')");
+    sql.rows(
+        "CREATE STREAM s (ts TIMESTAMP, n BIGINT, word TEXT, WATERMARK FOR ts AS ts - \
+              INTERVAL '1' SECOND)",
+    );
+    sql.rows(
+        "INSERT INTO s VALUES ('2026-01-01 00:00:00', 1, 'a'), ('2026-01-01 01:00:00', 2, \
+              'b'), ('2026-01-01 00:00:01', 3, 'too late')",
+    );
     sql.rows("SEAL STREAM s");
-    sql.rows("CREATE MATERIALIZED VIEW v AS SELECT window_start, count(*) AS c FROM TUMBLE(s, ts, INTERVAL '10' SECOND) GROUP BY window_start");
+    sql.rows(
+        "CREATE MATERIALIZED VIEW v AS SELECT window_start, count(*) AS c FROM TUMBLE(s, ts, \
+              INTERVAL '10' SECOND) GROUP BY window_start",
+    );
     wait_for_views(&mut sql);
     assert_eq!(sql.rows("SELECT late FROM sys.views"), "1");
     let late = sql.rows("SELECT data ->> 'n', data ->> 'word' FROM \"v.late\"");

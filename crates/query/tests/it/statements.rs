@@ -5,9 +5,15 @@ use crate::support::Sql;
 #[test]
 fn a_stream_takes_rows_from_sql_and_from_redis_clients() {
     let mut sql = Sql::in_memory();
-    sql.rows("CREATE STREAM orders (ts TIMESTAMP, product TEXT NOT NULL, qty BIGINT, price DECIMAL(10,2)) \
-              PARTITION BY product WITH (partitions = 4)");
-    sql.rows("INSERT INTO orders VALUES ('2026-01-15 00:00:01', 'a', 2, 1.50), ('2026-01-15 00:00:02', 'b', 1, 3)");
+    sql.rows(
+        "CREATE STREAM orders (ts TIMESTAMP, product TEXT NOT NULL, qty BIGINT, price \
+              DECIMAL(10,2)) \
+              PARTITION BY product WITH (partitions = 4)",
+    );
+    sql.rows(
+        "INSERT INTO orders VALUES ('2026-01-15 00:00:01', 'a', 2, 1.50), ('2026-01-15 \
+              00:00:02', 'b', 1, 3)",
+    );
     sql.engine
         .call(&[
             b"XADD",
@@ -39,7 +45,10 @@ fn a_stream_takes_rows_from_sql_and_from_redis_clients() {
 #[test]
 fn records_of_redis_clients_find_their_partition_and_must_fit() {
     let mut sql = Sql::in_memory();
-    sql.rows("CREATE STREAM orders (product TEXT NOT NULL, qty BIGINT, _partition BIGINT) PARTITION BY product WITH (partitions = 4)");
+    sql.rows(
+        "CREATE STREAM orders (product TEXT NOT NULL, qty BIGINT, _partition BIGINT) \
+              PARTITION BY product WITH (partitions = 4)",
+    );
     let add = |sql: &Sql, args: &[&[u8]]| {
         let reply = sql.engine.call(args).expect("a node");
         match reply {
@@ -55,7 +64,8 @@ fn records_of_redis_clients_find_their_partition_and_must_fit() {
         sql.rows(&format!("INSERT INTO orders (product, qty) VALUES ('{product}', 2)"));
     }
     // A product is in one partition, whichever way it came.
-    let apart = "SELECT count(*) FROM (SELECT product FROM orders GROUP BY product HAVING count(DISTINCT _partition) > 1)";
+    let apart = "SELECT count(*) FROM (SELECT product FROM orders GROUP BY product HAVING \
+                 count(DISTINCT _partition) > 1)";
     assert_eq!(sql.rows(apart), "0");
     assert_eq!(
         sql.rows("SELECT count(*), sum(qty), count(DISTINCT _partition) FROM orders"),
@@ -79,7 +89,8 @@ fn records_of_redis_clients_find_their_partition_and_must_fit() {
     assert!(call(&[b"XADD", b"orders", b"*", b"qty", b"1"]).contains("no value"));
     assert!(call(&[b"EXEC"]).contains("EXECABORT"));
     assert_eq!(sql.rows("SELECT count(*) FROM orders"), "40");
-    // A request that is repeated finds the partition that remembers it, wherever records without a key go.
+    // A request that is repeated finds the partition that remembers it, wherever records without a
+    // key go.
     sql.rows("CREATE STREAM dealt (n BIGINT) WITH (partitions = 8)");
     for request in ["1", "2", "3", "4", "5", "6"] {
         let args: [&[u8]; 8] =
@@ -114,7 +125,10 @@ fn tables_keep_their_rows_by_primary_key() {
     assert_eq!(sql.fails("INSERT INTO users VALUES (3, 'x', 0), (1, 'twice', 0)"), "23505");
     assert_eq!(sql.rows("SELECT count(*) FROM users"), "2", "all of it or nothing");
     assert_eq!(sql.fails("INSERT INTO users VALUES (4, NULL, 0)"), "23502");
-    sql.rows("INSERT INTO users VALUES (1, 'anna', 9) ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name");
+    sql.rows(
+        "INSERT INTO users VALUES (1, 'anna', 9) ON CONFLICT (id) DO UPDATE SET name = \
+              EXCLUDED.name",
+    );
     sql.rows("INSERT INTO users VALUES (1, 'nobody', 9) ON CONFLICT DO NOTHING");
     sql.rows("UPDATE users SET score = id * 10 WHERE score IS NULL");
     assert_eq!(sql.rows("SELECT * FROM users ORDER BY id"), "1 anna 1.5\n2 bob 20.0");
@@ -136,7 +150,10 @@ fn transactions_are_all_or_nothing_and_see_themselves() {
     sql.rows("ROLLBACK");
     assert_eq!(sql.rows("SELECT count(*) FROM t"), "0");
     assert_eq!(sql.rows("SELECT count(*) FROM s"), "0");
-    sql.rows("BEGIN; INSERT INTO t VALUES ('a', 1); INSERT INTO s VALUES ('a'); UPDATE t SET n = n + 1; COMMIT");
+    sql.rows(
+        "BEGIN; INSERT INTO t VALUES ('a', 1); INSERT INTO s VALUES ('a'); UPDATE t SET n = n \
+              + 1; COMMIT",
+    );
     assert_eq!(sql.rows("SELECT t.n FROM t JOIN s ON t.k = s.k"), "2");
     sql.rows("BEGIN");
     assert_eq!(sql.fails("SELECT nonsense FROM t"), "42703");
@@ -164,17 +181,26 @@ fn windows_answer_over_history() {
               ('2026-01-01 00:00:10','b',3), ('2026-01-01 00:00:35','a',4)",
     );
     assert_eq!(
-        sql.rows("SELECT window_start, sum(n) FROM TUMBLE(e, ts, INTERVAL '10' SECOND) GROUP BY window_start ORDER BY 1"),
+        sql.rows(
+            "SELECT window_start, sum(n) FROM TUMBLE(e, ts, INTERVAL '10' SECOND) GROUP BY \
+                  window_start ORDER BY 1"
+        ),
         "2026-01-01T00:00:00 3\n2026-01-01T00:00:10 3\n2026-01-01T00:00:30 4"
     );
     assert_eq!(
-        sql.rows("SELECT window_start, window_end, count(*) FROM HOP(e, ts, INTERVAL '10' SECOND, INTERVAL '20' SECOND) \
-                  GROUP BY window_start, window_end ORDER BY 1 LIMIT 2"),
+        sql.rows(
+            "SELECT window_start, window_end, count(*) FROM HOP(e, ts, INTERVAL '10' SECOND, \
+                  INTERVAL '20' SECOND) \
+                  GROUP BY window_start, window_end ORDER BY 1 LIMIT 2"
+        ),
         "2025-12-31T23:59:50 2026-01-01T00:00:10 2\n2026-01-01T00:00:00 2026-01-01T00:00:20 3"
     );
     assert_eq!(
-        sql.rows("SELECT k, window_start, window_end, sum(n) FROM SESSION(e, ts, INTERVAL '10 seconds', k) \
-                  GROUP BY k, window_start, window_end ORDER BY 1, 2"),
+        sql.rows(
+            "SELECT k, window_start, window_end, sum(n) FROM SESSION(e, ts, INTERVAL '10 \
+                  seconds', k) \
+                  GROUP BY k, window_start, window_end ORDER BY 1, 2"
+        ),
         "a 2026-01-01T00:00:01 2026-01-01T00:00:19 3\na 2026-01-01T00:00:35 2026-01-01T00:00:45 4\n\
          b 2026-01-01T00:00:10 2026-01-01T00:00:20 3"
     );
@@ -223,7 +249,8 @@ fn files_are_tables() {
     std::fs::write(&path, "k,n\na,1\nb,2\n").expect("write");
     let mut sql = Sql::in_memory();
     let create = format!(
-        "CREATE EXTERNAL TABLE IF NOT EXISTS f STORED AS CSV LOCATION '{}' OPTIONS ('format.has_header' 'true')",
+        "CREATE EXTERNAL TABLE IF NOT EXISTS f STORED AS CSV LOCATION '{}' OPTIONS \
+         ('format.has_header' 'true')",
         path.display()
     );
     for _ in 0..2 {
@@ -261,6 +288,9 @@ fn retention_deletes_what_is_too_old() {
 #[test]
 fn slow_statements_are_remembered_with_all_they_took() {
     let mut sql = Sql::in_memory();
-    sql.rows("SELECT count(*) FROM generate_series(1, 3000) a(value), generate_series(1, 30000) b(value) WHERE (a.value * b.value) % 7 = 8");
+    sql.rows(
+        "SELECT count(*) FROM generate_series(1, 3000) a(value), generate_series(1, 30000) \
+              b(value) WHERE (a.value * b.value) % 7 = 8",
+    );
     assert_eq!(sql.rows("SELECT rows, duration_us > 100000 FROM sys.slow_queries"), "1 true");
 }

@@ -1,5 +1,5 @@
-//! Continuous views against the batch answer over the same events: shuffled, with other knobs, other partition counts, and
-//! a crash in the middle.
+//! Continuous views against the batch answer over the same events: shuffled, with other knobs,
+//! other partition counts, and a crash in the middle.
 
 use crate::support::Sql;
 use proptest::prelude::*;
@@ -9,37 +9,62 @@ use thalweg_query::SqlSettings;
 
 /// What views are asked, over a stream `e (ts, k, n, x)`.
 const QUERIES: &[&str] = &[
-    "SELECT k, count(*) AS c, sum(n) AS s, avg(n) AS a, min(n) AS lo, max(n) AS hi FROM e GROUP BY k",
+    "SELECT k, count(*) AS c, sum(n) AS s, avg(n) AS a, min(n) AS lo, max(n) AS hi FROM e GROUP BY \
+     k",
     "SELECT count(*) AS c, sum(x) AS s FROM e",
-    "SELECT window_start, k, count(*) AS c, sum(n) AS s, avg(x) AS a FROM TUMBLE(e, ts, INTERVAL '10' SECOND) GROUP BY window_start, k",
-    "SELECT window_start, window_end, count(*) AS c, max(x) AS hi FROM HOP(e, ts, INTERVAL '5' SECOND, INTERVAL '20' SECOND) GROUP BY window_start, window_end",
-    "SELECT k, window_start, window_end, count(*) AS c, sum(n) AS s FROM SESSION(e, ts, INTERVAL '3' SECOND, k) GROUP BY k, window_start, window_end",
-    "SELECT k, count(DISTINCT n) AS d, approx_distinct(n) AS ad, count(*) FILTER (WHERE n > 50) AS big FROM e WHERE n % 3 <> 1 GROUP BY k HAVING count(*) > 1",
-    "SELECT CASE WHEN n < 30 THEN 'low' ELSE 'high' END AS class, sum(n) * 2 AS s FROM e GROUP BY 1 ORDER BY 2 DESC LIMIT 1",
+    "SELECT window_start, k, count(*) AS c, sum(n) AS s, avg(x) AS a FROM TUMBLE(e, ts, INTERVAL \
+     '10' SECOND) GROUP BY window_start, k",
+    "SELECT window_start, window_end, count(*) AS c, max(x) AS hi FROM HOP(e, ts, INTERVAL '5' \
+     SECOND, INTERVAL '20' SECOND) GROUP BY window_start, window_end",
+    "SELECT k, window_start, window_end, count(*) AS c, sum(n) AS s FROM SESSION(e, ts, INTERVAL \
+     '3' SECOND, k) GROUP BY k, window_start, window_end",
+    "SELECT k, count(DISTINCT n) AS d, approx_distinct(n) AS ad, count(*) FILTER (WHERE n > 50) AS \
+     big FROM e WHERE n % 3 <> 1 GROUP BY k HAVING count(*) > 1",
+    "SELECT CASE WHEN n < 30 THEN 'low' ELSE 'high' END AS class, sum(n) * 2 AS s FROM e GROUP BY \
+     1 ORDER BY 2 DESC LIMIT 1",
     "SELECT DISTINCT k FROM e WHERE x IS NOT NULL",
     // Views over views, by their numbers here.
     "SELECT c % 3 AS m, count(*) AS g, sum(s) AS s FROM v0 GROUP BY 1",
-    "SELECT window_start, sum(c) AS c, max(a) AS a, count(DISTINCT k) AS d FROM TUMBLE((SELECT window_start AS at, k, c, a FROM v2), at, INTERVAL '1' MINUTE) GROUP BY window_start",
-    "SELECT window_end, sum(c) AS c FROM HOP((SELECT window_end AS at, c FROM v3), at, INTERVAL '20' SECOND, INTERVAL '1' MINUTE) GROUP BY window_end",
+    "SELECT window_start, sum(c) AS c, max(a) AS a, count(DISTINCT k) AS d FROM TUMBLE((SELECT \
+     window_start AS at, k, c, a FROM v2), at, INTERVAL '1' MINUTE) GROUP BY window_start",
+    "SELECT window_end, sum(c) AS c FROM HOP((SELECT window_end AS at, c FROM v3), at, INTERVAL \
+     '20' SECOND, INTERVAL '1' MINUTE) GROUP BY window_end",
     "SELECT k, count(*) AS sessions, max(c) AS longest, max(window_end) AS last FROM v4 GROUP BY k",
     "SELECT max(c) AS c, min(window_start) AS first FROM v9",
     // Joins with a table and with keys.
-    "SELECT class, count(*) AS c, sum(n) AS s, avg(n) AS a, count(DISTINCT n) AS d FROM e JOIN names ON e.k = names.k GROUP BY class",
-    "SELECT class, window_start, sum(n + 1) AS s FROM TUMBLE(e, ts, INTERVAL '10' SECOND) AS w LEFT JOIN names ON w.k = names.k GROUP BY class, window_start",
-    "SELECT window_end, count(*) AS c FROM HOP(e, ts, INTERVAL '5' SECOND, INTERVAL '20' SECOND) AS w JOIN names ON w.k = names.k AND weight > n GROUP BY window_end",
-    "SELECT upper(kv.value) AS v, count(*) AS c, max(x) AS hi FROM kv JOIN e ON kv.key = 'class:' || e.k WHERE e.n > 3 GROUP BY 1 HAVING count(*) > 1",
+    "SELECT class, count(*) AS c, sum(n) AS s, avg(n) AS a, count(DISTINCT n) AS d FROM e JOIN \
+     names ON e.k = names.k GROUP BY class",
+    "SELECT class, window_start, sum(n + 1) AS s FROM TUMBLE(e, ts, INTERVAL '10' SECOND) AS w \
+     LEFT JOIN names ON w.k = names.k GROUP BY class, window_start",
+    "SELECT window_end, count(*) AS c FROM HOP(e, ts, INTERVAL '5' SECOND, INTERVAL '20' SECOND) \
+     AS w JOIN names ON w.k = names.k AND weight > n GROUP BY window_end",
+    "SELECT upper(kv.value) AS v, count(*) AS c, max(x) AS hi FROM kv JOIN e ON kv.key = 'class:' \
+     || e.k WHERE e.n > 3 GROUP BY 1 HAVING count(*) > 1",
     "SELECT class, sum(c) AS c FROM v2 JOIN names ON v2.k = names.k GROUP BY class",
     "SELECT count(*) AS c, sum(c) AS s FROM v13",
     // Aggregates of values of both, and of the table's alone.
-    "SELECT class, sum(n * weight) AS s, avg(n * weight) AS a, count(n * weight) AS c, count(*) AS r FROM e JOIN names ON e.k = names.k GROUP BY class",
-    "SELECT window_start, sum(weight) AS w, count(weight) AS c, min(weight - n) AS lo, max(weight) AS hi, count(DISTINCT weight % 7 + n) AS d FROM TUMBLE(e, ts, INTERVAL '10' SECOND) AS w LEFT JOIN names ON w.k = names.k GROUP BY window_start",
-    "SELECT sum(CASE WHEN n > weight THEN n ELSE weight END) AS s, sum(n * weight) FILTER (WHERE n > 20) AS big, sum(n) FILTER (WHERE weight < 60) AS f, sum(weight) FILTER (WHERE n = 7) AS w, count(*) FILTER (WHERE weight > n) AS c FROM e JOIN names ON e.k = names.k",
-    "SELECT class, sum(worth) AS s, avg(worth) AS a, max(worth) AS hi FROM (SELECT class, n * CAST(weight AS DECIMAL(8, 2)) AS worth FROM e JOIN names ON e.k = names.k WHERE weight <> n) GROUP BY class",
-    "SELECT window_end, kv.value AS v, sum(x * weight / 4) AS s, sum(2 * -weight) AS m, avg(x - weight) AS a FROM HOP(e, ts, INTERVAL '5' SECOND, INTERVAL '20' SECOND) AS w JOIN names ON w.k = names.k JOIN kv ON kv.key = 'class:' || w.k GROUP BY window_end, kv.value",
-    "SELECT class, avg(CAST(n * weight AS DECIMAL(18, 6))) AS a, sum(n * CASE WHEN e.k = 'k0' THEN weight ELSE 1 END) AS s, avg(DISTINCT n * weight) AS d FROM e LEFT JOIN names ON e.k = names.k GROUP BY class",
+    "SELECT class, sum(n * weight) AS s, avg(n * weight) AS a, count(n * weight) AS c, count(*) AS \
+     r FROM e JOIN names ON e.k = names.k GROUP BY class",
+    "SELECT window_start, sum(weight) AS w, count(weight) AS c, min(weight - n) AS lo, max(weight) \
+     AS hi, count(DISTINCT weight % 7 + n) AS d FROM TUMBLE(e, ts, INTERVAL '10' SECOND) AS w LEFT \
+     JOIN names ON w.k = names.k GROUP BY window_start",
+    "SELECT sum(CASE WHEN n > weight THEN n ELSE weight END) AS s, sum(n * weight) FILTER (WHERE n \
+     > 20) AS big, sum(n) FILTER (WHERE weight < 60) AS f, sum(weight) FILTER (WHERE n = 7) AS w, \
+     count(*) FILTER (WHERE weight > n) AS c FROM e JOIN names ON e.k = names.k",
+    "SELECT class, sum(worth) AS s, avg(worth) AS a, max(worth) AS hi FROM (SELECT class, n * \
+     CAST(weight AS DECIMAL(8, 2)) AS worth FROM e JOIN names ON e.k = names.k WHERE weight <> n) \
+     GROUP BY class",
+    "SELECT window_end, kv.value AS v, sum(x * weight / 4) AS s, sum(2 * -weight) AS m, avg(x - \
+     weight) AS a FROM HOP(e, ts, INTERVAL '5' SECOND, INTERVAL '20' SECOND) AS w JOIN names ON \
+     w.k = names.k JOIN kv ON kv.key = 'class:' || w.k GROUP BY window_end, kv.value",
+    "SELECT class, avg(CAST(n * weight AS DECIMAL(18, 6))) AS a, sum(n * CASE WHEN e.k = 'k0' THEN \
+     weight ELSE 1 END) AS s, avg(DISTINCT n * weight) AS d FROM e LEFT JOIN names ON e.k = \
+     names.k GROUP BY class",
     // The most frequent, of values and of groups.
     "SELECT k, top_k(n, 3) AS often FROM e GROUP BY k",
-    "SELECT window_start, k, c FROM (SELECT window_start, k, count(*) AS c, row_number() OVER (PARTITION BY window_start ORDER BY count(*) DESC, k) AS place FROM TUMBLE(e, ts, INTERVAL '10' SECOND) GROUP BY window_start, k) WHERE place <= 2",
+    "SELECT window_start, k, c FROM (SELECT window_start, k, count(*) AS c, row_number() OVER \
+     (PARTITION BY window_start ORDER BY count(*) DESC, k) AS place FROM TUMBLE(e, ts, INTERVAL \
+     '10' SECOND) GROUP BY window_start, k) WHERE place <= 2",
 ];
 
 pub(crate) fn table_of(rows: &str) -> Vec<String> {
@@ -51,7 +76,10 @@ pub(crate) fn table_of(rows: &str) -> Vec<String> {
 pub(crate) fn wait_for_views(sql: &mut Sql) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        let behind = sql.rows("SELECT view, state, lag, error FROM sys.views WHERE (lag > 0 OR state = 'backfill' OR error IS NOT NULL)");
+        let behind = sql.rows(
+            "SELECT view, state, lag, error FROM sys.views WHERE (lag > 0 OR \
+                               state = 'backfill' OR error IS NOT NULL)",
+        );
         if behind.is_empty() {
             return;
         }
@@ -98,13 +126,17 @@ pub(crate) fn insert(sql: &mut Sql, events: &[Event]) {
 pub(crate) fn create_stream(sql: &mut Sql, partitions: u16, lateness: &str) {
     sql.rows(&format!(
         "CREATE STREAM e (ts TIMESTAMP, k TEXT, n BIGINT, x DOUBLE PRECISION, \
-         WATERMARK FOR ts AS ts - INTERVAL '{lateness}') PARTITION BY k WITH (partitions = {partitions})"
+         WATERMARK FOR ts AS ts - INTERVAL '{lateness}') PARTITION BY k WITH (partitions = \
+         {partitions})"
     ));
 }
 
 fn create_views(sql: &mut Sql, knobs: &str) {
     sql.rows("CREATE TABLE names (k TEXT PRIMARY KEY, class TEXT, weight BIGINT)");
-    sql.rows("INSERT INTO names VALUES ('k0', 'a', 10), ('k1', 'b', 50), ('k2', 'a', 90), ('k9', 'c', 1)");
+    sql.rows(
+        "INSERT INTO names VALUES ('k0', 'a', 10), ('k1', 'b', 50), ('k2', 'a', 90), ('k9', \
+              'c', 1)",
+    );
     for (key, class) in [(b"class:k0", b"x"), (b"class:k1", b"y"), (b"class:k2", b"x")] {
         sql.engine.call(&[b"SET", key, class]).expect("set");
     }
@@ -120,7 +152,8 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 40,
+        ..ProptestConfig::default() })]
 
     /// However events arrive, and whatever the knobs, a view says what the query says.
     #[test]
@@ -133,7 +166,8 @@ proptest! {
     ) {
         let folder = tempfile::tempdir().expect("a folder");
         let settings =
-            SqlSettings { segments: Some(folder.path().to_string_lossy().into_owned()), ..SqlSettings::default() };
+            SqlSettings { segments: Some(folder.path().to_string_lossy().into_owned()),
+                ..SqlSettings::default() };
         let mut sql = Sql::open(EngineSettings::in_memory(), settings);
         create_stream(&mut sql, partitions, "1 hour");
         let split = split.min(events.len());
@@ -202,7 +236,8 @@ fn a_session_is_open_while_a_record_in_time_may_join_it() {
     sql.rows(
         "CREATE STREAM e (ts TIMESTAMP, k TEXT, WATERMARK FOR ts AS ts - INTERVAL '0' SECOND)",
     );
-    let query = "SELECT k, window_start, count(*) AS c FROM SESSION(e, ts, INTERVAL '10' SECOND, k) GROUP BY k, window_start";
+    let query = "SELECT k, window_start, count(*) AS c FROM SESSION(e, ts, INTERVAL '10' SECOND, \
+                 k) GROUP BY k, window_start";
     sql.rows(&format!("CREATE MATERIALIZED VIEW v AS {query}"));
     // When the last one comes, k has been silent for a gap; and still it is less than a gap behind.
     for (second, key) in [(0, "k"), (10, "j"), (5, "k")] {
@@ -215,222 +250,23 @@ fn a_session_is_open_while_a_record_in_time_may_join_it() {
 }
 
 #[test]
-fn late_records_correct_within_the_lateness_and_are_set_aside_beyond() {
-    let mut sql = Sql::in_memory();
-    sql.rows(
-        "CREATE STREAM e (ts TIMESTAMP, n BIGINT, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)",
-    );
-    sql.rows("CREATE MATERIALIZED VIEW v WITH (lateness = '30 seconds') AS \
-              SELECT window_start, sum(n) AS s FROM TUMBLE(e, ts, INTERVAL '10' SECOND) GROUP BY window_start");
-    sql.rows("INSERT INTO e VALUES ('2026-01-01 00:00:01', 1), ('2026-01-01 00:00:20', 2)");
-    // In time by the lateness, though the window is over.
-    sql.rows("INSERT INTO e VALUES ('2026-01-01 00:00:02', 10)");
-    wait_for_views(&mut sql);
-    assert_eq!(
-        sql.rows("SELECT * FROM v ORDER BY 1"),
-        "2026-01-01T00:00:00 11\n2026-01-01T00:00:20 2"
-    );
-    sql.rows(
-        "INSERT INTO e VALUES ('2026-01-01 00:01:00', 3), ('2026-01-01 00:00:03', 100), (NULL, 7)",
-    );
-    wait_for_views(&mut sql);
-    assert_eq!(
-        sql.rows("SELECT * FROM v ORDER BY 1"),
-        "2026-01-01T00:00:00 11\n2026-01-01T00:00:20 2\n2026-01-01T00:01:00 3"
-    );
-    assert_eq!(sql.rows("SELECT late FROM sys.views"), "2");
-    assert_eq!(sql.rows("SELECT json_get_str(data, 'n') FROM \"v.late\""), "100");
-}
-
-#[test]
-fn late_records_of_history_are_set_aside_by_every_thread() {
-    let mut sql = Sql::in_memory();
-    sql.rows(
-        "CREATE STREAM e (ts TIMESTAMP, k TEXT, n BIGINT, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) \
-         PARTITION BY k WITH (partitions = 4)",
-    );
-    // For each key a record in time, one that closes its window, and one that is late.
-    for (minute, second) in [(0, 1), (1, 0), (0, 2)] {
-        for key in 0..20 {
-            sql.rows(&format!(
-                "INSERT INTO e VALUES ('2026-01-01 00:{minute:02}:{second:02}', 'k{key}', {minute})"
-            ));
-        }
-    }
-    sql.rows("CREATE MATERIALIZED VIEW v WITH (batch_rows = 3) AS \
-              SELECT window_start, count(*) AS c FROM TUMBLE(e, ts, INTERVAL '10' SECOND) GROUP BY window_start");
-    wait_for_views(&mut sql);
-    assert_eq!(
-        sql.rows("SELECT * FROM v ORDER BY 1"),
-        "2026-01-01T00:00:00 20\n2026-01-01T00:01:00 20"
-    );
-    assert_eq!(sql.rows("SELECT late, lag FROM sys.views"), "20 0");
-    let set_aside = "SELECT count(*), count(DISTINCT json_get_str(data, 'k')) FROM \"v.late\"";
-    assert_eq!(sql.rows(set_aside), "20 20");
-}
-
-#[test]
-fn a_year_of_late_data_and_a_clock_that_jumps_leave_the_rest_right() {
-    let mut sql = Sql::in_memory();
-    sql.rows(
-        "CREATE STREAM e (ts TIMESTAMP, n BIGINT, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)",
-    );
-    sql.rows(
-        "CREATE MATERIALIZED VIEW v AS SELECT window_start, count(*) AS c \
-              FROM HOP(e, ts, INTERVAL '1' SECOND, INTERVAL '10' SECOND) GROUP BY window_start",
-    );
-    sql.rows("INSERT INTO e VALUES ('2026-01-01 00:00:00', 1)");
-    // A clock that is a year ahead closes everything before; what follows is late, and said to be.
-    sql.rows("INSERT INTO e VALUES ('2027-01-01 00:00:00', 2)");
-    for day in 1..=28 {
-        sql.rows(&format!("INSERT INTO e VALUES ('2026-02-{day:02} 00:00:00', 3)"));
-    }
-    wait_for_views(&mut sql);
-    assert_eq!(sql.rows("SELECT count(*), sum(c) FROM v"), "20 20");
-    assert_eq!(sql.rows("SELECT late FROM sys.views"), "28");
-    assert_eq!(sql.rows("SELECT count(*) FROM \"v.late\""), "28");
-}
-
-#[test]
-fn views_are_made_paused_replaced_and_dropped() {
-    let mut sql = Sql::in_memory();
-    sql.rows("CREATE STREAM s (k TEXT, n BIGINT)");
-    sql.rows("CREATE MATERIALIZED VIEW v AS SELECT k, sum(n) AS s FROM s GROUP BY k");
-    sql.rows("INSERT INTO s VALUES ('a', 1)");
-    wait_for_views(&mut sql);
-    sql.rows("PAUSE MATERIALIZED VIEW v");
-    std::thread::sleep(Duration::from_millis(150));
-    sql.rows("INSERT INTO s VALUES ('a', 2)");
-    std::thread::sleep(Duration::from_millis(150));
-    assert_eq!(sql.rows("SELECT s FROM v"), "1");
-    assert_eq!(sql.rows("SELECT state, lag FROM sys.views"), "paused 1");
-    sql.rows("RESUME MATERIALIZED VIEW v");
-    wait_for_views(&mut sql);
-    assert_eq!(sql.rows("SELECT s FROM v"), "3");
-    sql.rows("CREATE OR REPLACE MATERIALIZED VIEW v AS SELECT k, count(*) AS c FROM s GROUP BY k");
-    assert_eq!(sql.rows("SELECT c FROM v"), "2");
-    assert_eq!(sql.fails("DROP STREAM s"), "2BP01");
-    assert_eq!(sql.fails("DROP TABLE v"), "42809");
-    sql.rows("DROP MATERIALIZED VIEW v");
-    assert_eq!(sql.fails("SELECT * FROM v"), "42P01");
-    sql.rows("DROP STREAM s");
-}
-
-#[test]
-fn what_cannot_be_maintained_is_refused_with_the_reason() {
-    let mut sql = Sql::in_memory();
-    sql.rows("CREATE STREAM s (ts TIMESTAMP, k TEXT, n BIGINT)");
-    sql.rows("CREATE TABLE t (k TEXT PRIMARY KEY)");
-    for (query, reason) in [
-        ("SELECT * FROM s", "no aggregate"),
-        ("SELECT k, row_number() OVER (PARTITION BY k) FROM s", "no aggregate"),
-        ("SELECT k FROM t GROUP BY k", "not a stream"),
-        ("SELECT count(*) FROM s WHERE ts > now()", "now"),
-        (
-            "SELECT count(c) FROM (SELECT k, count(*) AS c FROM s GROUP BY k)",
-            "aggregate of an aggregate",
-        ),
-        ("SELECT a.k, count(*) FROM s a JOIN s b ON a.k = b.k GROUP BY a.k", "join of streams"),
-        (
-            "SELECT t.k, stddev(s.n + length(t.k)) FROM s JOIN t ON s.k = t.k GROUP BY t.k",
-            "values from a table",
-        ),
-        ("SELECT t.k, count(*) FROM s FULL JOIN t ON s.k = t.k GROUP BY t.k", "Full join"),
-        ("SELECT k, array_agg(n) FROM s GROUP BY k", "order"),
-        ("SELECT count(*) FROM HOP(s, ts, INTERVAL '1' SECOND, INTERVAL '2' SECOND)", "grouped by"),
-        ("SELECT count(*) FROM s GROUP BY ROLLUP(k)", "ROLLUP"),
-        (
-            "SELECT window_start, max(window_end) FROM HOP(s, ts, INTERVAL '1' SECOND, INTERVAL '2' SECOND) GROUP BY window_start",
-            "before grouping",
-        ),
-        (
-            "SELECT window_end, sum(n * length(t.k)) FILTER (WHERE window_start > TIMESTAMP '2026-01-01 00:00:00') \
-             FROM HOP(s, ts, INTERVAL '1' SECOND, INTERVAL '2' SECOND) AS h JOIN t ON h.k = t.k GROUP BY window_end",
-            "before grouping",
-        ),
-        (
-            "SELECT corr(DISTINCT s.n, length(t.k)) FROM s JOIN t ON s.k = t.k",
-            "values from a table",
-        ),
-        (
-            "SELECT sum(s.__row * length(t.k)) FROM (SELECT n + 1 AS __row, k FROM s) s JOIN t ON s.k = t.k",
-            "__row",
-        ),
-    ] {
-        let error =
-            sql.try_run(&format!("CREATE MATERIALIZED VIEW v AS {query}")).expect_err(query);
-        assert!(error.message.contains(reason), "{query}: {error:?}");
-        assert_eq!(error.state.code(), "0A000", "{query}: {error:?}");
-    }
-    let plan = sql.rows(
-        "EXPLAIN CREATE MATERIALIZED VIEW v AS SELECT k, sum(n) FROM s WHERE n > 1 GROUP BY k",
-    );
-    assert!(plan.contains("incremental: group by no window"), "{plan}");
-}
-
-#[test]
-fn a_view_that_fails_says_why_and_keeps_its_last_checkpoint() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let open = || Sql::in_folder(folder.path(), 10);
-    let mut sql = open();
-    sql.rows("CREATE STREAM s (n BIGINT)");
-    sql.rows("CREATE MATERIALIZED VIEW v AS SELECT count(*) AS c, max(100 / n) AS m FROM s");
-    sql.rows("INSERT INTO s VALUES (1), (2)");
-    wait_for_views(&mut sql);
-    assert_eq!(sql.rows("SELECT * FROM v"), "2 100");
-    sql.rows("INSERT INTO s VALUES (5), (0)");
-    for _ in 0..2 {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while sql.rows("SELECT state FROM sys.views") != "failed" {
-            assert!(Instant::now() < deadline, "{}", sql.rows("SELECT * FROM sys.views"));
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        assert!(sql.rows("SELECT error FROM sys.views").contains("zero"));
-        assert_eq!(sql.rows("SELECT count(*) FROM s"), "4", "the stream does not care");
-        drop(sql);
-        sql = open();
-    }
-    sql.rows("CREATE OR REPLACE MATERIALIZED VIEW v AS SELECT count(*) AS c, max(100 / nullif(n, 0)) AS m FROM s");
-    assert_eq!(sql.rows("SELECT * FROM v"), "4 100");
-}
-
-#[test]
-fn views_wait_where_their_memory_is_spent() {
-    let settings = SqlSettings { view_memory_max_bytes: 4 << 20, ..SqlSettings::default() };
-    let mut sql = Sql::open(EngineSettings::in_memory(), settings);
-    sql.rows("CREATE STREAM s (n BIGINT)");
-    sql.rows("CREATE MATERIALIZED VIEW large AS SELECT n, count(*) AS c FROM s GROUP BY n");
-    sql.rows("CREATE MATERIALIZED VIEW small AS SELECT count(*) AS c FROM s");
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let mut total = 0;
-    while sql.rows("SELECT state FROM sys.views WHERE view = 'small'") != "starved" {
-        assert!(Instant::now() < deadline, "{}", sql.rows("SELECT * FROM sys.views"));
-        sql.rows(&format!(
-            "INSERT INTO s SELECT value + {total} FROM generate_series(1, 20000) AS t(value)"
-        ));
-        total += 20_000;
-    }
-    sql.rows("INSERT INTO s SELECT value FROM generate_series(1, 20000) AS t(value)");
-    total += 20_000;
-    std::thread::sleep(Duration::from_millis(300));
-    let behind = sql.rows("SELECT lag >= 20000 FROM sys.views WHERE view = 'small'");
-    assert_eq!(behind, "true", "it does wait");
-    sql.rows("DROP MATERIALIZED VIEW large");
-    wait_for_views(&mut sql);
-    assert_eq!(sql.rows("SELECT c FROM small"), total.to_string());
-}
-
-#[test]
 fn a_window_of_a_view_over_hopping_windows_is_shown_once() {
     let mut sql = Sql::in_memory();
     sql.rows("CREATE STREAM e (ts TIMESTAMP, n BIGINT, WATERMARK FOR ts AS ts)");
-    sql.rows("CREATE MATERIALIZED VIEW v AS SELECT window_end, count(*) AS c FROM HOP(e, ts, INTERVAL '1' MINUTE, INTERVAL '10' MINUTE) GROUP BY window_end");
-    sql.rows("CREATE MATERIALIZED VIEW w AS SELECT window_start, sum(c) AS c FROM TUMBLE((SELECT window_end AS at, c FROM v), at, INTERVAL '10' MINUTE) GROUP BY window_start");
+    sql.rows(
+        "CREATE MATERIALIZED VIEW v AS SELECT window_end, count(*) AS c FROM HOP(e, ts, \
+              INTERVAL '1' MINUTE, INTERVAL '10' MINUTE) GROUP BY window_end",
+    );
+    sql.rows(
+        "CREATE MATERIALIZED VIEW w AS SELECT window_start, sum(c) AS c FROM TUMBLE((SELECT \
+              window_end AS at, c FROM v), at, INTERVAL '10' MINUTE) GROUP BY window_start",
+    );
     for time in ["11:45:00", "12:00:00", "11:52:00", "11:59:30", "12:31:00", "12:25:00"] {
         sql.rows(&format!("INSERT INTO e VALUES ('2026-01-01 {time}', 1)"));
         wait_for_views(&mut sql);
         let view = table_of(&sql.rows("SELECT * FROM w"));
-        let batch = "SELECT window_start, sum(c) AS c FROM TUMBLE((SELECT window_end AS at, c FROM v), at, INTERVAL '10' MINUTE) GROUP BY window_start";
+        let batch = "SELECT window_start, sum(c) AS c FROM TUMBLE((SELECT window_end AS at, c FROM \
+                     v), at, INTERVAL '10' MINUTE) GROUP BY window_start";
         assert_eq!(view, table_of(&sql.rows(batch)), "after {time}");
     }
 }
@@ -444,16 +280,20 @@ fn aggregates_of_a_join_take_odd_values_as_their_query_does() {
         "INSERT INTO t VALUES ('a', 3, 100000, 1000000), ('b', NULL, 7, 0.5), ('c', 0, 1, NULL)",
     );
     let queries = [
-        // 32 bits are no more than that before they are summed: the view is refused where its query is.
-        "SELECT t.k, sum(i * j) AS s, avg(i * j) AS a, count(i * j) AS c FROM e JOIN t ON e.k = t.k GROUP BY t.k",
+        // 32 bits are no more than that before they are summed: the view is refused where its query
+        // is.
+        "SELECT t.k, sum(i * j) AS s, avg(i * j) AS a, count(i * j) AS c FROM e JOIN t ON e.k = \
+         t.k GROUP BY t.k",
         "SELECT sum(n * w) AS s, avg(n * w) AS a, min(n * w) AS lo FROM e JOIN t ON e.k = t.k",
         "SELECT sum(CAST(n * w AS DECIMAL(6, 2))) AS s FROM e JOIN t ON e.k = t.k",
         "SELECT sum(CAST(n * w AS DECIMAL(38, 20))) AS s FROM e JOIN t ON e.k = t.k",
         "SELECT t.k, avg(d * p) AS a, sum(d * p) AS s FROM e LEFT JOIN t ON e.k = t.k GROUP BY t.k",
         "SELECT sum(100 / n * w) FILTER (WHERE n <> 0) AS s FROM e JOIN t ON e.k = t.k",
         "SELECT window_end, sum(n * w) FILTER (WHERE n > w) AS s, max(w) AS hi \
-         FROM HOP(e, ts, INTERVAL '5' SECOND, INTERVAL '10' SECOND) AS h JOIN t ON h.k = t.k GROUP BY window_end",
-        "SELECT sum(w) FILTER (WHERE n > 1000000) AS s, count(w) FILTER (WHERE n > 1000000) AS c FROM e JOIN t ON e.k = t.k",
+         FROM HOP(e, ts, INTERVAL '5' SECOND, INTERVAL '10' SECOND) AS h JOIN t ON h.k = t.k GROUP \
+         BY window_end",
+        "SELECT sum(w) FILTER (WHERE n > 1000000) AS s, count(w) FILTER (WHERE n > 1000000) AS c \
+         FROM e JOIN t ON e.k = t.k",
     ];
     for (number, query) in queries.iter().enumerate() {
         sql.rows(&format!("CREATE MATERIALIZED VIEW v{number} AS {query}"));
@@ -462,10 +302,12 @@ fn aggregates_of_a_join_take_odd_values_as_their_query_does() {
         // No rows at first, then some that join nothing or nothing but NULL.
         None,
         Some(
-            "('z', 9223372036854775807, 2000000000, 1), ('z', 9223372036854775807, 1, 1), ('c', 30000, 1, 1)",
+            "('z', 9223372036854775807, 2000000000, 1), ('z', 9223372036854775807, 1, 1), ('c', \
+             30000, 1, 1)",
         ),
         Some(
-            "('b', 5, NULL, 1000000), ('a', 2, 100000, 1000000), ('a', 7, 100000, 999999.5), ('a', NULL, 3, NULL), ('a', 0, 0, 0)",
+            "('b', 5, NULL, 1000000), ('a', 2, 100000, 1000000), ('a', 7, 100000, 999999.5), ('a', \
+             NULL, 3, NULL), ('a', 0, 0, 0)",
         ),
     ] {
         for row in rows.unwrap_or_default().split("), (").filter(|row| !row.is_empty()) {

@@ -191,7 +191,8 @@ impl Generator<'_> {
                 full += 1;
                 continue;
             }
-            // At full speed a whole window at once; at a rate one each, so that all connections share it.
+            // At full speed a whole window at once; at a rate one each, so that all connections
+            // share it.
             let count = if self.load.rate == 0 { (room as u64).min(left) } else { 1 };
             for _ in 0..count {
                 let intended = match self.load.rate {
@@ -291,7 +292,8 @@ impl Generator<'_> {
     }
 }
 
-/// Where the reply at an offset ends; `None` where it is not complete. The workloads' replies are flat.
+/// Where the reply at an offset ends; `None` where it is not complete. The workloads' replies are
+/// flat.
 fn reply_end(bytes: &[u8], at: usize) -> Option<usize> {
     let rest = bytes.get(at..)?;
     let line = rest.iter().position(|&byte| byte == b'\n')? + 1;

@@ -1,8 +1,9 @@
 //! `thalweg bench`: an open-loop load generator for anything that speaks Redis.
 //!
-//! At a fixed rate every request has an intended time, and its latency counts from then, whether or not the server let
-//! us send it in time: a server that stalls is charged for everything that should have been sent meanwhile. Without a
-//! rate each connection keeps its window full and latency counts from sending.
+//! At a fixed rate every request has an intended time, and its latency counts from then, whether or
+//! not the server let us send it in time: a server that stalls is charged for everything that
+//! should have been sent meanwhile. Without a rate each connection keeps its window full and
+//! latency counts from sending.
 
 mod generator;
 mod workload;
@@ -151,9 +152,12 @@ fn report(args: &BenchArgs, outcome: &Outcome, seconds: f64) {
         println!(
             "{}",
             serde_json::json!({
-                "workload": args.workload, "asked_rate": args.rate, "requests": outcome.replies, "seconds": seconds,
-                "rate": rate, "errors": outcome.errors, "mean_us": outcome.latency_us.mean(), "p50_us": at(0.5),
-                "p90_us": at(0.9), "p99_us": at(0.99), "p999_us": at(0.999), "max_us": outcome.latency_us.max(),
+                "workload": args.workload, "asked_rate": args.rate, "requests": outcome.replies,
+                    "seconds": seconds,
+                "rate": rate, "errors": outcome.errors, "mean_us": outcome.latency_us.mean(),
+                    "p50_us": at(0.5),
+                "p90_us": at(0.9), "p99_us": at(0.99), "p999_us": at(0.999),
+                    "max_us": outcome.latency_us.max(),
             })
         );
         return;

@@ -68,7 +68,8 @@ impl Requests {
             (_, None) => self.random.below(self.keys),
         };
         self.next += 1;
-        // Twelve digits, as redis-benchmark writes them. Counters stand apart: other values are no numbers.
+        // Twelve digits, as redis-benchmark writes them. Counters stand apart: other values are no
+        // numbers.
         self.key.clear();
         let prefix: &[u8] = if self.workload == Workload::Incr { b"counter:" } else { b"key:" };
         self.key.extend_from_slice(prefix);

@@ -1,11 +1,12 @@
 //! `thalweg demo`: the order system, end to end.
 //!
-//! A node runs as a process of its own. The shop is declared in SQL (`orders.sql`): a stream, a table, and views that keep
-//! revenue and stock up to date. Producers send orders through the RESP door in pipelines, as any client would, each to the
-//! stream's partition that its product belongs to; each append carries the order's ID as idempotency key, so an order that
-//! comes twice is taken once. A view's state and the offsets it has read are one checkpoint, so whatever is killed
-//! whenever, every order counts exactly once. At the end everything is computed again from the stream and from the
-//! generator, independently, and compared.
+//! A node runs as a process of its own. The shop is declared in SQL (`orders.sql`): a stream, a
+//! table, and views that keep revenue and stock up to date. Producers send orders through the RESP
+//! door in pipelines, as any client would, each to the stream's partition that its product belongs
+//! to; each append carries the order's ID as idempotency key, so an order that comes twice is taken
+//! once. A view's state and the offsets it has read are one checkpoint, so whatever is killed
+//! whenever, every order counts exactly once. At the end everything is computed again from the
+//! stream and from the generator, independently, and compared.
 
 mod node;
 mod orders;
@@ -22,7 +23,6 @@ use orders::{Order, Source};
 use parking_lot::{Mutex, RwLock};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -36,8 +36,8 @@ pub(crate) struct DemoArgs {
     /// How many orders the generator makes
     #[arg(long, default_value_t = 1_000_000)]
     orders: u64,
-    /// Take orders from a file instead: CSV with the columns of the Online Retail data, or JSON lines with order_id,
-    /// product, quantity, price, ts_ms
+    /// Take orders from a file instead: CSV with the columns of the Online Retail data, or JSON
+    /// lines with order_id, product, quantity, price, ts_ms
     #[arg(long)]
     input: Option<PathBuf>,
     /// Seed of the generator
@@ -55,7 +55,8 @@ pub(crate) struct DemoArgs {
     /// Address of the dashboard
     #[arg(long, default_value = "127.0.0.1:7380")]
     http: String,
-    /// Kill the node with SIGKILL midway, start it again, and show that nothing acknowledged is lost
+    /// Kill the node with SIGKILL midway, start it again, and show that nothing acknowledged is
+    /// lost
     #[arg(long)]
     kill: bool,
     /// End after the summary instead of keeping the node running
@@ -80,6 +81,22 @@ pub(crate) struct Board {
     pub(crate) failed: AtomicBool,
 }
 
+impl Board {
+    fn new(resp: SocketAddr) -> anyhow::Result<Self> {
+        Ok(Self {
+            resp: RwLock::new(resp),
+            acknowledged: AtomicU64::new(0),
+            settled: AtomicU64::new(0),
+            duplicates_sent: AtomicU64::new(0),
+            producers_done: AtomicBool::new(false),
+            reconnects: AtomicU64::new(0),
+            latency_us: Mutex::new(hdrhistogram::Histogram::new_with_bounds(1, 600_000_000, 3)?),
+            top: Mutex::default(),
+            failed: AtomicBool::new(false),
+        })
+    }
+}
+
 /// Runs the demo.
 pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let source = Source::open(args.input.as_deref(), args.orders, args.seed)?;
@@ -90,22 +107,38 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let script = shop::script(&source)?;
     println!("\n{script}");
     shop::open(&client, &source, &script)?;
-    let board = Arc::new(Board {
-        resp: RwLock::new(node.resp()),
-        acknowledged: AtomicU64::new(0),
-        settled: AtomicU64::new(0),
-        duplicates_sent: AtomicU64::new(0),
-        producers_done: AtomicBool::new(false),
-        reconnects: AtomicU64::new(0),
-        latency_us: Mutex::new(hdrhistogram::Histogram::new_with_bounds(1, 600_000_000, 3)?),
-        top: Mutex::default(),
-        failed: AtomicBool::new(false),
-    });
+    let board = Board::new(node.resp())?;
     produce::prepare(node.resp(), source.distinct())?;
+    let (killed, elapsed) = settle(args, &source, &client, &board, &mut node)?;
+    summarise(&source, &board, elapsed, killed);
+    verify::run(&source, &client)?;
+    if args.exit {
+        return Ok(());
+    }
+    println!(
+        "the node keeps serving: dashboard {url}, `thalweg sql --url {url}`, psql -h 127.0.0.1 -p \
+         {}, redis-cli -p {}; Ctrl-C \
+         ends it",
+        node.postgres().port(),
+        node.resp().port(),
+        url = node.dashboard(),
+    );
+    node.wait_for_interrupt()
+}
+
+/// Sends all orders and waits until the views have taken them in; kills the node midway if that is
+/// wanted. Gives how long it took.
+fn settle(
+    args: &DemoArgs,
+    source: &Source,
+    client: &SqlClient,
+    board: &Board,
+    node: &mut Node,
+) -> anyhow::Result<(Option<Killed>, Duration)> {
     let started = Instant::now();
-    let (killed, elapsed) = std::thread::scope(|scope| -> anyhow::Result<_> {
+    std::thread::scope(|scope| -> anyhow::Result<_> {
         let producing = scope.spawn(|| {
-            let outcome = produce::run(&source, &board, args.window);
+            let outcome = produce::run(source, board, args.window);
             board.producers_done.store(true, Ordering::SeqCst);
             if outcome.is_err() {
                 board.failed.store(true, Ordering::SeqCst);
@@ -113,7 +146,7 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
             outcome
         });
         let settling = scope.spawn(|| {
-            let outcome = shop::follow(&client, &board, source.distinct());
+            let outcome = shop::follow(client, board, source.distinct());
             if outcome.is_err() {
                 board.failed.store(true, Ordering::SeqCst);
             }
@@ -124,30 +157,17 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
         while !settling.is_finished() {
             let half = board.acknowledged.load(Ordering::Relaxed) > source.total() / 2;
             if args.kill && killed.is_none() && half {
-                killed = Some(kill_and_restart(&mut node, &board)?);
+                killed = Some(kill_and_restart(node, board)?);
             }
-            screen.show(&board, started);
+            screen.show(board, started);
             std::thread::sleep(Duration::from_millis(if args.kill { 5 } else { 20 }));
         }
         let elapsed = started.elapsed();
-        screen.finish(&board, started);
+        screen.finish(board, started);
         join(producing)?;
         join(settling)?;
         Ok((killed, elapsed))
-    })?;
-    summarise(&source, &board, elapsed, killed);
-    verify::run(&source, &client)?;
-    if args.exit {
-        return Ok(());
-    }
-    println!(
-        "the node keeps serving: dashboard {url}, `thalweg sql --url {url}`, psql -h 127.0.0.1 -p {}, redis-cli -p {}; Ctrl-C \
-         ends it",
-        node.postgres().port(),
-        node.resp().port(),
-        url = node.dashboard(),
-    );
-    node.wait_for_interrupt()
+    })
 }
 
 fn join(thread: std::thread::ScopedJoinHandle<'_, anyhow::Result<()>>) -> anyhow::Result<()> {
@@ -174,7 +194,8 @@ fn summarise(source: &Source, board: &Board, elapsed: Duration, killed: Option<K
     let latency = board.latency_us.lock();
     println!();
     println!(
-        "{} orders settled by the views in {seconds:.2} s: {:.0} orders/s end to end ({} sent, {} of them twice)",
+        "{} orders settled by the views in {seconds:.2} s: {:.0} orders/s end to end ({} sent, {} \
+         of them twice)",
         settled,
         settled as f64 / seconds,
         source.total(),
@@ -188,7 +209,8 @@ fn summarise(source: &Source, board: &Board, elapsed: Duration, killed: Option<K
     );
     if let Some(killed) = killed {
         println!(
-            "killed with SIGKILL after {} acknowledgements, serving again after {:.2} s; {} connections came back",
+            "killed with SIGKILL after {} acknowledgements, serving again after {:.2} s; {} \
+             connections came back",
             killed.acknowledged,
             killed.away.as_secs_f64(),
             board.reconnects.load(Ordering::SeqCst),

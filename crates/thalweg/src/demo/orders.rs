@@ -237,7 +237,8 @@ impl Columns {
         let field = |index: usize| fields.get(index).map(String::as_str).context("too few columns");
         let quantity = field(self.quantity)?;
         Ok(Order {
-            // An invoice has many lines, and the same line may stand in it twice: the line number tells them apart.
+            // An invoice has many lines, and the same line may stand in it twice: the line number
+            // tells them apart.
             id: format!("{}-{number}", field(self.invoice)?),
             product: field(self.product)?.to_owned(),
             quantity: quantity
@@ -325,7 +326,8 @@ mod tests {
             "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country",
         )
         .expect("a header");
-        let line = "C536379,D,\"Discount, \"\"special\"\"\",-1,2010-12-01 09:41:00,27.5,14527.0,United Kingdom";
+        let line = "C536379,D,\"Discount, \"\"special\"\"\",-1,2010-12-01 \
+                    09:41:00,27.5,14527.0,United Kingdom";
         let order = columns.parse(line, 7).expect("a line");
         assert_eq!(order.id, "C536379-7");
         assert_eq!(

@@ -124,7 +124,8 @@ fn produce(batches: &Receiver<Batch>, board: &Board) -> anyhow::Result<()> {
     let mut client = connect(board)?;
     for batch in batches {
         let started = Instant::now();
-        // An order without an acknowledgement is sent again: its ID makes sure that it is taken once.
+        // An order without an acknowledgement is sent again: its ID makes sure that it is taken
+        // once.
         while let Err(error) = send(&mut client, &batch) {
             if started.elapsed() > PATIENCE {
                 return Err(error);

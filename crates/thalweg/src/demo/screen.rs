@@ -50,7 +50,8 @@ impl Screen {
         let latency = board.latency_us.lock();
         let ms = |quantile| latency.value_at_quantile(quantile) as f64 / 1e3;
         let mut lines = vec![format!(
-            "{:>5.1} s  {rate:>9.0} orders/s  acknowledged {:>3.0} %  settled {settled}  latency p50 {:.2} ms p99 {:.2} ms",
+            "{:>5.1} s  {rate:>9.0} orders/s  acknowledged {:>3.0} %  settled {settled}  latency \
+             p50 {:.2} ms p99 {:.2} ms",
             started.elapsed().as_secs_f64(),
             (acknowledged as f64 / self.total as f64 * 100.0).min(100.0),
             ms(0.5),

@@ -88,7 +88,8 @@ pub(super) fn follow(client: &SqlClient, board: &Board, orders: u64) -> anyhow::
 
 fn top(client: &SqlClient) -> anyhow::Result<Vec<(String, String)>> {
     let query = format!(
-        "SELECT product, CAST(revenue AS TEXT) AS amount FROM revenue_by_product ORDER BY revenue DESC LIMIT {TOP_PRODUCTS}"
+        "SELECT product, CAST(revenue AS TEXT) AS amount FROM revenue_by_product ORDER BY revenue \
+         DESC LIMIT {TOP_PRODUCTS}"
     );
     let answer = patiently(client, &query)?;
     let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();

@@ -1,5 +1,5 @@
-//! Everything once more, independently: from the source, from the stream as a query, and as the views keep it. Three ways, one
-//! answer.
+//! Everything once more, independently: from the source, from the stream as a query, and as the
+//! views keep it. Three ways, one answer.
 
 use super::STOCK_AT_FIRST;
 use super::orders::{Order, Source, parse_milli};
@@ -26,10 +26,12 @@ impl Totals {
 }
 
 /// The query of the view, run once over the stream.
-const STREAM: &str = "SELECT CAST(extract(epoch FROM window_start) AS BIGINT) / 60 AS minute, product, count(*) AS orders, \
+const STREAM: &str = "SELECT CAST(extract(epoch FROM window_start) AS BIGINT) / 60 AS minute, \
+                      product, count(*) AS orders, \
     sum(quantity) AS quantity, CAST(sum(quantity * price) AS TEXT) AS revenue \
     FROM TUMBLE(orders, ts, INTERVAL '1' MINUTE) GROUP BY window_start, product";
-const VIEW: &str = "SELECT CAST(extract(epoch FROM minute) AS BIGINT) / 60 AS minute, product, orders, quantity, \
+const VIEW: &str = "SELECT CAST(extract(epoch FROM minute) AS BIGINT) / 60 AS minute, product, \
+                    orders, quantity, \
     CAST(revenue AS TEXT) AS revenue FROM revenue_by_minute";
 
 /// Compares, and says so.
@@ -46,7 +48,8 @@ pub(super) fn run(source: &Source, client: &SqlClient) -> anyhow::Result<()> {
     check_views(client, &expected)?;
     let revenue: i64 = expected.revenue.values().sum();
     println!(
-        "verified: {} orders, {} products, revenue {}.{:03}; the source, the stream as a query, and the views agree, each \
+        "verified: {} orders, {} products, revenue {}.{:03}; the source, the stream as a query, \
+         and the views agree, each \
          order once",
         expected.orders,
         expected.quantity.len(),
@@ -63,7 +66,8 @@ fn compare(what: &str, expected: &Totals, found: &Totals) -> anyhow::Result<()> 
     let differs =
         expected.revenue.iter().find(|(key, value)| found.revenue.get(key) != Some(value));
     bail!(
-        "{what} does not agree with the source: {} orders instead of {}; the first difference: {differs:?}",
+        "{what} does not agree with the source: {} orders instead of {}; the first difference: \
+         {differs:?}",
         found.orders,
         expected.orders
     );

@@ -43,7 +43,8 @@ Statements end with a semicolon and may be several lines long.
 ";
 
 /// What there is; one statement for all kinds.
-const LIST: &str = "SELECT table_schema AS schema, table_name AS name, table_type AS type FROM information_schema.tables \
+const LIST: &str = "SELECT table_schema AS schema, table_name AS name, table_type AS type FROM \
+                    information_schema.tables \
                     WHERE table_schema IN ('public', 'sys') ORDER BY 1, 2";
 
 struct Shell {
@@ -188,8 +189,10 @@ fn columns_of(name: &str) -> String {
     let (schema, table) = name.split_once('.').unwrap_or(("public", name));
     let quote = |text: &str| text.trim_matches('"').replace('\'', "''");
     format!(
-        "SELECT a.attname AS column, t.typname AS type, NOT a.attnotnull AS nullable FROM pg_catalog.pg_attribute a \
-         JOIN pg_catalog.pg_class c ON a.attrelid = c.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+        "SELECT a.attname AS column, t.typname AS type, NOT a.attnotnull AS nullable FROM \
+         pg_catalog.pg_attribute a \
+         JOIN pg_catalog.pg_class c ON a.attrelid = c.oid JOIN pg_catalog.pg_namespace n ON n.oid \
+         = c.relnamespace \
          JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
          WHERE n.nspname = '{}' AND c.relname = '{}' AND a.attnum > 0 ORDER BY a.attnum",
         quote(schema),
@@ -218,7 +221,8 @@ fn split_complete(text: &str) -> (Vec<String>, String) {
     }
 }
 
-/// Splits a text at semicolons that stand in no quotes and no comment; false where the last statement has none.
+/// Splits a text at semicolons that stand in no quotes and no comment; false where the last
+/// statement has none.
 fn split(text: &str) -> (Vec<String>, bool) {
     let mut statements = vec![String::new()];
     let mut inside: Option<char> = None;

@@ -11,7 +11,8 @@ fn somebody_clicks_through_the_console() {
     });
     let (Some(browser), Some(python)) = (browser, std::env::var_os("THALWEG_TEST_PYTHON")) else {
         eprintln!(
-            "skipped: there is no Chromium, or THALWEG_TEST_PYTHON is not set; scripts/test sees to both"
+            "skipped: there is no Chromium, or THALWEG_TEST_PYTHON is not set; scripts/test sees \
+             to both"
         );
         return;
     };

@@ -41,7 +41,8 @@ fn a_broken_file_is_refused_before_anything_starts() {
     assert!(!output.status.success() && message.contains("line 2"), "{message}");
 }
 
-/// The orders of December 2010 against sums that are computed here, from the file alone and in another way.
+/// The orders of December 2010 against sums that are computed here, from the file alone and in
+/// another way.
 #[test]
 fn real_orders_agree_with_an_independent_count() {
     let path =

@@ -20,7 +20,8 @@ fn the_command_reference_is_current() {
 fn the_reference_of_system_tables_is_current() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/system_tables.md");
     let expected = format!(
-        "# System tables\n\nWhat a node says about itself, in SQL. `sys.columns` holds this page.\n\n{}",
+        "# System tables\n\nWhat a node says about itself, in SQL. `sys.columns` holds this \
+         page.\n\n{}",
         thalweg_query::render_reference()
     );
     if std::env::var_os("THALWEG_UPDATE_DOCS").is_some() {

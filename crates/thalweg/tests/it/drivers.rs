@@ -1,5 +1,5 @@
-//! The drivers that people reach Postgres with, against the Postgres door: each does real work and checks what it gets.
-//! `scripts/test` installs them.
+//! The drivers that people reach Postgres with, against the Postgres door: each does real work and
+//! checks what it gets. `scripts/test` installs them.
 
 use crate::server::Server;
 use std::path::Path;
@@ -15,7 +15,8 @@ fn client(name: &str) -> String {
     format!("{}/tests/it/drivers/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A node of its own for the client, whose command is given the port and the password, and must end with `ok`.
+/// A node of its own for the client, whose command is given the port and the password, and must end
+/// with `ok`.
 fn speak(client: impl FnOnce(&str) -> Command) {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(folder.path(), &["--password", PASSWORD]);

@@ -1,4 +1,5 @@
-//! Clients that mean harm or are broken: each gets a clear error or is cut, memory stays bounded, others do not notice.
+//! Clients that mean harm or are broken: each gets a clear error or is cut, memory stays bounded,
+//! others do not notice.
 
 use crate::server::{Connection, Server};
 use std::io::{Read, Write};
@@ -241,7 +242,8 @@ fn with_cold_keys(folder: &Path) -> Server {
     Server::start(folder, &[])
 }
 
-/// Its command waited for a key first, and then for a record: the connection must not stay for ever.
+/// Its command waited for a key first, and then for a record: the connection must not stay for
+/// ever.
 #[test]
 fn a_client_that_leaves_while_its_command_waits_is_noticed() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -265,7 +267,8 @@ fn a_client_that_leaves_while_its_command_waits_is_noticed() {
     wait_for("connected_clients:1\r\n");
 }
 
-/// Replies that are not wanted stay away also where the command had to wait, and the next ones are in step.
+/// Replies that are not wanted stay away also where the command had to wait, and the next ones are
+/// in step.
 #[test]
 fn unwanted_replies_of_waiting_commands_stay_away() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -294,7 +297,8 @@ fn a_client_that_has_closed_its_side_is_answered_whole() {
     }
 }
 
-/// Statements that nobody would think of: most are nonsense, many ask for too much. The same seed gives the same ones.
+/// Statements that nobody would think of: most are nonsense, many ask for too much. The same seed
+/// gives the same ones.
 #[test]
 fn statements_by_chance_end_and_the_node_lives() {
     let Ok(python) = std::env::var("THALWEG_TEST_PYTHON") else {

@@ -1,5 +1,5 @@
-//! kill -9, again and again, with writers at work and a ledger outside the process: nothing acknowledged is lost,
-//! nothing appears twice, nothing appears that was never sent.
+//! kill -9, again and again, with writers at work and a ledger outside the process: nothing
+//! acknowledged is lost, nothing appears twice, nothing appears that was never sent.
 //!
 //! `THALWEG_TEST_KILLS` says how often; 200 unless told.
 
@@ -42,8 +42,9 @@ pub(crate) fn times(variable: &str, unless_told: u64) -> u64 {
     std::env::var(variable).ok().and_then(|times| times.parse().ok()).unwrap_or(unless_told)
 }
 
-/// Starts a node again and again, lets writers write for a moment, ends it in a cruel way, and looks whether all is
-/// there. `end` may say that the node is dead before it is: what is acknowledged later does not count.
+/// Starts a node again and again, lets writers write for a moment, ends it in a cruel way, and
+/// looks whether all is there. `end` may say that the node is dead before it is: what is
+/// acknowledged later does not count.
 pub(crate) fn survive(data: &Path, rounds: u64, mut end: impl FnMut(&mut Server, &AtomicBool)) {
     let mut ledgers = vec![Ledger::default(); WRITERS];
     let mut random = 0x2545_F491_4F6C_DD1Du64;
@@ -57,7 +58,8 @@ pub(crate) fn survive(data: &Path, rounds: u64, mut end: impl FnMut(&mut Server,
                 .drain(..)
                 .enumerate()
                 .map(|(writer, ledger)| {
-                    // Connected before the clock runs: a thread may wait for a processor longer than the node lives.
+                    // Connected before the clock runs: a thread may wait for a processor longer
+                    // than the node lives.
                     let connection = Connection::open(address);
                     scope.spawn(move || write(connection, writer, ledger, dead))
                 })
@@ -76,7 +78,8 @@ pub(crate) fn survive(data: &Path, rounds: u64, mut end: impl FnMut(&mut Server,
     assert!(total > rounds * 10, "only {total} writes were acknowledged");
 }
 
-/// Writes in pipelines until the node is gone: number n is a counter step, a key, a record and a field, as one.
+/// Writes in pipelines until the node is gone: number n is a counter step, a key, a record and a
+/// field, as one.
 fn write(
     mut connection: Connection,
     writer: usize,
@@ -93,7 +96,8 @@ fn write(
         let mut bytes = Vec::new();
         for number in next..next + batch {
             let lines = format!(
-                "MULTI\r\nINCR counter:{writer}\r\nSET key:{writer}:{number} {number}\r\nXADD stream:{writer} IDMP w{writer} {number} * n {number}\r\n\
+                "MULTI\r\nINCR counter:{writer}\r\nSET key:{writer}:{number} {number}\r\nXADD \
+                 stream:{writer} IDMP w{writer} {number} * n {number}\r\n\
                  HSET hash:{writer} f{} {number}\r\nEXEC\r\n",
                 number % 100
             );
@@ -137,7 +141,8 @@ fn check(server: &Server, ledgers: &[Ledger], round: u64) {
             ledger.acknowledged,
             ledger.sent
         );
-        // Each step brought a key and a record, in one transaction: all or none. The last ones in detail, all by count.
+        // Each step brought a key and a record, in one transaction: all or none. The last ones in
+        // detail, all by count.
         for number in counter.saturating_sub(20)..=counter + 1 {
             let expected =
                 if (1..=counter).contains(&number) { number.to_string() } else { "nil".to_owned() };

@@ -18,3 +18,4 @@ mod server;
 mod slt;
 mod sql;
 mod tidy;
+mod tutorial;

@@ -92,7 +92,8 @@ fn a_bucket_holds_segments_and_files() {
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut server = bucket.node(folder.path());
     let orders = "CREATE STREAM orders (id BIGINT, total DOUBLE PRECISION) WITH (partitions = 2); \
-                  INSERT INTO orders SELECT value, value * 0.5 FROM generate_series(1, 20000) AS t(value)";
+                  INSERT INTO orders SELECT value, value * 0.5 FROM generate_series(1, 20000) AS \
+                  t(value)";
     runtime.block_on(async {
         assert_eq!(ask(&server, orders).await, "");
         assert_eq!(ask(&server, "SEAL STREAM orders").await, "");
@@ -107,7 +108,8 @@ fn a_bucket_holds_segments_and_files() {
     runtime.block_on(async {
         assert_eq!(ask(&server, sums).await, "20001 200010000");
         assert_eq!(ask(&server, "SELECT count(*) FROM orders WHERE id = 17").await, "1");
-        let parts = "CREATE EXTERNAL TABLE parts STORED AS CSV LOCATION 's3://sealed/files/parts.csv' \
+        let parts = "CREATE EXTERNAL TABLE parts STORED AS CSV LOCATION \
+                     's3://sealed/files/parts.csv' \
                      OPTIONS ('format.has_header' 'true'); SELECT sum(stock) FROM parts";
         assert_eq!(ask(&server, parts).await, "16");
         let missing = "CREATE EXTERNAL TABLE nothing STORED AS CSV LOCATION 's3://nowhere/x.csv'";

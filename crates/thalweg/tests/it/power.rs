@@ -1,11 +1,13 @@
-//! Power cuts on a real file system: ext4 on a loop device is shut down under a node at work, without its journal being
-//! flushed, so that whatever was not made durable is gone.
+//! Power cuts on a real file system: ext4 on a loop device is shut down under a node at work,
+//! without its journal being flushed, so that whatever was not made durable is gone.
 //!
-//! An fdatasync that is under way at that moment may return success although its block was lost: the kernel's journal is
-//! gone by then and nobody tells the caller (seen with a program of ten lines). With real power nobody would be left to
-//! hear of it, so acknowledgements count up to the moment of the cut.
+//! An fdatasync that is under way at that moment may return success although its block was lost:
+//! the kernel's journal is gone by then and nobody tells the caller (seen with a program of ten
+//! lines). With real power nobody would be left to hear of it, so acknowledgements count up to the
+//! moment of the cut.
 //!
-//! Needs root, a loop device and Linux; says so and passes where those are missing. `THALWEG_TEST_CUTS` says how often.
+//! Needs root, a loop device and Linux; says so and passes where those are missing.
+//! `THALWEG_TEST_CUTS` says how often.
 
 use crate::kill::{survive, times};
 use std::io::{Read, Write};
@@ -13,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Waits for a byte, then `EXT4_IOC_SHUTDOWN` with `EXT4_GOING_FLAGS_NOLOGFLUSH`: the kernel's own way to play a power
-/// cut.
+/// Waits for a byte, then `EXT4_IOC_SHUTDOWN` with `EXT4_GOING_FLAGS_NOLOGFLUSH`: the kernel's own
+/// way to play a power cut.
 const GO_DOWN: &str = "import fcntl, os, struct, sys\n\
     directory = os.open(sys.argv[1], os.O_RDONLY)\n\
     os.write(1, b'.')\n\

@@ -119,7 +119,8 @@ fn every_format_over_http() {
     assert!(with("application/vnd.apache.arrow.stream").starts_with(&[0xFF; 4]));
 }
 
-/// Mistakes, and statements that would take everything: each is answered with a code, and the node goes on.
+/// Mistakes, and statements that would take everything: each is answered with a code, and the node
+/// goes on.
 #[test]
 fn nobody_is_disturbed_by_a_bad_statement() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -134,7 +135,8 @@ fn nobody_is_disturbed_by_a_bad_statement() {
         (deep.as_str(), "54001"),
         ("INSERT INTO s VALUES (99999999999999999999)", "22"),
         (
-            "SELECT array_agg(a.value) FROM generate_series(1, 3000000) a(value), generate_series(1, 1000) b(value)",
+            "SELECT array_agg(a.value) FROM generate_series(1, 3000000) a(value), \
+             generate_series(1, 1000) b(value)",
             "53200",
         ),
         ("CREATE MATERIALIZED VIEW v AS SELECT count(*) FROM gone", "42P01"),
@@ -158,7 +160,8 @@ fn nobody_is_disturbed_by_a_bad_statement() {
 /// Kills in the middle of batches: after each, every view equals its recomputation.
 #[test]
 fn views_survive_kills() {
-    /// Each kill is followed by a recomputation, which costs more the longer the stream is; it begins anew after so many.
+    /// Each kill is followed by a recomputation, which costs more the longer the stream is; it
+    /// begins anew after so many.
     const ONE_STREAM: u64 = 250;
     let kills = times("THALWEG_TEST_VIEW_KILLS", 25);
     for first in (0..kills).step_by(ONE_STREAM as usize) {
@@ -168,9 +171,12 @@ fn views_survive_kills() {
 
 const KILLED_VIEWS: [&str; 4] = [
     "SELECT k, count(*) AS c, sum(n) AS s FROM e GROUP BY k",
-    "SELECT window_start, k, sum(n) AS s FROM TUMBLE(e, ts, INTERVAL '10' SECOND) GROUP BY window_start, k",
-    "SELECT window_start, count(*) AS c FROM HOP(e, ts, INTERVAL '10' SECOND, INTERVAL '1' MINUTE) GROUP BY window_start",
-    "SELECT k, window_start, window_end, count(*) AS c FROM SESSION(e, ts, INTERVAL '2' SECOND, k) GROUP BY k, window_start, window_end",
+    "SELECT window_start, k, sum(n) AS s FROM TUMBLE(e, ts, INTERVAL '10' SECOND) GROUP BY \
+     window_start, k",
+    "SELECT window_start, count(*) AS c FROM HOP(e, ts, INTERVAL '10' SECOND, INTERVAL '1' MINUTE) \
+     GROUP BY window_start",
+    "SELECT k, window_start, window_end, count(*) AS c FROM SESSION(e, ts, INTERVAL '2' SECOND, k) \
+     GROUP BY k, window_start, window_end",
 ];
 
 /// Kills a server over one stream and its views again and again.
@@ -180,7 +186,8 @@ fn kill_over_views(rounds: std::ops::Range<u64>) {
     let mut server = Server::start(folder.path(), &options);
     sql(
         &server,
-        "CREATE STREAM e (ts TIMESTAMP, k TEXT, n BIGINT, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) \
+        "CREATE STREAM e (ts TIMESTAMP, k TEXT, n BIGINT, WATERMARK FOR ts AS ts - INTERVAL '5' \
+         SECOND) \
                   PARTITION BY k WITH (partitions = 2, segment_records = 400)",
     );
     for (number, view) in KILLED_VIEWS.iter().enumerate() {
@@ -193,44 +200,12 @@ fn kill_over_views(rounds: std::ops::Range<u64>) {
     let mut second = 0i64;
     for round in rounds {
         for _ in 0..4 {
-            let lines: Vec<String> = (0..300)
-                .map(|at| {
-                    second += i64::from(at % 40 == 0);
-                    format!(
-                        "{{\"ts\":{},\"k\":\"k{}\",\"n\":{}}}",
-                        1_768_435_200_000 + second * 1_000,
-                        at % 7,
-                        at
-                    )
-                })
-                .collect();
-            let output = Command::new("curl")
-                .args([
-                    "-s",
-                    "--max-time",
-                    "20",
-                    "-H",
-                    "content-type: application/x-ndjson",
-                    "--data-binary",
-                    &lines.join("\n"),
-                ])
-                .arg(format!("{}/streams/e", server.http))
-                .output()
-                .expect("curl");
-            let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            assert!(text.contains("\"appended\":300"), "{text}");
+            append_records(&server, &mut second);
         }
         std::thread::sleep(Duration::from_millis(round * 7 % 30));
         server.kill();
         server = Server::start(folder.path(), &options);
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while sql(&server, "SELECT count(*) AS c FROM sys.views WHERE lag > 0 OR state <> 'live'")
-            != "c\n0"
-        {
-            let views = sql(&server, "SELECT view, state, lag, error FROM sys.views");
-            assert!(Instant::now() < deadline, "round {round}: {views}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_for_live_views(&server, round);
         for (number, query) in KILLED_VIEWS.iter().enumerate() {
             let ordered =
                 |source: &str| sql(&server, &format!("SELECT * FROM ({source}) q ORDER BY 1, 2"));
@@ -240,7 +215,49 @@ fn kill_over_views(rounds: std::ops::Range<u64>) {
     }
 }
 
-/// A page of another site must not run statements in the name of whoever looks at it, and SQL writes no files.
+/// Appends 300 records as one batch; every forty of them, it is a second later.
+fn append_records(server: &Server, second: &mut i64) {
+    let lines: Vec<String> = (0..300)
+        .map(|at| {
+            *second += i64::from(at % 40 == 0);
+            format!(
+                "{{\"ts\":{},\"k\":\"k{}\",\"n\":{}}}",
+                1_768_435_200_000 + *second * 1_000,
+                at % 7,
+                at
+            )
+        })
+        .collect();
+    let output = Command::new("curl")
+        .args([
+            "-s",
+            "--max-time",
+            "20",
+            "-H",
+            "content-type: application/x-ndjson",
+            "--data-binary",
+            &lines.join("\n"),
+        ])
+        .arg(format!("{}/streams/e", server.http))
+        .output()
+        .expect("curl");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("\"appended\":300"), "{text}");
+}
+
+fn wait_for_live_views(server: &Server, round: u64) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while sql(server, "SELECT count(*) AS c FROM sys.views WHERE lag > 0 OR state <> 'live'")
+        != "c\n0"
+    {
+        let views = sql(server, "SELECT view, state, lag, error FROM sys.views");
+        assert!(Instant::now() < deadline, "round {round}: {views}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A page of another site must not run statements in the name of whoever looks at it, and SQL
+/// writes no files.
 #[test]
 fn neither_other_sites_nor_files() {
     let server = Server::in_memory();

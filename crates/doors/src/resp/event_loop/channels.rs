@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use thalweg_machine::Answer;
 use thalweg_node::Scope;
 
-/// Published messages that wait for an event loop. Beyond this its listeners are closed, as they would be for not reading:
-/// none of them may miss a message and not know it.
+/// Published messages that wait for an event loop. Beyond this its listeners are closed, as they
+/// would be for not reading: none of them may miss a message and not know it.
 const PUBLISHED_MAX_BYTES: usize = 64 << 20;
 
 fn weight(message: &thalweg_node::Message) -> usize {

@@ -269,7 +269,8 @@ impl EventLoop {
     }
 }
 
-/// Commands that cannot be slow, however large the data: timing each would cost more than running it.
+/// Commands that cannot be slow, however large the data: timing each would cost more than running
+/// it.
 fn is_quick(args: &[&[u8]]) -> bool {
     args.len() <= 3 && args.first().is_some_and(|name| name.len() == 3 || name.len() == 4)
 }

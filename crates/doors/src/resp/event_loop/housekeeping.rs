@@ -23,7 +23,8 @@ impl EventLoop {
         }
     }
 
-    /// Closes connections that have said nothing for too long, and those that do not take their replies.
+    /// Closes connections that have said nothing for too long, and those that do not take their
+    /// replies.
     pub(super) fn sweep(&mut self) {
         let timeout_us = self.settings.idle_timeout_ms.saturating_mul(1_000);
         if self.now_us < self.swept_us + SWEEP_US {

@@ -1,10 +1,11 @@
-//! An event loop: a thread, its connections, and level-triggered epoll. One read and one send for each wake-up of a
-//! connection; commits are started once a turn. Replies of several connections leave together: a client that has many
-//! of them wakes up once, not once for each.
+//! An event loop: a thread, its connections, and level-triggered epoll. One read and one send for
+//! each wake-up of a connection; commits are started once a turn. Replies of several connections
+//! leave together: a client that has many of them wakes up once, not once for each.
 
 mod channels;
 mod commands;
 mod housekeeping;
+mod sending;
 mod waiting;
 
 use super::connection::{Connection, Output, State};
@@ -102,7 +103,8 @@ pub(super) struct EventLoop {
 
 #[derive(Default)]
 struct Slot {
-    /// Counts the connections that this slot has had: a late message for an earlier one is told apart.
+    /// Counts the connections that this slot has had: a late message for an earlier one is told
+    /// apart.
     generation: u32,
     connection: Option<Box<Connection>>,
 }
@@ -172,8 +174,9 @@ impl EventLoop {
         }
     }
 
-    /// Serves what is ready: first those who asked for little last time, then those with long pipelines, a few at a time,
-    /// so that a short question never waits for all the bulk work that happens to be ready with it.
+    /// Serves what is ready: first those who asked for little last time, then those with long
+    /// pipelines, a few at a time, so that a short question never waits for all the bulk work that
+    /// happens to be ready with it.
     fn serve(&mut self, events: &[epoll::Event]) {
         let mut bulk: VecDeque<(u64, epoll::EventFlags)> = VecDeque::new();
         self.serve_short(events, &mut bulk);
@@ -189,7 +192,8 @@ impl EventLoop {
             if bulk.is_empty() {
                 return;
             }
-            // Who has come meanwhile? Those already in the queue are reported again, and are left there.
+            // Who has come meanwhile? Those already in the queue are reported again, and are left
+            // there.
             fresh.reserve(EVENTS_AT_ONCE);
             fresh.clear();
             let now = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -319,8 +323,8 @@ impl EventLoop {
         if wants_read {
             flags |= epoll::EventFlags::IN;
         } else if !connection.ended && matches!(connection.state, State::Blocked { .. }) {
-            // Nothing is read, but a client that goes away must be noticed. (Not elsewhere: one that has closed only its
-            // side still gets the replies to what it has sent.)
+            // Nothing is read, but a client that goes away must be noticed. (Not elsewhere: one
+            // that has closed only its side still gets the replies to what it has sent.)
             flags |= epoll::EventFlags::RDHUP;
         }
         if wants_write {
@@ -379,91 +383,6 @@ impl EventLoop {
         if let Some(slot) = self.slots.get_mut(token as u32 as usize) {
             slot.connection = Some(connection);
             self.served.push(token);
-        }
-    }
-
-    /// Sends what those have to say that were served.
-    fn send_served(&mut self) {
-        let mut served = std::mem::take(&mut self.served);
-        for token in served.drain(..) {
-            if let Some(connection) = self.take(token) {
-                self.send(token, connection);
-            }
-        }
-        self.served = served;
-    }
-
-    /// Sends what may leave; puts the connection back.
-    fn send(&mut self, token: u64, mut connection: Box<Connection>) {
-        if !self.flush(&mut connection) {
-            self.close(token, connection);
-            return;
-        }
-        // What was held back for want of room may go on now, as long as it gets anywhere.
-        let mut left = usize::MAX;
-        while connection.input.len() < left
-            && !connection.input.is_empty()
-            && connection.output.unsent() <= self.settings.output_max_bytes
-            && connection.is_ready()
-            && !connection.closing
-        {
-            left = connection.input.len();
-            self.process_input(token, &mut connection);
-            if !self.flush(&mut connection) {
-                self.close(token, connection);
-                return;
-            }
-        }
-        if !connection.output.gated.is_empty() && !connection.at_gate {
-            connection.at_gate = true;
-            self.at_gate.push(token);
-        }
-        self.put_back(token, connection);
-    }
-
-    /// False: the connection is broken.
-    fn flush(&self, connection: &mut Connection) -> bool {
-        let output: &mut Output = &mut connection.output;
-        while let Some(unsent) =
-            output.bytes.get(output.sent..output.ready).filter(|unsent| !unsent.is_empty())
-        {
-            match connection.stream.write(unsent) {
-                Ok(0) => return false,
-                Ok(count) => {
-                    output.sent += count;
-                    output.taken_us = self.now_us;
-                    self.stats.sent_bytes.fetch_add(count as u64, Ordering::Relaxed);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return false,
-            }
-        }
-        output.compact();
-        true
-    }
-
-    /// Lets replies leave whose LSNs are settled by now.
-    fn pass_gate(&mut self) {
-        let waiting = std::mem::take(&mut self.at_gate);
-        let failed = self.shared.engine.health() == Health::Failed;
-        for token in waiting {
-            let Some(mut connection) = self.take(token) else { continue };
-            connection.at_gate = false;
-            while let Some(stretch) = connection.output.gated.front() {
-                if !self.shared.engine.is_settled(stretch.gate) {
-                    break;
-                }
-                connection.output.ready = stretch.end;
-                self.record(stretch.commands, stretch.since_us);
-                connection.output.gated.pop_front();
-            }
-            if failed && !connection.output.gated.is_empty() {
-                // These replies can never be given.
-                self.close(token, connection);
-                continue;
-            }
-            self.send(token, connection);
         }
     }
 }

@@ -28,12 +28,14 @@ impl EventLoop {
         let waiting =
             self.shared.engine.provide(&wanted, move || inbox.send(Message::Resume(token)));
         if !waiting {
-            // They are there, or certainly not: go on as soon as this connection is back in its slot.
+            // They are there, or certainly not: go on as soon as this connection is back in its
+            // slot.
             self.inbox.send(Message::Resume(token));
         }
     }
 
-    /// Cold keys of the commands behind, so that a pipeline waits for the store once and not once a command.
+    /// Cold keys of the commands behind, so that a pipeline waits for the store once and not once a
+    /// command.
     pub(super) fn find_cold_keys(
         &self,
         connection: &Connection,
@@ -56,8 +58,8 @@ impl EventLoop {
         }
     }
 
-    /// Registers a blocked command, looks once more, and lets the connection wait. Gives the gate of a reply that was
-    /// there after all.
+    /// Registers a blocked command, looks once more, and lets the connection wait. Gives the gate
+    /// of a reply that was there after all.
     pub(super) fn block(
         &mut self,
         token: u64,
@@ -91,7 +93,8 @@ impl EventLoop {
     ) -> u64 {
         let State::Blocked { args, keys, waiter, .. } = &connection.state else { return 0 };
         let waiter = *waiter;
-        // Registered first, looked at second: a change in between wakes us. A waiter is spent when it was woken.
+        // Registered first, looked at second: a change in between wakes us. A waiter is spent when
+        // it was woken.
         self.shared.engine.wait_for(waiter, keys);
         let borrowed: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
         let output = &mut connection.output;

@@ -31,19 +31,7 @@ pub(super) fn client(control: &mut Control<'_>, args: &[&[u8]]) -> Verdict {
             *control.peer.client.name.lock() = name.to_vec();
             control.answer().ok();
         }
-        [field, value] if is(what, "SETINFO") => {
-            check_name(value)?;
-            let mut library = control.peer.client.library.lock();
-            if is(field, "LIB-NAME") {
-                library.0 = value.to_vec();
-            } else if is(field, "LIB-VER") {
-                library.1 = value.to_vec();
-            } else {
-                return Err(CommandError::text(format!("Unrecognized option '{}'", text(field))));
-            }
-            drop(library);
-            control.answer().ok();
-        }
+        [field, value] if is(what, "SETINFO") => set_info(control, field, value)?,
         [] if is(what, "INFO") => {
             let mut line = String::new();
             describe(&control.peer.client, control.now_ms, &mut line);
@@ -53,18 +41,7 @@ pub(super) fn client(control: &mut Control<'_>, args: &[&[u8]]) -> Verdict {
             let list = list(control, rest)?;
             control.answer().verbatim(&list);
         }
-        [mode] if is(what, "REPLY") => {
-            if is(mode, "ON") {
-                control.peer.replies = Replies::On;
-                control.answer().ok();
-            } else if is(mode, "OFF") {
-                control.peer.replies = Replies::Off;
-            } else if is(mode, "SKIP") {
-                control.peer.replies = Replies::SkipNext;
-            } else {
-                return Err(CommandError::SYNTAX);
-            }
-        }
+        [mode] if is(what, "REPLY") => set_replies(control, mode)?,
         [mode] if is(what, "NO-EVICT") || is(what, "NO-TOUCH") => {
             if !is(mode, "ON") && !is(mode, "OFF") {
                 return Err(CommandError::SYNTAX);
@@ -74,6 +51,37 @@ pub(super) fn client(control: &mut Control<'_>, args: &[&[u8]]) -> Verdict {
         rest if is(what, "KILL") => kill(control, rest)?,
         [] if is(what, "HELP") => return help(control, "CLIENT"),
         _ => return Err(unknown("CLIENT", args)),
+    }
+    Ok(())
+}
+
+/// CLIENT SETINFO LIB-NAME|LIB-VER value
+fn set_info(control: &mut Control<'_>, field: &[u8], value: &[u8]) -> Verdict {
+    check_name(value)?;
+    let mut library = control.peer.client.library.lock();
+    if is(field, "LIB-NAME") {
+        library.0 = value.to_vec();
+    } else if is(field, "LIB-VER") {
+        library.1 = value.to_vec();
+    } else {
+        return Err(CommandError::text(format!("Unrecognized option '{}'", text(field))));
+    }
+    drop(library);
+    control.answer().ok();
+    Ok(())
+}
+
+/// CLIENT REPLY ON|OFF|SKIP
+fn set_replies(control: &mut Control<'_>, mode: &[u8]) -> Verdict {
+    if is(mode, "ON") {
+        control.peer.replies = Replies::On;
+        control.answer().ok();
+    } else if is(mode, "OFF") {
+        control.peer.replies = Replies::Off;
+    } else if is(mode, "SKIP") {
+        control.peer.replies = Replies::SkipNext;
+    } else {
+        return Err(CommandError::SYNTAX);
     }
     Ok(())
 }
@@ -115,7 +123,8 @@ fn describe(client: &Client, now_ms: u64, out: &mut String) {
     // Writing to a string cannot fail.
     let _infallible = writeln!(
         out,
-        "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db=0 sub={} psub={} ssub={} multi=-1 cmd={} user=default \
+        "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db=0 sub={} psub={} ssub={} \
+         multi=-1 cmd={} user=default \
          resp={} lib-name={} lib-ver={}",
         client.id,
         client.address,

@@ -16,8 +16,9 @@ pub(super) fn cluster(control: &mut Control<'_>, args: &[&[u8]]) -> Verdict {
         [] if is(what, "MYID") => control.answer().bulk(id.as_bytes()),
         [] if is(what, "INFO") => {
             let info = format!(
-                "cluster_state:ok\r\ncluster_slots_assigned:{SLOTS}\r\ncluster_slots_ok:{SLOTS}\r\ncluster_slots_pfail:0\r\n\
-                 cluster_slots_fail:0\r\ncluster_known_nodes:1\r\ncluster_size:1\r\ncluster_current_epoch:1\r\n\
+                "cluster_state:ok\r\ncluster_slots_assigned:{SLOTS}\r\n\
+                 cluster_slots_ok:{SLOTS}\r\ncluster_slots_pfail:0\r\ncluster_slots_fail:0\r\n\
+                 cluster_known_nodes:1\r\ncluster_size:1\r\ncluster_current_epoch:1\r\n\
                  cluster_my_epoch:1\r\n"
             );
             control.answer().verbatim(&info);

@@ -1,4 +1,5 @@
-//! CONFIG: the settings that can be seen and changed while the server runs, in Redis's names where it has them.
+//! CONFIG: the settings that can be seen and changed while the server runs, in Redis's names where
+//! it has them.
 
 use super::{Control, Verdict, help, is, text, unknown};
 use crate::shared::{DoorSettings, Shared};
@@ -181,7 +182,8 @@ fn set(shared: &Shared, pairs: &[&[u8]]) -> Verdict {
         };
         let Some(set) = parameter.set else {
             return Err(CommandError::text(format!(
-                "CONFIG SET failed (possibly related to argument '{name}') - can't set immutable config; restart with \
+                "CONFIG SET failed (possibly related to argument '{name}') - can't set immutable \
+                 config; restart with \
                  another setting"
             )));
         };

@@ -33,7 +33,8 @@ fn authenticate(control: &mut Control<'_>, user: &[u8], password: &[u8]) -> Verd
     let Some(expected) = &settings.password else {
         if user == b"default" {
             return Err(CommandError::new(
-                "AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
+                "AUTH <password> called without any password configured for the default user. Are \
+                 you sure your configuration is correct?",
             ));
         }
         return Err(WRONG_PASSWORD);
@@ -59,10 +60,34 @@ pub(super) fn hello(control: &mut Control<'_>, args: &[&[u8]]) -> Verdict {
         };
         rest = after;
     }
+    let name = hello_options(control, rest)?;
+    if !control.peer.authenticated {
+        return Err(CommandError::coded(
+            "NOAUTH",
+            "HELLO must be called with the client already authenticated, otherwise the HELLO \
+             <proto> AUTH <user> <pass> option can be used to authenticate the client and select \
+             the RESP protocol version at the same time",
+        ));
+    }
+    if let Some(name) = name {
+        *control.peer.client.name.lock() = name.to_vec();
+    }
+    control.peer.resp3 = resp3;
+    control.peer.client.protocol.store(if resp3 { 3 } else { 2 }, Ordering::Relaxed);
+    answer_hello(control);
+    Ok(())
+}
+
+/// Authenticates where AUTH asks for it; gives the name of SETNAME, which is set only when all
+/// else is right.
+fn hello_options<'a>(
+    control: &mut Control<'_>,
+    mut rest: &[&'a [u8]],
+) -> Result<Option<&'a [u8]>, CommandError> {
     let mut name = None;
     loop {
         match *rest {
-            [] => break,
+            [] => return Ok(name),
             [word, user, password, ref after @ ..] if is(word, "AUTH") => {
                 authenticate(control, user, password)?;
                 rest = after;
@@ -80,18 +105,12 @@ pub(super) fn hello(control: &mut Control<'_>, args: &[&[u8]]) -> Verdict {
             }
         }
     }
-    if !control.peer.authenticated {
-        return Err(CommandError::coded(
-            "NOAUTH",
-            "HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
-        ));
-    }
-    if let Some(name) = name {
-        *control.peer.client.name.lock() = name.to_vec();
-    }
-    control.peer.resp3 = resp3;
-    control.peer.client.protocol.store(if resp3 { 3 } else { 2 }, Ordering::Relaxed);
+}
+
+/// What the server is, in the protocol that was chosen.
+fn answer_hello(control: &mut Control<'_>) {
     let id = control.peer.client.id as i64;
+    let resp3 = control.peer.resp3;
     let mut answer = control.answer();
     answer.map(7);
     for (field, value) in [("server", "redis"), ("version", super::info::REDIS_VERSION)] {
@@ -108,7 +127,6 @@ pub(super) fn hello(control: &mut Control<'_>, args: &[&[u8]]) -> Verdict {
     }
     answer.bulk(b"modules");
     answer.array(0);
-    Ok(())
 }
 
 /// PING [message]

@@ -28,7 +28,8 @@ fn doctor(control: &Control<'_>) -> String {
     let latency = control.shared.stats.snapshot().latency_us;
     let at = |quantile| latency.value_at_quantile(quantile);
     format!(
-        "From reading a request to sending its reply, over {} requests: median {} us, 99 % within {} us, 99.9 % within \
+        "From reading a request to sending its reply, over {} requests: median {} us, 99 % within \
+         {} us, 99.9 % within \
          {} us, longest {} us. At durability '{}' this includes waiting for the log.",
         latency.len(),
         at(0.5),

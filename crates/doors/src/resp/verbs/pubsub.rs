@@ -1,4 +1,5 @@
-//! SUBSCRIBE and its like: listening to channels. (PUBLISH is the node's: it may stand in a transaction.)
+//! SUBSCRIBE and its like: listening to channels. (PUBLISH is the node's: it may stand in a
+//! transaction.)
 
 use super::super::connection::Peer;
 use super::super::subscriptions::SUBSCRIPTIONS_MAX;
@@ -45,7 +46,8 @@ pub(in crate::resp) fn refused_while_listening(
     );
     (!allowed).then(|| {
         CommandError::text(format!(
-            "Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+            "Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are \
+             allowed in this context",
             command.name.to_lowercase()
         ))
     })

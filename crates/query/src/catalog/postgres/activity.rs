@@ -1,5 +1,5 @@
-//! Who is connected and what is locked, and what monitors ask for beside it: statistics, which are not kept here and
-//! are therefore without rows, not zero.
+//! Who is connected and what is locked, and what monitors ask for beside it: statistics, which are
+//! not kept here and are therefore without rows, not zero.
 
 use super::{CatalogTable, Facts, Row, some, truth};
 use crate::advisory::Key;
@@ -13,12 +13,14 @@ const USER: u32 = 10;
 const NONE: fn(&Facts) -> Vec<Row> = |_| Vec::new();
 
 const STATISTICS: &str = "relid oid schemaname name relname name seq_scan int8 seq_tup_read int8 \
-    idx_scan int8 idx_tup_fetch int8 n_tup_ins int8 n_tup_upd int8 n_tup_del int8 n_tup_hot_upd int8 \
+    idx_scan int8 idx_tup_fetch int8 n_tup_ins int8 n_tup_upd int8 n_tup_del int8 n_tup_hot_upd \
+    int8 \
     n_live_tup int8 n_dead_tup int8 n_mod_since_analyze int8 n_ins_since_vacuum int8 last_vacuum \
     timestamptz last_autovacuum timestamptz last_analyze timestamptz last_autoanalyze timestamptz \
     vacuum_count int8 autovacuum_count int8 analyze_count int8 autoanalyze_count int8";
 const STATISTICS_OF_BLOCKS: &str = "relid oid schemaname name relname name heap_blks_read int8 \
-    heap_blks_hit int8 idx_blks_read int8 idx_blks_hit int8 toast_blks_read int8 toast_blks_hit int8 \
+    heap_blks_hit int8 idx_blks_read int8 idx_blks_hit int8 toast_blks_read int8 toast_blks_hit \
+    int8 \
     tidx_blks_read int8 tidx_blks_hit int8";
 const STATISTICS_OF_INDEXES: &str = "relid oid indexrelid oid schemaname name relname name \
     indexrelname name idx_scan int8 idx_tup_read int8 idx_tup_fetch int8";
@@ -42,14 +44,16 @@ pub(super) const TABLES: &[CatalogTable] = &[
         name: "pg_locks",
         needs_columns: false,
         columns: "locktype text database oid relation oid page int4 tuple int2 virtualxid text \
-            transactionid text classid oid objid oid objsubid int2 virtualtransaction text pid int4 \
+            transactionid text classid oid objid oid objsubid int2 virtualtransaction text pid \
+            int4 \
             mode text granted bool fastpath bool waitstart timestamptz",
         rows: pg_locks,
     },
     CatalogTable {
         name: "pg_user",
         needs_columns: false,
-        columns: "usename name usesysid oid usecreatedb bool usesuper bool userepl bool usebypassrls \
+        columns: "usename name usesysid oid usecreatedb bool usesuper bool userepl bool \
+                  usebypassrls \
             bool passwd text valuntil timestamptz useconfig text[]",
         rows: |_| {
             let mut row = vec![some("thalweg"), some(USER)];
@@ -89,7 +93,8 @@ pub(super) const TABLES: &[CatalogTable] = &[
     ),
     empty(
         "pg_stat_database",
-        "datid oid datname name numbackends int4 xact_commit int8 xact_rollback int8 blks_read int8 \
+        "datid oid datname name numbackends int4 xact_commit int8 xact_rollback int8 blks_read \
+         int8 \
             blks_hit int8 tup_returned int8 tup_fetched int8 tup_inserted int8 tup_updated int8 \
             tup_deleted int8 conflicts int8 temp_files int8 temp_bytes int8 deadlocks int8 \
             checksum_failures int8 blk_read_time float8 blk_write_time float8 stats_reset \

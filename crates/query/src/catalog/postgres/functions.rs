@@ -16,7 +16,8 @@ use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::SessionContext;
 use std::sync::{Arc, Weak};
 
-/// The number of a relation that a text names: what `'name'::regclass` is where the name is not written out.
+/// The number of a relation that a text names: what `'name'::regclass` is where the name is not
+/// written out.
 pub(crate) const OID_OF_NAME: &str = "thalweg_regclass";
 /// The name of a relation: what `oid::regclass::text` is.
 pub(crate) const NAME_OF_OID: &str = "thalweg_relation_name";

@@ -1,20 +1,25 @@
 //! The tables of `information_schema`.
 
+mod columns;
+
 use super::constraints::{Constraint, constraints};
-use super::relations::{Attribute, Kind, PG_CATALOG, Relation, SCHEMAS};
-use super::rows::{is_text, query_of, schema_name};
+use super::relations::{Kind, PG_CATALOG, Relation, SCHEMAS};
+use super::rows::{query_of, schema_name};
 use super::{CatalogTable, Facts, Row, some};
 use crate::catalog::SequenceDefinition;
 use crate::database::DATABASE;
+use columns::columns;
 
-const PRIVILEGES: &str = "grantor name grantee name table_catalog name table_schema name table_name \
+const PRIVILEGES: &str = "grantor name grantee name table_catalog name table_schema name \
+                          table_name \
     name privilege_type text is_grantable text with_hierarchy text";
 
 pub(super) const TABLES: &[CatalogTable] = &[
     CatalogTable {
         name: "schemata",
         needs_columns: false,
-        columns: "catalog_name name schema_name name schema_owner name default_character_set_catalog name \
+        columns: "catalog_name name schema_name name schema_owner name \
+                  default_character_set_catalog name \
             default_character_set_schema name default_character_set_name name sql_path text",
         rows: |_| {
             let row = |(_, name): (u32, &str)| {
@@ -26,76 +31,97 @@ pub(super) const TABLES: &[CatalogTable] = &[
     CatalogTable {
         name: "tables",
         needs_columns: false,
-        columns: "table_catalog name table_schema name table_name name table_type text self_referencing_column_name \
-            name reference_generation text user_defined_type_catalog name user_defined_type_schema name \
+        columns: "table_catalog name table_schema name table_name name table_type text \
+                  self_referencing_column_name \
+            name reference_generation text user_defined_type_catalog name user_defined_type_schema \
+            name \
             user_defined_type_name name is_insertable_into text is_typed text commit_action text",
         rows: tables,
     },
     CatalogTable {
         name: "columns",
         needs_columns: true,
-        columns: "table_catalog name table_schema name table_name name column_name name ordinal_position int4 \
+        columns: "table_catalog name table_schema name table_name name column_name name \
+                  ordinal_position int4 \
             column_default text is_nullable text data_type text character_maximum_length int4 \
-            character_octet_length int4 numeric_precision int4 numeric_precision_radix int4 numeric_scale int4 \
-            datetime_precision int4 interval_type text interval_precision int4 character_set_catalog name \
-            character_set_schema name character_set_name name collation_catalog name collation_schema name \
-            collation_name name domain_catalog name domain_schema name domain_name name udt_catalog name \
+            character_octet_length int4 numeric_precision int4 numeric_precision_radix int4 \
+            numeric_scale int4 \
+            datetime_precision int4 interval_type text interval_precision int4 \
+            character_set_catalog name \
+            character_set_schema name character_set_name name collation_catalog name \
+            collation_schema name \
+            collation_name name domain_catalog name domain_schema name domain_name name \
+            udt_catalog name \
             udt_schema name udt_name name scope_catalog name scope_schema name scope_name name \
             maximum_cardinality int4 dtd_identifier name is_self_referencing text is_identity text \
-            identity_generation text identity_start text identity_increment text identity_maximum text \
-            identity_minimum text identity_cycle text is_generated text generation_expression text is_updatable \
+            identity_generation text identity_start text identity_increment text identity_maximum \
+            text \
+            identity_minimum text identity_cycle text is_generated text generation_expression text \
+            is_updatable \
             text",
         rows: columns,
     },
     CatalogTable {
         name: "views",
         needs_columns: false,
-        columns: "table_catalog name table_schema name table_name name view_definition text check_option text \
-            is_updatable text is_insertable_into text is_trigger_updatable text is_trigger_deletable text \
+        columns: "table_catalog name table_schema name table_name name view_definition text \
+                  check_option text \
+            is_updatable text is_insertable_into text is_trigger_updatable text \
+            is_trigger_deletable text \
             is_trigger_insertable_into text",
         rows: views,
     },
     CatalogTable {
         name: "sequences",
         needs_columns: false,
-        columns: "sequence_catalog name sequence_schema name sequence_name name data_type text numeric_precision int4 \
-            numeric_precision_radix int4 numeric_scale int4 start_value text minimum_value text maximum_value \
+        columns: "sequence_catalog name sequence_schema name sequence_name name data_type text \
+                  numeric_precision int4 \
+            numeric_precision_radix int4 numeric_scale int4 start_value text minimum_value text \
+            maximum_value \
             text increment text cycle_option text",
         rows: sequences,
     },
     CatalogTable {
         name: "table_constraints",
         needs_columns: false,
-        columns: "constraint_catalog name constraint_schema name constraint_name name table_catalog name table_schema \
-            name table_name name constraint_type text is_deferrable text initially_deferred text enforced text \
+        columns: "constraint_catalog name constraint_schema name constraint_name name \
+                  table_catalog name table_schema \
+            name table_name name constraint_type text is_deferrable text initially_deferred text \
+            enforced text \
             nulls_distinct text",
         rows: table_constraints,
     },
     CatalogTable {
         name: "key_column_usage",
         needs_columns: false,
-        columns: "constraint_catalog name constraint_schema name constraint_name name table_catalog name table_schema \
-            name table_name name column_name name ordinal_position int4 position_in_unique_constraint int4",
+        columns: "constraint_catalog name constraint_schema name constraint_name name \
+                  table_catalog name table_schema \
+            name table_name name column_name name ordinal_position int4 \
+            position_in_unique_constraint int4",
         rows: key_column_usage,
     },
     CatalogTable {
         name: "constraint_column_usage",
         needs_columns: false,
-        columns: "table_catalog name table_schema name table_name name column_name name constraint_catalog name \
+        columns: "table_catalog name table_schema name table_name name column_name name \
+                  constraint_catalog name \
             constraint_schema name constraint_name name",
         rows: constraint_column_usage,
     },
     CatalogTable {
         name: "check_constraints",
         needs_columns: false,
-        columns: "constraint_catalog name constraint_schema name constraint_name name check_clause text",
+        columns: "constraint_catalog name constraint_schema name constraint_name name check_clause \
+                  text",
         rows: check_constraints,
     },
     CatalogTable {
         name: "referential_constraints",
         needs_columns: false,
-        columns: "constraint_catalog name constraint_schema name constraint_name name unique_constraint_catalog name \
-            unique_constraint_schema name unique_constraint_name name match_option text update_rule text \
+        columns: "constraint_catalog name constraint_schema name constraint_name name \
+                  unique_constraint_catalog name \
+            unique_constraint_schema name unique_constraint_name name match_option text \
+            update_rule text \
             delete_rule text",
         rows: |_| Vec::new(),
     },
@@ -114,14 +140,16 @@ pub(super) const TABLES: &[CatalogTable] = &[
     CatalogTable {
         name: "routines",
         needs_columns: false,
-        columns: "specific_catalog name specific_schema name specific_name name routine_catalog name routine_schema \
+        columns: "specific_catalog name specific_schema name specific_name name routine_catalog \
+                  name routine_schema \
             name routine_name name routine_type text data_type text",
         rows: |_| Vec::new(),
     },
     CatalogTable {
         name: "triggers",
         needs_columns: false,
-        columns: "trigger_catalog name trigger_schema name trigger_name name event_manipulation text \
+        columns: "trigger_catalog name trigger_schema name trigger_name name event_manipulation \
+                  text \
             event_object_catalog name event_object_schema name event_object_table name",
         rows: |_| Vec::new(),
     },
@@ -158,92 +186,6 @@ fn tables(facts: &Facts) -> Vec<Row> {
         ]
     };
     facts.relations.iter().filter(|relation| is_table(relation)).map(row).collect()
-}
-
-fn columns(facts: &Facts) -> Vec<Row> {
-    let mut rows = Vec::new();
-    let tables = facts.with_columns();
-    for (relation, columns) in tables.filter(|(relation, _)| is_table(relation)) {
-        for (position, column) in columns.iter().enumerate() {
-            rows.push(column_row(facts, relation, position, column));
-        }
-    }
-    rows
-}
-
-fn column_row(facts: &Facts, relation: &Relation, position: usize, column: &Attribute) -> Row {
-    let typed = column.typed;
-    let (name, modifier) = (typed.element.name, typed.modifier);
-    let scalar = !typed.is_array;
-    let length = (scalar && is_text(typed) && modifier > 4).then(|| modifier - 4);
-    let (precision, radix, scale) = match name {
-        _ if !scalar => (None, None, None),
-        "int2" => (some(16), some(2), some(0)),
-        "int4" => (some(32), some(2), some(0)),
-        "int8" => (some(64), some(2), some(0)),
-        "float4" => (some(24), some(2), None),
-        "float8" => (some(53), some(2), None),
-        "numeric" if modifier > 4 => {
-            (some((modifier - 4) >> 16), some(10), some((modifier - 4) & 0x7FF))
-        }
-        "numeric" => (None, some(10), None),
-        _ => (None, None, None),
-    };
-    let digits = match name {
-        "date" if scalar => some(0),
-        "timestamp" | "timestamptz" | "time" if scalar => {
-            some(if modifier < 0 { 6 } else { modifier })
-        }
-        "interval" if scalar => some(6),
-        _ => None,
-    };
-    let sql = if typed.is_array { "ARRAY" } else { typed.element.sql };
-    let udt = if typed.is_array { format!("_{name}") } else { name.to_owned() };
-    let owns = |sequence: &&SequenceDefinition| sequence.is_of(&relation.name, &column.name);
-    let sequence = facts.sequences().map(|(_, sequence)| sequence).find(owns);
-    let sequence = sequence.filter(|_| !column.identity.is_empty());
-    let generation = match column.identity {
-        "a" => some("ALWAYS"),
-        "d" => some("BY DEFAULT"),
-        _ => None,
-    };
-    let mut row = vec![
-        some(DATABASE),
-        some(schema_name(relation.schema)),
-        some(&relation.name),
-        some(&column.name),
-        some(position + 1),
-        column.default.clone(),
-        some(if column.is_required { "NO" } else { "YES" }),
-        some(sql),
-        length.and_then(some),
-        length.map_or_else(
-            || (scalar && is_text(typed)).then(|| "1073741824".to_owned()),
-            |length| some(length * 4),
-        ),
-        precision,
-        radix,
-        scale,
-        digits,
-    ];
-    row.extend(std::iter::repeat_n(None, 11));
-    row.extend([some(DATABASE), some("pg_catalog"), some(udt)]);
-    row.extend(std::iter::repeat_n(None, 4));
-    row.extend([
-        some(position + 1),
-        some("NO"),
-        some(if generation.is_some() { "YES" } else { "NO" }),
-        generation,
-        sequence.map(|sequence| sequence.start.to_string()),
-        sequence.map(|sequence| sequence.increment.to_string()),
-        sequence.map(|sequence| sequence.max.to_string()),
-        sequence.map(|sequence| sequence.min.to_string()),
-        some("NO"),
-        some("NEVER"),
-        None,
-        some(if relation.kind == Kind::Table { "YES" } else { "NO" }),
-    ]);
-    row
 }
 
 fn views(facts: &Facts) -> Vec<Row> {

@@ -1,6 +1,6 @@
-//! Postgres' own catalog, as far as psql, drivers and tools ask for it: `pg_catalog` and `information_schema` over
-//! what has been declared here. What never changes, as `pg_type`, and what is always empty comes from the library
-//! `datafusion-pg-catalog`.
+//! Postgres' own catalog, as far as psql, drivers and tools ask for it: `pg_catalog` and
+//! `information_schema` over what has been declared here. What never changes, as `pg_type`, and
+//! what is always empty comes from the library `datafusion-pg-catalog`.
 
 mod activity;
 mod constraints;
@@ -40,7 +40,8 @@ type Row = Vec<Option<String>>;
 /// A table of the catalog.
 struct CatalogTable {
     name: &'static str,
-    /// Whether it tells of columns: to know those of a view it must be planned, and of a file it must be opened.
+    /// Whether it tells of columns: to know those of a view it must be planned, and of a file it
+    /// must be opened.
     needs_columns: bool,
     /// Names and types, by turns.
     columns: &'static str,

@@ -1,11 +1,14 @@
 //! The tables of `pg_catalog` that follow from what has been declared.
 
+mod constraints_of;
+
 use super::constraints::{Constraint, constraints};
 use super::listings::{pg_indexes, pg_sequence, pg_sequences, pg_tables, views};
 use super::relations::{Kind, PUBLIC, Relation, SCHEMAS, number_of};
 use super::{CatalogTable, Facts, Row, some, truth, types};
 use crate::catalog::Definition;
 use crate::pg_type::Typed;
+use constraints_of::{comments, pg_attrdef, pg_constraint, pg_index};
 
 /// The owner of everything.
 const OWNER: u32 = 10;
@@ -34,21 +37,30 @@ pub(super) const TABLES: &[CatalogTable] = &[
     CatalogTable {
         name: "pg_class",
         needs_columns: true,
-        columns: "oid oid relname name relnamespace oid reltype oid reloftype oid relowner oid relam oid relfilenode \
-            oid reltablespace oid relpages int4 reltuples float4 relallvisible int4 reltoastrelid oid \
-            relhasindex bool relisshared bool relpersistence char relkind char relnatts int2 relchecks int2 \
-            relhasrules bool relhastriggers bool relhassubclass bool relrowsecurity bool relforcerowsecurity \
-            bool relispopulated bool relreplident char relispartition bool relrewrite oid relfrozenxid text \
+        columns: "oid oid relname name relnamespace oid reltype oid reloftype oid relowner oid \
+                  relam oid relfilenode \
+            oid reltablespace oid relpages int4 reltuples float4 relallvisible int4 reltoastrelid \
+            oid \
+            relhasindex bool relisshared bool relpersistence char relkind char relnatts int2 \
+            relchecks int2 \
+            relhasrules bool relhastriggers bool relhassubclass bool relrowsecurity bool \
+            relforcerowsecurity \
+            bool relispopulated bool relreplident char relispartition bool relrewrite oid \
+            relfrozenxid text \
             relminmxid text relacl text[] reloptions text[] relpartbound text",
         rows: pg_class,
     },
     CatalogTable {
         name: "pg_attribute",
         needs_columns: true,
-        columns: "attrelid oid attname name atttypid oid attstattarget int4 attlen int2 attnum int2 attndims int4 \
-            attcacheoff int4 atttypmod int4 attbyval bool attalign char attstorage char attcompression char \
-            attnotnull bool atthasdef bool atthasmissing bool attidentity char attgenerated char attisdropped \
-            bool attislocal bool attinhcount int4 attcollation oid attacl text[] attoptions text[] attfdwoptions \
+        columns: "attrelid oid attname name atttypid oid attstattarget int4 attlen int2 attnum \
+                  int2 attndims int4 \
+            attcacheoff int4 atttypmod int4 attbyval bool attalign char attstorage char \
+            attcompression char \
+            attnotnull bool atthasdef bool atthasmissing bool attidentity char attgenerated char \
+            attisdropped \
+            bool attislocal bool attinhcount int4 attcollation oid attacl text[] attoptions text[] \
+            attfdwoptions \
             text[] attmissingval text",
         rows: pg_attribute,
     },
@@ -61,33 +73,42 @@ pub(super) const TABLES: &[CatalogTable] = &[
     CatalogTable {
         name: "pg_constraint",
         needs_columns: false,
-        columns: "oid oid conname name connamespace oid contype char condeferrable bool condeferred bool convalidated \
-            bool conrelid oid contypid oid conindid oid conparentid oid confrelid oid confupdtype char \
-            confdeltype char confmatchtype char conislocal bool coninhcount int4 connoinherit bool conkey int2[] \
-            confkey int2[] conpfeqop oid[] conppeqop oid[] conffeqop oid[] confdelsetcols int2[] conexclop oid[] \
+        columns: "oid oid conname name connamespace oid contype char condeferrable bool \
+                  condeferred bool convalidated \
+            bool conrelid oid contypid oid conindid oid conparentid oid confrelid oid confupdtype \
+            char \
+            confdeltype char confmatchtype char conislocal bool coninhcount int4 connoinherit bool \
+            conkey int2[] \
+            confkey int2[] conpfeqop oid[] conppeqop oid[] conffeqop oid[] confdelsetcols int2[] \
+            conexclop oid[] \
             conbin text",
         rows: pg_constraint,
     },
     CatalogTable {
         name: "pg_index",
         needs_columns: false,
-        columns: "indexrelid oid indrelid oid indnatts int2 indnkeyatts int2 indisunique bool indnullsnotdistinct bool \
-            indisprimary bool indisexclusion bool indimmediate bool indisclustered bool indisvalid bool \
-            indcheckxmin bool indisready bool indislive bool indisreplident bool indkey int2[] indcollation \
+        columns: "indexrelid oid indrelid oid indnatts int2 indnkeyatts int2 indisunique bool \
+                  indnullsnotdistinct bool \
+            indisprimary bool indisexclusion bool indimmediate bool indisclustered bool indisvalid \
+            bool \
+            indcheckxmin bool indisready bool indislive bool indisreplident bool indkey int2[] \
+            indcollation \
             oid[] indclass oid[] indoption text indexprs text indpred text",
         rows: pg_index,
     },
     CatalogTable {
         name: "pg_sequence",
         needs_columns: false,
-        columns: "seqrelid oid seqtypid oid seqstart int8 seqincrement int8 seqmax int8 seqmin int8 seqcache int8 \
+        columns: "seqrelid oid seqtypid oid seqstart int8 seqincrement int8 seqmax int8 seqmin \
+                  int8 seqcache int8 \
             seqcycle bool",
         rows: pg_sequence,
     },
     CatalogTable {
         name: "pg_sequences",
         needs_columns: false,
-        columns: "schemaname name sequencename name sequenceowner name data_type text start_value int8 min_value int8 \
+        columns: "schemaname name sequencename name sequenceowner name data_type text start_value \
+                  int8 min_value int8 \
             max_value int8 increment_by int8 cycle bool cache_size int8 last_value int8",
         rows: pg_sequences,
     },
@@ -100,21 +121,24 @@ pub(super) const TABLES: &[CatalogTable] = &[
     CatalogTable {
         name: "pg_policy",
         needs_columns: false,
-        columns: "oid oid polname name polrelid oid polcmd char polpermissive bool polroles oid[] polqual text \
+        columns: "oid oid polname name polrelid oid polcmd char polpermissive bool polroles oid[] \
+                  polqual text \
             polwithcheck text",
         rows: |_| Vec::new(),
     },
     CatalogTable {
         name: "pg_statistic_ext",
         needs_columns: false,
-        columns: "oid oid stxrelid oid stxname name stxnamespace oid stxowner oid stxstattarget int4 stxkeys int2[] \
+        columns: "oid oid stxrelid oid stxname name stxnamespace oid stxowner oid stxstattarget \
+                  int4 stxkeys int2[] \
             stxkind char[] stxexprs text",
         rows: |_| Vec::new(),
     },
     CatalogTable {
         name: "pg_extension",
         needs_columns: false,
-        columns: "oid oid extname name extowner oid extnamespace oid extrelocatable bool extversion text extconfig \
+        columns: "oid oid extname name extowner oid extnamespace oid extrelocatable bool \
+                  extversion text extconfig \
             oid[] extcondition text[]",
         rows: |_| Vec::new(),
     },
@@ -127,7 +151,8 @@ pub(super) const TABLES: &[CatalogTable] = &[
     CatalogTable {
         name: "pg_tables",
         needs_columns: false,
-        columns: "schemaname name tablename name tableowner name tablespace name hasindexes bool hasrules bool \
+        columns: "schemaname name tablename name tableowner name tablespace name hasindexes bool \
+                  hasrules bool \
             hastriggers bool rowsecurity bool",
         rows: pg_tables,
     },
@@ -140,7 +165,8 @@ pub(super) const TABLES: &[CatalogTable] = &[
     CatalogTable {
         name: "pg_matviews",
         needs_columns: false,
-        columns: "schemaname name matviewname name matviewowner name tablespace name hasindexes bool ispopulated bool \
+        columns: "schemaname name matviewname name matviewowner name tablespace name hasindexes \
+                  bool ispopulated bool \
             definition text",
         rows: |facts| views(facts, Kind::MaterializedView, true),
     },
@@ -283,101 +309,6 @@ fn attribute(
         None,
     ]);
     row
-}
-
-fn pg_attrdef(facts: &Facts) -> Vec<Row> {
-    let mut rows = Vec::new();
-    for (relation, columns) in facts.with_columns() {
-        for (position, column) in columns.iter().enumerate() {
-            let Some(default) = &column.default else { continue };
-            let full = format!("{}.{}", relation.name, column.name);
-            let oid = number_of("default", &full);
-            rows.push(vec![some(oid), some(relation.oid), some(position + 1), some(default)]);
-        }
-    }
-    rows
-}
-
-fn pg_constraint(facts: &Facts) -> Vec<Row> {
-    let row = |constraint: &Constraint| {
-        let keys = numbers(constraint.columns.iter().map(|(number, _)| *number));
-        vec![
-            some(constraint.oid),
-            some(&constraint.name),
-            some(PUBLIC),
-            some(constraint.letter),
-            truth(false),
-            truth(false),
-            truth(true),
-            some(constraint.table),
-            some(0),
-            some(constraint.index),
-            some(0),
-            some(0),
-            some(" "),
-            some(" "),
-            some(" "),
-            truth(true),
-            some(0),
-            truth(constraint.letter != 'c'),
-            some(keys),
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            constraint.condition().map(str::to_owned),
-        ]
-    };
-    constraints(&facts.relations).iter().map(row).collect()
-}
-
-fn pg_index(facts: &Facts) -> Vec<Row> {
-    let row = |relation: &Relation| {
-        let index = relation.index.as_ref()?;
-        let zeros = || numbers(index.columns.iter().map(|_| 0));
-        Some(vec![
-            some(relation.oid),
-            some(index.table),
-            some(index.columns.len()),
-            some(index.columns.len()),
-            truth(true),
-            truth(false),
-            truth(index.is_primary),
-            truth(false),
-            truth(true),
-            truth(false),
-            truth(true),
-            truth(false),
-            truth(true),
-            truth(true),
-            truth(false),
-            some(numbers(index.columns.iter().map(|(number, _)| *number))),
-            some(zeros()),
-            some(zeros()),
-            // A vector, which is written without braces: SQLAlchemy reads it so.
-            some(zeros().trim_matches(['{', '}']).replace(',', " ")),
-            None,
-            None,
-        ])
-    };
-    facts.relations.iter().filter_map(row).collect()
-}
-
-/// What people say about a relation, and about its columns.
-fn comments(relation: &Relation) -> Vec<Row> {
-    let mut rows = Vec::new();
-    let columns = match relation.definition.as_deref() {
-        Some(Definition::Table(table)) => table.columns.len(),
-        _ => 0,
-    };
-    for number in 0..=columns {
-        if let Some(comment) = relation.comment(number) {
-            rows.push(vec![some(relation.oid), some(CLASS), some(number), some(comment)]);
-        }
-    }
-    rows
 }
 
 /// A schema's name.

@@ -1,12 +1,12 @@
-//! `pg_type`: the types there are here, with the numbers that Postgres 15 gives to the functions which read and write
-//! them.
+//! `pg_type`: the types there are here, with the numbers that Postgres 15 gives to the functions
+//! which read and write them.
 
 use super::relations::PG_CATALOG;
 use super::{Row, some, truth};
 use crate::pg_type::{PgType, TYPES};
 
-/// For each type the numbers of what reads it, writes it, receives it, sends it, and of what reads and writes its
-/// modifier; how it is aligned, and how it is stored.
+/// For each type the numbers of what reads it, writes it, receives it, sends it, and of what reads
+/// and writes its modifier; how it is aligned, and how it is stored.
 const FUNCTIONS: &[(&str, [i64; 6], char, char)] = &[
     ("bool", [1_242, 1_243, 2_436, 2_437, 0, 0], 'c', 'p'),
     ("bytea", [1_244, 31, 2_412, 2_413, 0, 0], 'i', 'x'),
@@ -85,10 +85,14 @@ pub(crate) fn proc_number(wanted: &str) -> Option<i64> {
     })
 }
 
-pub(super) const COLUMNS: &str = "oid oid typname name typnamespace oid typowner oid typlen int2 typbyval bool typtype \
-    char typcategory char typispreferred bool typisdefined bool typdelim char typrelid oid typsubscript regproc \
-    typelem oid typarray oid typinput regproc typoutput regproc typreceive regproc typsend regproc typmodin regproc \
-    typmodout regproc typanalyze regproc typalign char typstorage char typnotnull bool typbasetype oid typtypmod int4 \
+pub(super) const COLUMNS: &str = "oid oid typname name typnamespace oid typowner oid typlen int2 \
+                                  typbyval bool typtype \
+    char typcategory char typispreferred bool typisdefined bool typdelim char typrelid oid \
+    typsubscript regproc \
+    typelem oid typarray oid typinput regproc typoutput regproc typreceive regproc typsend regproc \
+    typmodin regproc \
+    typmodout regproc typanalyze regproc typalign char typstorage char typnotnull bool typbasetype \
+    oid typtypmod int4 \
     typndims int4 typcollation oid typdefaultbin text typdefault text typacl text[]";
 
 pub(super) fn pg_type() -> Vec<Row> {

@@ -11,7 +11,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 use std::ops::ControlFlow;
 
-/// Puts rows where the name of a relation stands, if one is called so; `valid`: the columns that could be named there.
+/// Puts rows where the name of a relation stands, if one is called so; `valid`: the columns that
+/// could be named there.
 pub(super) fn put(statement: &mut Statement, name: &str, valid: &[Column]) -> bool {
     let columns = columns_of(name, valid);
     if columns.is_empty() {

@@ -47,7 +47,8 @@ const AGGREGATES: [&str; 11] = [
     "jsonb_agg",
 ];
 
-/// The query that collects values as it goes, in its order if it has one; nothing where it makes them of many rows.
+/// The query that collects values as it goes, in its order if it has one; nothing where it makes
+/// them of many rows.
 fn collect_in_place(query: &Query) -> Option<String> {
     let keys: &[_] = match query.order_by.as_ref().map(|order| &order.kind) {
         Some(OrderByKind::Expressions(keys)) => keys,
@@ -106,7 +107,8 @@ fn order_of_items(query: &Query) -> Option<String> {
     Some(format!(" ORDER BY {key}"))
 }
 
-/// Whether an expression has a function of many rows, or one that gives many, outside of subqueries.
+/// Whether an expression has a function of many rows, or one that gives many, outside of
+/// subqueries.
 struct OfRows {
     depth: usize,
     found: bool,

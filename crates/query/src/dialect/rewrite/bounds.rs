@@ -31,7 +31,8 @@ pub(super) fn check_limit(query: &mut Query) -> Result<(), SqlError> {
         if matches!(limit, Some(Expr::Value(value)) if value.value == Value::Null) {
             *limit = None;
         }
-        if matches!(offset, Some(offset) if matches!(&offset.value, Expr::Value(value) if value.value == Value::Null))
+        if matches!(offset, Some(offset) if matches!(&offset.value, Expr::Value(value)
+            if value.value == Value::Null))
         {
             *offset = None;
         }

@@ -1,4 +1,5 @@
-//! Texts without a type whose place says what they are: `'t' AND x`, `CASE x WHEN 't'`, `x = ANY('{1,2}')`.
+//! Texts without a type whose place says what they are: `'t' AND x`, `CASE x WHEN 't'`, `x =
+//! ANY('{1,2}')`.
 
 use super::*;
 

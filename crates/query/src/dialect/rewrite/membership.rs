@@ -1,9 +1,11 @@
-//! `IN` and `NOT IN` over queries: where nulls make them unknown, they are written so that the answer is Postgres'.
+//! `IN` and `NOT IN` over queries: where nulls make them unknown, they are written so that the
+//! answer is Postgres'.
 
 use super::*;
 use crate::walk::WalkMut;
 
-/// A condition of WHERE. Of what stands there between ANDs it does not matter whether it is false or unknown.
+/// A condition of WHERE. Of what stands there between ANDs it does not matter whether it is false
+/// or unknown.
 pub(super) fn conditions(condition: Expr) -> Expr {
     match condition {
         Expr::BinaryOp { left, op: BinaryOperator::And, right } => {

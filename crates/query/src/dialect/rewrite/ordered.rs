@@ -1,5 +1,5 @@
-//! Aggregates over a subquery with ORDER BY: they collect in its order, as in Postgres. DataFusion takes rows of a
-//! subquery in any order, so the order is written into the aggregates.
+//! Aggregates over a subquery with ORDER BY: they collect in its order, as in Postgres. DataFusion
+//! takes rows of a subquery in any order, so the order is written into the aggregates.
 
 use super::*;
 use crate::walk::WalkMut;
@@ -9,7 +9,8 @@ use datafusion::sql::sqlparser::ast::{FunctionArgumentClause, OrderBy, OrderByEx
 const ORDERED: [&str; 6] =
     ["array_agg", "string_agg", "json_agg", "jsonb_agg", "json_object_agg", "jsonb_object_agg"];
 
-/// Writes the order of the only relation, a subquery, into the aggregates that have none of their own.
+/// Writes the order of the only relation, a subquery, into the aggregates that have none of their
+/// own.
 pub(super) fn keep_order(select: &mut Select) {
     let [from] = select.from.as_slice() else { return };
     let TableFactor::Derived { subquery, alias, .. } = &from.relation else { return };

@@ -1,7 +1,11 @@
 //! Functions that give rows, in the SELECT list and where a table stands.
 
+mod beside;
+
 use super::*;
 use crate::walk::WalkMut;
+pub(super) use beside::name_column;
+use beside::{listing, records, unnest_beside, with_ordinality};
 
 /// Whether an expression names no column.
 pub(crate) fn is_constant(expr: &Expr) -> bool {
@@ -20,20 +24,11 @@ pub(crate) fn is_constant(expr: &Expr) -> bool {
     constant
 }
 
-/// `SELECT generate_series(1, 10)` takes its rows from `FROM generate_series(1, 10)`, so that they are made as they
-/// are asked for; functions that give rows of a row's columns become lists that are unnested.
+/// `SELECT generate_series(1, 10)` takes its rows from `FROM generate_series(1, 10)`, so that they
+/// are made as they are asked for; functions that give rows of a row's columns become lists that
+/// are unnested.
 pub(super) fn sets_in_select(select: &mut Select) {
-    let mut sets = 0;
-    for item in &mut select.projection {
-        let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else {
-            continue;
-        };
-        let Expr::Function(function) = expr else { continue };
-        let name = function_name(function);
-        if function.over.is_none() && is_set_returning(&name) {
-            sets += 1;
-        }
-    }
+    let is_only = select.projection.iter().filter(|item| is_set(item)).count() == 1;
     for item in &mut select.projection {
         if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item
             && !matches!(expr, Expr::Function(_))
@@ -41,73 +36,88 @@ pub(super) fn sets_in_select(select: &mut Select) {
             unnest_inner(expr);
         }
     }
-    // `(f(x)).field` of a function that gives rows.
     for item in &mut select.projection {
-        if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item
-            && let Expr::CompoundFieldAccess { root, .. } = expr
-            && let Expr::Nested(inner) = root.as_mut()
-            && let Expr::Function(function) = inner.as_mut()
-            && function.over.is_none()
-            && is_set_returning(&function_name(function))
-            && let Some(args) = args_of(function)
-        {
-            let list = call(&format!("{}_list", function_name(function)), args);
-            **inner = call("unnest", vec![list]);
-        }
+        unnest_root(item);
     }
     for item in &mut select.projection {
-        let original = item.clone();
-        let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else {
-            continue;
-        };
-        let Expr::Function(function) = expr else { continue };
-        let name = function_name(function);
-        if function.over.is_some() || !is_set_returning(&name) || name == "unnest" {
-            continue;
-        }
-        let Some(args) = args_of(function) else { continue };
-        if name == "generate_series" && sets == 1 && args.iter().all(is_constant) {
-            let alias = format!("set_{name}");
-            select.from.push(TableWithJoins {
-                relation: TableFactor::Table {
-                    name: ObjectName::from(vec![Ident::new(&name)]),
-                    alias: Some(TableAlias {
-                        explicit: true,
-                        name: Ident::new(&alias),
-                        columns: vec![datafusion::sql::sqlparser::ast::TableAliasColumnDef {
-                            name: Ident::new("value"),
-                            data_type: None,
-                        }],
-                        at: None,
-                    }),
-                    args: Some(datafusion::sql::sqlparser::ast::TableFunctionArgs {
-                        args: args
-                            .into_iter()
-                            .map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)))
-                            .collect(),
-                        settings: None,
-                    }),
-                    with_hints: Vec::new(),
-                    version: None,
-                    with_ordinality: false,
-                    partitions: Vec::new(),
-                    json_path: None,
-                    sample: None,
-                    index_hints: Vec::new(),
-                },
-                joins: Vec::new(),
-            });
-            *expr = Expr::CompoundIdentifier(vec![Ident::new(&alias), Ident::new("value")]);
-        } else {
-            *expr = call("unnest", vec![call(&format!("{name}_list"), args)]);
-        }
-        if let (SelectItem::UnnamedExpr(_), SelectItem::UnnamedExpr(expr)) = (&original, &*item) {
-            *item = SelectItem::ExprWithAlias {
-                expr: expr.clone(),
-                alias: Ident::with_quote('"', name),
-            };
-        }
+        select.from.extend(unnest_item(item, is_only));
     }
+}
+
+/// Whether a column of a SELECT is a function that gives rows.
+fn is_set(item: &SelectItem) -> bool {
+    let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else {
+        return false;
+    };
+    let Expr::Function(function) = expr else { return false };
+    function.over.is_none() && is_set_returning(&function_name(function))
+}
+
+/// `(f(x)).field` of a function that gives rows.
+fn unnest_root(item: &mut SelectItem) {
+    if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item
+        && let Expr::CompoundFieldAccess { root, .. } = expr
+        && let Expr::Nested(inner) = root.as_mut()
+        && let Expr::Function(function) = inner.as_mut()
+        && function.over.is_none()
+        && is_set_returning(&function_name(function))
+        && let Some(args) = args_of(function)
+    {
+        let list = call(&format!("{}_list", function_name(function)), args);
+        **inner = call("unnest", vec![list]);
+    }
+}
+
+/// A function that gives rows where a column stands. Where it is the only one, `generate_series` is
+/// a relation of its own, which is given back.
+fn unnest_item(item: &mut SelectItem, is_only: bool) -> Option<TableWithJoins> {
+    let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else {
+        return None;
+    };
+    let Expr::Function(function) = expr else { return None };
+    let name = function_name(function);
+    if function.over.is_some() || !is_set_returning(&name) || name == "unnest" {
+        return None;
+    }
+    let args = args_of(function)?;
+    let relation = if name == "generate_series" && is_only && args.iter().all(is_constant) {
+        let alias = format!("set_{name}");
+        *expr = Expr::CompoundIdentifier(vec![Ident::new(&alias), Ident::new("value")]);
+        Some(function_as_relation(&name, &alias, args))
+    } else {
+        *expr = call("unnest", vec![call(&format!("{name}_list"), args)]);
+        None
+    };
+    if let SelectItem::UnnamedExpr(expr) = item {
+        *item =
+            SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::with_quote('"', name) };
+    }
+    relation
+}
+
+/// `FROM name(args) AS alias (value)`.
+fn function_as_relation(name: &str, alias: &str, args: Vec<Expr>) -> TableWithJoins {
+    let column = TableAliasColumnDef { name: Ident::new("value"), data_type: None };
+    let args =
+        args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
+    let relation = TableFactor::Table {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        alias: Some(TableAlias {
+            explicit: true,
+            name: Ident::new(alias),
+            columns: vec![column],
+            at: None,
+        }),
+        args: Some(datafusion::sql::sqlparser::ast::TableFunctionArgs { args, settings: None }),
+        with_hints: Vec::new(),
+        version: None,
+        with_ordinality: false,
+        partitions: Vec::new(),
+        json_path: None,
+        sample: None,
+        index_hints: Vec::new(),
+    };
+    TableWithJoins { relation, joins: Vec::new() }
 }
 
 /// Functions that give rows within an expression, but not in its subqueries.
@@ -164,28 +174,24 @@ pub(super) fn columns_of_set(name: &str, alias: Option<&str>) -> Vec<String> {
 /// `FROM json_array_elements(x) AS e` unnests a list.
 pub(super) fn set_in_from(factor: &mut TableFactor) {
     name_column(factor);
-    if let Some(listing) = listing(factor) {
-        *factor = listing;
-        return;
+    let other = listing(factor)
+        .or_else(|| unnest_beside(factor))
+        .or_else(|| records(factor))
+        .or_else(|| with_ordinality(factor));
+    if let Some(other) = other.or_else(|| unnest_factor(factor)) {
+        *factor = other;
     }
-    if let Some(beside) = unnest_beside(factor) {
-        *factor = beside;
-        return;
-    }
-    if let Some(records) = records(factor) {
-        *factor = records;
-        return;
-    }
-    if let Some(numbered) = with_ordinality(factor) {
-        *factor = numbered;
-        return;
-    }
+}
+
+/// What stands for a function in FROM that gives rows; nothing for another relation, and where the
+/// function stays.
+fn unnest_factor(factor: &mut TableFactor) -> Option<TableFactor> {
     let (name, args, alias, lateral) = match factor {
         TableFactor::Table { name, args: Some(args), alias, with_ordinality: false, .. } => {
             (name, &args.args, alias, false)
         }
         TableFactor::Function { name, args, alias, lateral, .. } => (name, &*args, alias, *lateral),
-        _ => return,
+        _ => return None,
     };
     // `pg_catalog.unnest` is `unnest`.
     if name.0.len() > 1 {
@@ -193,7 +199,7 @@ pub(super) fn set_in_from(factor: &mut TableFactor) {
     }
     let name = name.0.last().and_then(|part| part.as_ident()).map(folded).unwrap_or_default();
     if !is_set_returning(&name) {
-        return;
+        return None;
     }
     let exprs: Option<Vec<Expr>> = args
         .iter()
@@ -202,7 +208,7 @@ pub(super) fn set_in_from(factor: &mut TableFactor) {
             _ => None,
         })
         .collect();
-    let Some(exprs) = exprs else { return };
+    let exprs = exprs?;
     if name == "unnest" {
         let mut unnested = TableFactor::UNNEST {
             alias: alias.clone(),
@@ -212,8 +218,7 @@ pub(super) fn set_in_from(factor: &mut TableFactor) {
             with_ordinality: false,
         };
         name_column(&mut unnested);
-        *factor = unnest_beside(&unnested).unwrap_or(unnested);
-        return;
+        return Some(unnest_beside(&unnested).unwrap_or(unnested));
     }
     if name == "generate_series" && exprs.iter().all(is_constant) {
         // Its column is called what it is called itself.
@@ -222,18 +227,25 @@ pub(super) fn set_in_from(factor: &mut TableFactor) {
         {
             alias.columns = vec![TableAliasColumnDef { name: alias.name.clone(), data_type: None }];
         }
-        return;
+        return None;
     }
-    let given = alias.as_ref().map(|alias| folded(&alias.name));
-    let columns = match alias
-        .as_ref()
-        .map(|alias| alias.columns.clone())
-        .filter(|columns| !columns.is_empty())
-    {
-        Some(columns) => columns.iter().map(|column| folded(&column.name)).collect(),
-        None => columns_of_set(&name, given.as_deref()),
-    };
-    let alias = given.unwrap_or_else(|| name.clone());
+    unnested_list(&name, exprs, alias.as_ref(), lateral)
+}
+
+/// A subquery that unnests the list that a function gives.
+fn unnested_list(
+    name: &str,
+    exprs: Vec<Expr>,
+    alias: Option<&TableAlias>,
+    lateral: bool,
+) -> Option<TableFactor> {
+    let given = alias.map(|alias| folded(&alias.name));
+    let columns: Vec<String> =
+        match alias.map(|alias| &alias.columns).filter(|columns| !columns.is_empty()) {
+            Some(columns) => columns.iter().map(|column| folded(&column.name)).collect(),
+            None => columns_of_set(name, given.as_deref()),
+        };
+    let alias = given.unwrap_or_else(|| name.to_owned());
     let is_beside = !exprs.iter().all(is_constant);
     let list = call(&format!("{name}_list"), exprs);
     let items: Vec<String> = if columns.len() == 2 {
@@ -247,10 +259,9 @@ pub(super) fn set_in_from(factor: &mut TableFactor) {
     };
     let text =
         format!("SELECT {} FROM (SELECT unnest({list}) AS pair) AS {PAIRS}", items.join(", "));
-    let Some(query) = query_of(&text) else { return };
-    *factor = TableFactor::Derived {
+    Some(TableFactor::Derived {
         lateral: lateral || is_beside,
-        subquery: query,
+        subquery: query_of(&text)?,
         alias: Some(TableAlias {
             explicit: true,
             name: Ident::with_quote('"', alias),
@@ -258,7 +269,7 @@ pub(super) fn set_in_from(factor: &mut TableFactor) {
             at: None,
         }),
         sample: None,
-    };
+    })
 }
 
 /// The query that a text is.
@@ -272,150 +283,7 @@ pub(crate) fn query_of(text: &str) -> Option<Box<Query>> {
     }
 }
 
-/// Functions that list what a table of the catalog has.
-fn listing(factor: &TableFactor) -> Option<TableFactor> {
-    let (name, args, alias) = args_of_factor(factor)?;
-    let table = match name.as_str() {
-        "pg_show_all_settings" => "pg_settings",
-        "pg_available_extensions" => "pg_available_extensions",
-        "pg_lock_status" => "pg_locks",
-        _ => return None,
-    };
-    if !args.is_empty() {
-        return None;
-    }
-    let alias = alias.map_or_else(|| name.clone(), |alias| folded(&alias.name));
-    let subquery = query_of(&format!("SELECT * FROM pg_catalog.{table}"))?;
-    let name = Ident::with_quote('"', alias);
-    let alias = Some(TableAlias { explicit: true, name, columns: Vec::new(), at: None });
-    Some(TableFactor::Derived { lateral: false, subquery, alias, sample: None })
-}
-
-/// `FROM json_to_recordset(x) AS r (a int)`: the fields of each object of an array, as the types that are named;
-/// `json_to_record` takes one object.
-fn records(factor: &TableFactor) -> Option<TableFactor> {
-    let (name, args, alias) = args_of_factor(factor)?;
-    let is_list = match name.as_str() {
-        "json_to_recordset" | "jsonb_to_recordset" => true,
-        "json_to_record" | "jsonb_to_record" => false,
-        _ => return None,
-    };
-    let ([document], Some(alias)) = (args.as_slice(), alias) else { return None };
-    let field = |column: &TableAliasColumnDef| {
-        let kind = column.data_type.as_ref()?.to_string();
-        let name = folded(&column.name);
-        let is_json = matches!(kind.to_ascii_lowercase().as_str(), "json" | "jsonb");
-        let arrow = if is_json { "->" } else { "->>" };
-        let key = name.replace('\'', "''");
-        Some(format!("CAST(object {arrow} '{key}' AS {kind}) AS {}", quoted(&name)))
-    };
-    let fields = alias.columns.iter().map(field).collect::<Option<Vec<_>>>()?;
-    if fields.is_empty() {
-        return None;
-    }
-    let object = match is_list {
-        true => format!("unnest(jsonb_array_elements_list(({document})::jsonb))"),
-        false => format!("({document})::jsonb"),
-    };
-    let text = format!("SELECT {} FROM (SELECT {object} AS object) AS objects", fields.join(", "));
-    let name = alias.name;
-    Some(TableFactor::Derived {
-        lateral: !is_constant(document),
-        subquery: query_of(&text)?,
-        alias: Some(TableAlias { explicit: true, name, columns: Vec::new(), at: None }),
-        sample: None,
-    })
-}
-
 /// A name as it is written in SQL.
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// `FROM unnest(x) WITH ORDINALITY` as two lists that are unnested together.
-fn with_ordinality(factor: &TableFactor) -> Option<TableFactor> {
-    let (list, name, alias) = match factor {
-        TableFactor::UNNEST { alias, array_exprs, with_ordinality: true, .. } => {
-            match array_exprs.as_slice() {
-                [list] => (list.clone(), "unnest".to_owned(), alias.clone()),
-                _ => return None,
-            }
-        }
-        TableFactor::Table { with_ordinality: true, .. }
-        | TableFactor::Function { with_ordinality: true, .. } => {
-            let (name, args, alias) = args_of_factor(factor)?;
-            match (name.as_str(), args.as_slice()) {
-                ("unnest", [list]) => (list.clone(), name, alias),
-                _ if is_set_returning(&name) => (call(&format!("{name}_list"), args), name, alias),
-                _ => return None,
-            }
-        }
-        _ => return None,
-    };
-    let given = alias.as_ref().map(|alias| folded(&alias.name));
-    let columns: Vec<String> =
-        alias.iter().flat_map(|alias| &alias.columns).map(|column| folded(&column.name)).collect();
-    let relation = given.clone().unwrap_or_else(|| name.clone());
-    let value = columns.first().cloned().unwrap_or_else(|| relation.clone());
-    let number = columns.get(1).cloned().unwrap_or_else(|| "ordinality".to_owned());
-    let numbers = call("generate_subscripts_list", vec![list.clone(), number_one()]);
-    let bigint = datafusion::sql::sqlparser::ast::DataType::BigInt(None);
-    let numbers = call("unnest", vec![numbers]);
-    let numbers = crate::dialect::cast_expr(numbers, &bigint).ok()?;
-    let lists = vec![(call("unnest", vec![list]), value), (numbers, number)];
-    unnested(lists, relation)
-}
-
-/// A subquery that looks at the row beside it and unnests lists.
-fn unnested(lists: Vec<(Expr, String)>, relation: String) -> Option<TableFactor> {
-    let lateral = !lists.iter().all(|(list, _)| is_constant(list));
-    let items: Vec<String> =
-        lists.iter().map(|(list, name)| format!("{list} AS {}", quoted(name))).collect();
-    let name = Ident::with_quote('"', relation);
-    Some(TableFactor::Derived {
-        lateral,
-        subquery: query_of(&format!("SELECT {}", items.join(", ")))?,
-        alias: Some(TableAlias { explicit: true, name, columns: Vec::new(), at: None }),
-        sample: None,
-    })
-}
-
-/// `FROM t, unnest(t.list)`, where lists are columns of the row beside.
-fn unnest_beside(factor: &TableFactor) -> Option<TableFactor> {
-    let TableFactor::UNNEST { alias, array_exprs, with_ordinality: false, .. } = factor else {
-        return None;
-    };
-    if array_exprs.iter().all(is_constant) {
-        return None;
-    }
-    let relation = alias.as_ref().map_or_else(|| "unnest".to_owned(), |alias| folded(&alias.name));
-    let given = alias.iter().flat_map(|alias| &alias.columns);
-    let mut given = given.map(|column| folded(&column.name));
-    let lists = array_exprs.iter().map(|list| {
-        let name = given.next().unwrap_or_else(|| relation.clone());
-        (call("unnest", vec![list.clone()]), name)
-    });
-    let lists = lists.collect();
-    unnested(lists, relation)
-}
-
-fn number_one() -> Expr {
-    Expr::Value(Value::Number("1".to_owned(), false).into())
-}
-
-/// The only column of an unnested list is called as the list is.
-pub(super) fn name_column(factor: &mut TableFactor) {
-    let TableFactor::UNNEST { alias, array_exprs, with_ordinality: false, .. } = factor else {
-        return;
-    };
-    if array_exprs.len() != 1 || alias.as_ref().is_some_and(|alias| !alias.columns.is_empty()) {
-        return;
-    }
-    let name = alias.as_ref().map_or_else(|| Ident::new("unnest"), |alias| alias.name.clone());
-    *alias = Some(TableAlias {
-        explicit: true,
-        columns: vec![TableAliasColumnDef { name: name.clone(), data_type: None }],
-        at: None,
-        name,
-    });
 }

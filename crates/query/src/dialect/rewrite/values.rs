@@ -2,7 +2,8 @@
 
 use datafusion::sql::sqlparser::ast::{CastKind, Expr, Value, Values};
 
-/// Literals without a type of their own get the one that a cast gives the same column in another row.
+/// Literals without a type of their own get the one that a cast gives the same column in another
+/// row.
 pub(super) fn share_types(values: &mut Values) {
     let width = values.rows.iter().map(|row| row.len()).min().unwrap_or(0);
     for column in 0..width {
@@ -27,5 +28,6 @@ pub(super) fn share_types(values: &mut Values) {
 }
 
 fn is_untyped(cell: &Expr) -> bool {
-    matches!(cell, Expr::Value(value) if matches!(value.value, Value::Null | Value::SingleQuotedString(_)))
+    matches!(cell, Expr::Value(value) if matches!(value.value,
+        Value::Null | Value::SingleQuotedString(_)))
 }

@@ -21,7 +21,6 @@ pub(crate) fn put_json(
     // One that has grown too large is not continued.
     check_value(out.len())?;
     stop::work(VALUE_WORK)?;
-    let mut text = Vec::new();
     match array.data_type() {
         DataType::List(element) => {
             let values = array.as_list::<i32>().value(row);
@@ -48,28 +47,38 @@ pub(crate) fn put_json(
             }
             out.push('}');
         }
-        kind => {
-            encode::put_text(&mut text, array, row, &Style::cast("UTC"))?;
-            let mut text = String::from_utf8_lossy(&text).into_owned();
-            let raw = match kind {
-                DataType::Boolean => true,
-                kind if kind.is_numeric() => {
-                    !matches!(text.as_str(), "NaN" | "Infinity" | "-Infinity")
-                }
-                _ => matches!(pg_type::declared(field), Some("json" | "jsonb")),
-            };
-            if matches!(kind, DataType::Timestamp(..)) {
-                text = text.replacen(' ', "T", 1);
-                if text.ends_with("+00") {
-                    text.push_str(":00");
-                }
-            }
-            match raw {
-                true if jsonb => out.push_str(&json::parse(&text)?.to_text()?),
-                true => out.push_str(&text),
-                false => json::put_quoted(out, &text),
-            }
+        _ => put_scalar(out, array, row, field, jsonb)?,
+    }
+    Ok(())
+}
+
+/// A value that has no others within it.
+fn put_scalar(
+    out: &mut String,
+    array: &dyn Array,
+    row: usize,
+    field: &Field,
+    jsonb: bool,
+) -> Result<(), SqlError> {
+    let kind = array.data_type();
+    let mut text = Vec::new();
+    encode::put_text(&mut text, array, row, &Style::cast("UTC"))?;
+    let mut text = String::from_utf8_lossy(&text).into_owned();
+    let raw = match kind {
+        DataType::Boolean => true,
+        kind if kind.is_numeric() => !matches!(text.as_str(), "NaN" | "Infinity" | "-Infinity"),
+        _ => matches!(pg_type::declared(field), Some("json" | "jsonb")),
+    };
+    if matches!(kind, DataType::Timestamp(..)) {
+        text = text.replacen(' ', "T", 1);
+        if text.ends_with("+00") {
+            text.push_str(":00");
         }
+    }
+    match raw {
+        true if jsonb => out.push_str(&json::parse(&text)?.to_text()?),
+        true => out.push_str(&text),
+        false => json::put_quoted(out, &text),
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Parts of dates, times and intervals: extract and date_part.
 
 use super::*;
+use datafusion::arrow::array::StringViewArray;
 
 /// What EXTRACT finds: microseconds of a second, millionths of everything else.
 pub(super) fn part_of(
@@ -82,74 +83,88 @@ pub(super) fn part_of_interval(field: &str, value: IntervalMonthDayNano) -> Resu
     }
 }
 
+/// The parts that a time of day has.
+const CLOCK_PARTS: [&str; 11] = [
+    "microsecond",
+    "microseconds",
+    "millisecond",
+    "milliseconds",
+    "second",
+    "seconds",
+    "minute",
+    "minutes",
+    "hour",
+    "hours",
+    "epoch",
+];
+
+/// The parts that a call names, of all rows.
 pub(super) fn parts(call: &Call<'_>) -> Result<Vec<Option<i128>>, SqlError> {
     let fields = call.texts(0)?;
-    let array = call.arg(1)?;
-    let zone = call.moment().zone;
-    let rows = 0..call.rows;
-    match array.data_type() {
-        DataType::Interval(_) | DataType::Duration(_) => {
-            let spans = spans(call, 1)?;
-            rows.map(|row| match spans.is_valid(row) && fields.is_valid(row) {
-                true => {
-                    part_of_interval(&fields.value(row).to_lowercase(), spans.value(row)).map(Some)
-                }
-                false => Ok(None),
-            })
-            .collect()
-        }
-        DataType::Time64(_) | DataType::Time32(_) => {
-            let clocks = clocks(call, 1)?;
-            rows.map(|row| match clocks.is_valid(row) && fields.is_valid(row) {
-                true => {
-                    let field = fields.value(row).to_lowercase();
-                    if ![
-                        "microsecond",
-                        "microseconds",
-                        "millisecond",
-                        "milliseconds",
-                        "second",
-                        "seconds",
-                        "minute",
-                        "minutes",
-                        "hour",
-                        "hours",
-                        "epoch",
-                    ]
-                    .contains(&field.as_str())
-                    {
-                        let message = format!(
-                            "unit \"{field}\" not supported for type time without time zone"
-                        );
-                        return Err(SqlError::unsupported(message));
-                    }
-                    part_of(&field, clocks.value(row), None, 0).map(Some)
-                }
-                false => Ok(None),
-            })
-            .collect()
-        }
+    match call.arg(1)?.data_type() {
+        DataType::Interval(_) | DataType::Duration(_) => parts_of_spans(call, &fields),
+        DataType::Time64(_) | DataType::Time32(_) => parts_of_clocks(call, &fields),
         kind => {
             let has_zone = matches!(kind, DataType::Timestamp(_, Some(_)));
-            let times = micros(call, 1)?;
-            rows.map(|row| {
-                if times.is_null(row) || fields.is_null(row) {
-                    return Ok(None);
-                }
-                let us = times.value(row);
-                let field = fields.value(row).to_lowercase();
-                if matches!(us, i64::MAX | i64::MIN) {
-                    return Ok(None);
-                }
-                if !has_zone {
-                    return part_of(&field, us, None, 0).map(Some);
-                }
-                let local = encode::local_us(us, &zone);
-                part_of(&field, local, Some(us), (local - us) / SECOND_US).map(Some)
-            })
-            .collect()
+            parts_of_times(call, &fields, has_zone)
         }
     }
+}
+
+fn parts_of_spans(
+    call: &Call<'_>,
+    fields: &StringViewArray,
+) -> Result<Vec<Option<i128>>, SqlError> {
+    let spans = spans(call, 1)?;
+    let each = |row: usize| match spans.is_valid(row) && fields.is_valid(row) {
+        true => part_of_interval(&fields.value(row).to_lowercase(), spans.value(row)).map(Some),
+        false => Ok(None),
+    };
+    (0..call.rows).map(each).collect()
+}
+
+fn parts_of_clocks(
+    call: &Call<'_>,
+    fields: &StringViewArray,
+) -> Result<Vec<Option<i128>>, SqlError> {
+    let clocks = clocks(call, 1)?;
+    let each = |row: usize| {
+        if clocks.is_null(row) || fields.is_null(row) {
+            return Ok(None);
+        }
+        let field = fields.value(row).to_lowercase();
+        if !CLOCK_PARTS.contains(&field.as_str()) {
+            let message = format!("unit \"{field}\" not supported for type time without time zone");
+            return Err(SqlError::unsupported(message));
+        }
+        part_of(&field, clocks.value(row), None, 0).map(Some)
+    };
+    (0..call.rows).map(each).collect()
+}
+
+fn parts_of_times(
+    call: &Call<'_>,
+    fields: &StringViewArray,
+    has_zone: bool,
+) -> Result<Vec<Option<i128>>, SqlError> {
+    let zone = call.moment().zone;
+    let times = micros(call, 1)?;
+    let each = |row: usize| {
+        if times.is_null(row) || fields.is_null(row) {
+            return Ok(None);
+        }
+        let us = times.value(row);
+        let field = fields.value(row).to_lowercase();
+        if matches!(us, i64::MAX | i64::MIN) {
+            return Ok(None);
+        }
+        if !has_zone {
+            return part_of(&field, us, None, 0).map(Some);
+        }
+        let local = encode::local_us(us, &zone);
+        part_of(&field, local, Some(us), (local - us) / SECOND_US).map(Some)
+    };
+    (0..call.rows).map(each).collect()
 }
 
 /// As many digits as the field has: whole numbers have none.

@@ -24,59 +24,56 @@ pub(super) struct Format {
     after: String,
 }
 
+impl Format {
+    /// Reads a word of several letters that a format begins with, and gives its length.
+    fn word(&mut self, format: &str, started: bool) -> Option<usize> {
+        let upper = format.to_ascii_uppercase();
+        if upper.starts_with("EEEE") {
+            self.exponent = true;
+            return Some(4);
+        }
+        match upper.get(..2)? {
+            "FM" => self.fill = false,
+            "MI" => self.minus_last = true,
+            "PL" => self.plus_first = true,
+            "SG" => self.sign(started),
+            "PR" => self.brackets = true,
+            "RN" => self.roman = true,
+            "TH" => self.ordinal = Some(format.starts_with("TH")),
+            _ => return None,
+        }
+        Some(2)
+    }
+
+    fn sign(&mut self, started: bool) {
+        if started { self.sign_last = true } else { self.sign_first = true }
+    }
+
+    /// What is written as it stands, before the digits or after them.
+    fn text(&mut self, text: &str, started: bool) {
+        if started { self.after.push_str(text) } else { self.before.push_str(text) }
+    }
+
+    /// The digits before the point, without separators.
+    fn places(&self) -> impl Iterator<Item = char> {
+        self.whole.iter().copied().filter(|&letter| letter != ',')
+    }
+}
+
 pub(super) fn read_format(format: &str) -> Result<Format, SqlError> {
     let mut read = Format { fill: true, ..Format::default() };
     let mut rest = format;
-    let mut after_point = false;
     let mut shifted = false;
     while let Some(first) = rest.chars().next() {
-        let upper = rest.to_ascii_uppercase();
-        let mut used = first.len_utf8();
+        let after_point = read.point.is_some();
         let started = !read.whole.is_empty() || after_point;
+        if let Some(used) = read.word(rest, started) {
+            rest = rest.get(used..).unwrap_or_default();
+            continue;
+        }
+        let mut used = first.len_utf8();
         match first.to_ascii_uppercase() {
-            _ if upper.starts_with("FM") => {
-                read.fill = false;
-                used = 2;
-            }
-            _ if upper.starts_with("EEEE") => {
-                read.exponent = true;
-                used = 4;
-            }
-            _ if upper.starts_with("MI") => {
-                read.minus_last = true;
-                used = 2;
-            }
-            _ if upper.starts_with("PL") => {
-                read.plus_first = true;
-                used = 2;
-            }
-            _ if upper.starts_with("SG") => {
-                if started {
-                    read.sign_last = true
-                } else {
-                    read.sign_first = true
-                }
-                used = 2;
-            }
-            _ if upper.starts_with("PR") => {
-                read.brackets = true;
-                used = 2;
-            }
-            _ if upper.starts_with("RN") => {
-                read.roman = true;
-                used = 2;
-            }
-            _ if upper.starts_with("TH") => {
-                read.ordinal = Some(rest.starts_with("TH"));
-                used = 2;
-            }
-            'S' => {
-                if started {
-                    read.sign_last = true
-                } else {
-                    read.sign_first = true
-                }
-            }
+            'S' => read.sign(started),
             'V' => shifted = true,
             '9' | '0' if shifted => {
                 read.shift += 1;
@@ -88,7 +85,6 @@ pub(super) fn read_format(format: &str) -> Result<Format, SqlError> {
                 if after_point {
                     return Err(SqlError::new(SqlState::SyntaxError, "multiple decimal points"));
                 }
-                after_point = true;
                 read.point = Some('.');
             }
             ',' | 'G' if !after_point => read.whole.push(','),
@@ -96,21 +92,10 @@ pub(super) fn read_format(format: &str) -> Result<Format, SqlError> {
             '"' => {
                 let quoted = rest.get(1..).unwrap_or_default();
                 let end = quoted.find('"').unwrap_or(quoted.len());
-                let text = quoted.get(..end).unwrap_or_default();
-                if started {
-                    read.after.push_str(text)
-                } else {
-                    read.before.push_str(text)
-                }
+                read.text(quoted.get(..end).unwrap_or_default(), started);
                 used = (end + 2).min(rest.len());
             }
-            _ => {
-                if started {
-                    read.after.push(first)
-                } else {
-                    read.before.push(first)
-                }
-            }
+            _ => read.text(rest.get(..used).unwrap_or_default(), started),
         }
         rest = rest.get(used..).unwrap_or_default();
     }
@@ -147,6 +132,15 @@ pub(super) fn roman(number: i64, fill: bool) -> String {
     if fill { format!("{out:>15}") } else { out }
 }
 
+/// A number's digits, as many as a format has room for.
+struct Digits {
+    negative: bool,
+    whole: String,
+    fraction: String,
+    /// Whether there are more of them than there is room.
+    overflow: bool,
+}
+
 pub(super) fn format_number(text: &str, format: &str) -> Result<String, SqlError> {
     let read = read_format(format)?;
     if matches!(text, "NaN" | "Infinity" | "-Infinity") {
@@ -161,116 +155,131 @@ pub(super) fn format_number(text: &str, format: &str) -> Result<String, SqlError
     if read.exponent {
         return Ok(scientific(text, &read));
     }
+    let digits = digits_for(&read, &plain);
+    let mut body = whole_part(&read, &digits.whole);
+    if let Some(point) = read.point {
+        body.push(point);
+        body.push_str(shown_fraction(&read, &digits.fraction));
+    }
+    let mut out = read.before.clone();
+    out.push_str(&with_sign(&read, &body, digits.negative));
+    put_end(&mut out, &read, &digits);
+    out.push_str(&read.after);
+    Ok(out)
+}
+
+/// The digits of a number, rounded to the places of a format.
+fn digits_for(read: &Format, plain: &str) -> Digits {
     let (negative, digits) = match plain.strip_prefix('-') {
-        Some(digits) => (true, digits.to_owned()),
+        Some(digits) => (true, digits),
         None => (false, plain),
     };
     let places = read.fraction.len() + read.shift;
-    let rounded = crate::parse::decimal_digits(&digits);
+    let rounded = crate::parse::decimal_digits(digits);
     let (_, all, scale) = rounded.unwrap_or((false, "0".to_owned(), 0));
     let digits = round_digits(&all, scale, places as i64);
     let digits = format!("{digits:0>width$}", width = places + 1);
-    let (mut whole, mut fraction) = if read.shift > 0 {
-        (digits.clone(), String::new())
-    } else {
-        let at = digits.len() - read.fraction.len();
-        (
-            digits.get(..at).unwrap_or_default().to_owned(),
-            digits.get(at..).unwrap_or_default().to_owned(),
-        )
-    };
-    whole = whole.trim_start_matches('0').to_owned();
+    let at = if read.shift > 0 { digits.len() } else { digits.len() - read.fraction.len() };
+    let mut whole = digits.get(..at).unwrap_or_default().trim_start_matches('0').to_owned();
+    let mut fraction = digits.get(at..).unwrap_or_default().to_owned();
     let is_zero = whole.is_empty() && fraction.bytes().all(|digit| digit == b'0');
-    let negative = negative && !is_zero;
-    let room = read.whole.iter().filter(|&&letter| letter != ',').count();
+    let room = read.places().count();
     let overflow = whole.len() > room;
     if overflow {
         whole = "#".repeat(room);
         fraction = "#".repeat(read.fraction.len());
     }
-    let zero_from =
-        read.whole.iter().filter(|&&letter| letter != ',').position(|&letter| letter == '0');
-    let mut body = String::new();
-    let mut place = 0;
+    Digits { negative: negative && !is_zero, whole, fraction, overflow }
+}
+
+/// The digits before the point, with separators and with blanks or zeros before them.
+fn whole_part(read: &Format, whole: &str) -> String {
+    let room = read.places().count();
+    let zero_from = read.places().position(|letter| letter == '0');
     let lead = room - whole.len();
+    let mut out = String::new();
+    let mut place = 0;
     for &letter in &read.whole {
         if letter == ',' {
             let shown = place > lead || (place > 0 && zero_from.is_some_and(|from| from < place));
             if shown {
-                body.push(',');
+                out.push(',');
             } else if read.fill {
-                body.push(' ');
+                out.push(' ');
             }
             continue;
         }
         if place >= lead {
-            body.push(whole.as_bytes().get(place - lead).map_or('0', |&digit| char::from(digit)));
+            out.push(whole.as_bytes().get(place - lead).map_or('0', |&digit| char::from(digit)));
         } else if zero_from.is_some_and(|from| place >= from)
             || (place + 1 == room && read.fraction.is_empty())
         {
-            body.push('0');
+            out.push('0');
         } else if read.fill {
-            body.push(' ');
+            out.push(' ');
         }
         place += 1;
     }
-    if let Some(point) = read.point {
-        body.push(point);
-        let kept = if read.fill {
-            fraction.clone()
-        } else {
-            // Only digits that are asked for with 0, or that are not zeros at the end.
-            let least =
-                read.fraction.iter().rposition(|&letter| letter == '0').map_or(0, |at| at + 1);
-            let trimmed = fraction.trim_end_matches('0').len().max(least);
-            fraction.get(..trimmed).unwrap_or_default().to_owned()
-        };
-        body.push_str(&kept);
+    out
+}
+
+/// The digits after the point that are shown.
+fn shown_fraction<'a>(read: &Format, fraction: &'a str) -> &'a str {
+    if read.fill {
+        return fraction;
     }
-    let first = body.len() - body.trim_start().len();
-    let (blanks, shown) = body.split_at(first);
-    let any_sign =
-        read.sign_first || read.sign_last || read.minus_last || read.plus_first || read.brackets;
-    let mut out = read.before.clone();
+    // Only digits that are asked for with 0, or that are not zeros at the end.
+    let least = read.fraction.iter().rposition(|&letter| letter == '0').map_or(0, |at| at + 1);
+    let kept = fraction.trim_end_matches('0').len().max(least);
+    fraction.get(..kept).unwrap_or_default()
+}
+
+/// The digits, with the sign where it stands before or around them.
+fn with_sign(read: &Format, body: &str, negative: bool) -> String {
+    let (blanks, shown) = body.split_at(body.len() - body.trim_start().len());
     if read.brackets {
-        let inner = if negative {
+        return if negative {
             format!("{blanks}<{shown}>")
         } else if read.fill {
             format!("{blanks} {shown} ")
         } else {
             shown.to_owned()
         };
-        out.push_str(&inner);
-    } else if read.sign_first {
-        out.push_str(&format!("{blanks}{}{shown}", if negative { '-' } else { '+' }));
-    } else if read.plus_first {
-        let sign = if negative { " ".to_owned() + blanks + "-" } else { "+".to_owned() + blanks };
-        out.push_str(&format!("{sign}{shown}"));
-    } else if any_sign {
-        out.push_str(&body);
-    } else if negative {
-        out.push_str(&format!("{blanks}-{shown}"));
-    } else if read.fill {
-        out.push_str(&format!(" {body}"));
-    } else {
-        out.push_str(&body);
     }
+    if read.sign_first {
+        return format!("{blanks}{}{shown}", if negative { '-' } else { '+' });
+    }
+    if read.plus_first {
+        return if negative { format!(" {blanks}-{shown}") } else { format!("+{blanks}{shown}") };
+    }
+    if read.sign_last || read.minus_last {
+        return body.to_owned();
+    }
+    if negative {
+        format!("{blanks}-{shown}")
+    } else if read.fill {
+        format!(" {body}")
+    } else {
+        body.to_owned()
+    }
+}
+
+/// What stands behind the digits: a sign, and the ending of an ordinal number.
+fn put_end(out: &mut String, read: &Format, digits: &Digits) {
     if read.sign_last {
-        out.push(if negative { '-' } else { '+' });
+        out.push(if digits.negative { '-' } else { '+' });
     }
     if read.minus_last {
-        if negative {
+        if digits.negative {
             out.push('-');
         } else if read.fill {
             out.push(' ');
         }
     }
-    if let Some(upper) = read.ordinal.filter(|_| !negative && !overflow) {
-        let suffix = ordinal(whole.parse().unwrap_or(0));
+    if let Some(upper) = read.ordinal.filter(|_| !digits.negative && !digits.overflow) {
+        let suffix = ordinal(digits.whole.parse().unwrap_or(0));
         out.push_str(&if upper { suffix.to_uppercase() } else { suffix.to_owned() });
     }
-    out.push_str(&read.after);
-    Ok(out)
 }
 
 pub(super) fn plain_digits(text: &str) -> String {

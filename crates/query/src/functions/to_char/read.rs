@@ -4,113 +4,168 @@ use super::*;
 
 /// Reads a time by its format.
 pub(super) fn read_time(text: &str, format: &str) -> Result<i64, SqlError> {
-    let wrong = |what: &str| {
-        SqlError::new(
-            SqlState::InvalidDatetimeFormat,
-            format!("invalid value \"{text}\" for \"{what}\""),
-        )
-    };
-    let mut rest = text.trim_start();
-    let (mut year, mut month, mut day, mut hour, mut minute, mut second, mut us) =
-        (None::<i64>, 1u32, 1u32, 0i64, 0i64, 0i64, 0i64);
-    let (mut pm, mut ordinal_day, mut before_christ) = (None::<bool>, None::<i64>, false);
+    let mut read = Read::new(text, format);
     for piece in pieces(format) {
         let Piece::Pattern { name, .. } = piece else {
             // Separators match separators, whatever they are.
-            if rest.starts_with(|letter: char| !letter.is_alphanumeric()) {
-                rest = rest.get(1..).unwrap_or_default();
+            if read.rest.starts_with(|letter: char| !letter.is_alphanumeric()) {
+                read.rest = read.rest.get(1..).unwrap_or_default();
             }
-            rest = rest.trim_start();
+            read.rest = read.rest.trim_start();
             continue;
         };
-        rest = rest.trim_start();
-        let mut number = |width: usize| -> Result<i64, SqlError> {
-            let sign = usize::from(rest.starts_with(['-', '+']) && matches!(name, "YYYY"));
-            let digits = rest
-                .get(sign..)
-                .unwrap_or_default()
-                .bytes()
-                .take(width)
-                .take_while(u8::is_ascii_digit)
-                .count();
-            let piece = rest.get(..sign + digits).unwrap_or_default();
-            let value = piece.parse().map_err(|_| wrong(name))?;
-            rest = rest.get(sign + digits..).unwrap_or_default();
-            Ok(value)
-        };
-        match name {
-            "YYYY" | "IYYY" => year = Some(number(if format.len() > 4 { 4 } else { 9 })?),
-            "YYY" => year = Some(2_000 + number(3)?),
-            "YY" | "IY" => {
-                let short = number(2)?;
-                year = Some(if short < 70 { 2_000 + short } else { 1_900 + short });
-            }
-            "MM" => month = number(2)? as u32,
-            "DD" => day = number(2)? as u32,
-            "DDD" => ordinal_day = Some(number(3)?),
-            "HH24" | "HH12" | "HH" => hour = number(2)?,
-            "MI" => minute = number(2)?,
-            "SS" => second = number(2)?,
-            "SSSS" | "SSSSS" => second = number(5)?,
-            "MS" => us = number(3)? * 1_000,
-            "US" => us = number(6)?,
-            "J" => {
-                let days = number(9)? - 2_440_588;
-                return Ok(days * DAY_US);
-            }
-            "MONTH" | "Month" | "month" | "MON" | "Mon" | "mon" => {
-                let found = MONTHS.iter().position(|long| {
-                    let wanted =
-                        if name.len() == 3 { long.get(..3).unwrap_or_default() } else { long };
-                    rest.get(..wanted.len()).is_some_and(|head| head.eq_ignore_ascii_case(wanted))
-                });
-                let found = found.ok_or_else(|| wrong(name))?;
-                month = found as u32 + 1;
-                let length = if name.len() == 3 {
-                    3
-                } else {
-                    MONTHS.get(found).map_or(0, |name| name.len())
-                };
-                rest = rest.get(length..).unwrap_or_default();
-            }
-            "DAY" | "Day" | "day" | "DY" | "Dy" | "dy" => {
-                rest = rest.trim_start_matches(|letter: char| letter.is_alphabetic());
-            }
-            "AM" | "PM" | "am" | "pm" | "A.M." | "P.M." | "a.m." | "p.m." => {
-                pm = Some(rest.starts_with(['p', 'P']));
-                rest = rest.get(name.len()..).unwrap_or_default();
-            }
-            "AD" | "BC" | "ad" | "bc" => {
-                before_christ = rest.starts_with(['b', 'B']);
-                rest = rest.get(2..).unwrap_or_default();
-            }
-            _ => {
-                return Err(SqlError::unsupported(format!(
-                    "the pattern \"{name}\" cannot be read"
-                )));
-            }
+        read.rest = read.rest.trim_start();
+        if name == "J" {
+            let days = read.number(name, 9)? - 2_440_588;
+            return Ok(days * DAY_US);
+        }
+        read.pattern(name)?;
+    }
+    read.time()
+}
+
+/// What is read of a time so far.
+struct Read<'a> {
+    text: &'a str,
+    format: &'a str,
+    rest: &'a str,
+    year: Option<i64>,
+    month: u32,
+    day: u32,
+    hour: i64,
+    minute: i64,
+    second: i64,
+    us: i64,
+    pm: Option<bool>,
+    ordinal_day: Option<i64>,
+    before_christ: bool,
+}
+
+impl<'a> Read<'a> {
+    fn new(text: &'a str, format: &'a str) -> Self {
+        Self {
+            text,
+            format,
+            rest: text.trim_start(),
+            year: None,
+            month: 1,
+            day: 1,
+            hour: 0,
+            minute: 0,
+            second: 0,
+            us: 0,
+            pm: None,
+            ordinal_day: None,
+            before_christ: false,
         }
     }
-    if let Some(pm) = pm {
-        hour = hour % 12 + if pm { 12 } else { 0 };
-    }
-    let year = year.unwrap_or(1);
-    let year = if before_christ { 1 - year } else { year };
-    let out_of_range = || {
+
+    fn wrong(&self, what: &str) -> SqlError {
         SqlError::new(
-            SqlState::DatetimeOutOfRange,
-            format!("date/time field value out of range: \"{text}\""),
+            SqlState::InvalidDatetimeFormat,
+            format!("invalid value \"{}\" for \"{what}\"", self.text),
         )
-    };
-    let days = match ordinal_day {
-        Some(day) => moment::days_of(year, 1, 1).map(|first| first + day - 1),
-        None => moment::days_of(year, month, day),
-    };
-    let days = days.ok_or_else(out_of_range)?;
-    if hour > 24 || minute > 59 || (second > 60 && !format.contains("SSSS")) {
-        return Err(out_of_range());
     }
-    Ok(days * DAY_US + ((hour * 60 + minute) * 60 + second) * SECOND_US + us)
+
+    /// What a pattern stands for, at the beginning of what is left.
+    fn pattern(&mut self, name: &str) -> Result<(), SqlError> {
+        match name {
+            "YYYY" | "IYYY" => {
+                let width = if self.format.len() > 4 { 4 } else { 9 };
+                self.year = Some(self.number(name, width)?);
+            }
+            "YYY" => self.year = Some(2_000 + self.number(name, 3)?),
+            "YY" | "IY" => {
+                let short = self.number(name, 2)?;
+                self.year = Some(if short < 70 { 2_000 + short } else { 1_900 + short });
+            }
+            "MM" => self.month = self.number(name, 2)? as u32,
+            "DD" => self.day = self.number(name, 2)? as u32,
+            "DDD" => self.ordinal_day = Some(self.number(name, 3)?),
+            "HH24" | "HH12" | "HH" => self.hour = self.number(name, 2)?,
+            "MI" => self.minute = self.number(name, 2)?,
+            "SS" => self.second = self.number(name, 2)?,
+            "SSSS" | "SSSSS" => self.second = self.number(name, 5)?,
+            "MS" => self.us = self.number(name, 3)? * 1_000,
+            "US" => self.us = self.number(name, 6)?,
+            "MONTH" | "Month" | "month" | "MON" | "Mon" | "mon" => self.month_name(name)?,
+            "DAY" | "Day" | "day" | "DY" | "Dy" | "dy" => {
+                self.rest = self.rest.trim_start_matches(|letter: char| letter.is_alphabetic());
+            }
+            "AM" | "PM" | "am" | "pm" | "A.M." | "P.M." | "a.m." | "p.m." => {
+                self.pm = Some(self.rest.starts_with(['p', 'P']));
+                self.skip(name.len());
+            }
+            "AD" | "BC" | "ad" | "bc" => {
+                self.before_christ = self.rest.starts_with(['b', 'B']);
+                self.skip(2);
+            }
+            _ => {
+                let message = format!("the pattern \"{name}\" cannot be read");
+                return Err(SqlError::unsupported(message));
+            }
+        }
+        Ok(())
+    }
+
+    fn skip(&mut self, bytes: usize) {
+        self.rest = self.rest.get(bytes..).unwrap_or_default();
+    }
+
+    fn number(&mut self, name: &str, width: usize) -> Result<i64, SqlError> {
+        let sign = usize::from(self.rest.starts_with(['-', '+']) && matches!(name, "YYYY"));
+        let digits = self
+            .rest
+            .get(sign..)
+            .unwrap_or_default()
+            .bytes()
+            .take(width)
+            .take_while(u8::is_ascii_digit)
+            .count();
+        let piece = self.rest.get(..sign + digits).unwrap_or_default();
+        let value = piece.parse::<i64>().map_err(|_| self.wrong(name))?;
+        self.skip(sign + digits);
+        Ok(value)
+    }
+
+    fn month_name(&mut self, name: &str) -> Result<(), SqlError> {
+        let rest = self.rest;
+        let found = MONTHS.iter().position(|long| {
+            let wanted = if name.len() == 3 { long.get(..3).unwrap_or_default() } else { long };
+            rest.get(..wanted.len()).is_some_and(|head| head.eq_ignore_ascii_case(wanted))
+        });
+        let found = found.ok_or_else(|| self.wrong(name))?;
+        self.month = found as u32 + 1;
+        self.skip(if name.len() == 3 { 3 } else { MONTHS.get(found).map_or(0, |name| name.len()) });
+        Ok(())
+    }
+
+    /// The time that has been read.
+    fn time(self) -> Result<i64, SqlError> {
+        let hour = match self.pm {
+            Some(pm) => self.hour % 12 + if pm { 12 } else { 0 },
+            None => self.hour,
+        };
+        let year = self.year.unwrap_or(1);
+        let year = if self.before_christ { 1 - year } else { year };
+        let out_of_range = || {
+            SqlError::new(
+                SqlState::DatetimeOutOfRange,
+                format!("date/time field value out of range: \"{}\"", self.text),
+            )
+        };
+        let days = match self.ordinal_day {
+            Some(day) => moment::days_of(year, 1, 1).map(|first| first + day - 1),
+            None => moment::days_of(year, self.month, self.day),
+        };
+        let days = days.ok_or_else(out_of_range)?;
+        let is_long = self.second > 60 && !self.format.contains("SSSS");
+        if hour > 24 || self.minute > 59 || is_long {
+            return Err(out_of_range());
+        }
+        let seconds = (hour * 60 + self.minute) * 60 + self.second;
+        Ok(days * DAY_US + seconds * SECOND_US + self.us)
+    }
 }
 
 pub(super) fn to_date(call: &Call<'_>) -> Result<ArrayRef, SqlError> {

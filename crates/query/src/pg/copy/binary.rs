@@ -1,8 +1,9 @@
 //! COPY FROM: rows in binary form.
 //!
-//! A head (signature of 11 bytes, flags `i32`, length of what else the head has `i32`, that), then rows: the number of
-//! fields `i16`, and for each its length `i32`, -1 for NULL, and its bytes; a row of -1 fields ends them. All are
-//! big-endian. Source: "Binary Format", PostgreSQL's page on COPY.
+//! A head (signature of 11 bytes, flags `i32`, length of what else the head has `i32`, that), then
+//! rows: the number of fields `i16`, and for each its length `i32`, -1 for NULL, and its bytes; a
+//! row of -1 fields ends them. All are big-endian. Source: "Binary Format", PostgreSQL's page on
+//! COPY.
 
 use super::bad_format;
 use crate::error::{SqlError, SqlState};
@@ -13,7 +14,8 @@ use datafusion::arrow::datatypes::Field;
 use datafusion::common::{DataFusionError, ScalarValue};
 
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
-/// Flags that a reader must know; there is one, and it is no longer used: rows with their numbers in front.
+/// Flags that a reader must know; there is one, and it is no longer used: rows with their numbers
+/// in front.
 const CRITICAL_FLAGS: u32 = 0xFFFF_0000;
 /// So many rows are held as single values.
 const ROWS_AT_ONCE: usize = 4_096;

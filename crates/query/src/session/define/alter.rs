@@ -1,5 +1,7 @@
 //! ALTER TABLE, CREATE INDEX. A change of columns writes the rows anew, in the same transaction.
 
+mod columns_of;
+
 use super::super::Session;
 use super::columns::{add_unique, column_names, column_of, ident};
 use super::object_name;
@@ -11,8 +13,8 @@ use crate::table::Retired;
 use crate::types::Column;
 use datafusion::arrow::array::ArrayRef;
 use datafusion::sql::sqlparser::ast::{
-    AlterColumnOperation, AlterTable, AlterTableOperation, CreateIndex, RenameTableNameKind,
-    TableConstraint,
+    AlterColumnOperation, AlterTable, AlterTableOperation, ColumnDef, CreateIndex, DropBehavior,
+    RenameTableNameKind, TableConstraint,
 };
 use std::sync::Arc;
 
@@ -51,63 +53,22 @@ impl Session {
         &mut self,
         name: &str,
         old: &Arc<Definition>,
-        mut table: TableDefinition,
+        table: TableDefinition,
         operation: &AlterTableOperation,
     ) -> Result<String, SqlError> {
         match operation {
             AlterTableOperation::AddColumn { column_def, if_not_exists, .. } => {
-                let (mut column, extra) = column_of(name, column_def)?;
-                if table.position(&column.name).is_some() {
-                    if *if_not_exists {
-                        return Ok(name.to_owned());
-                    }
-                    let message =
-                        format!("column \"{}\" of relation \"{name}\" already exists", column.name);
-                    return Err(SqlError::new(SqlState::DuplicateColumn, message));
-                }
-                if extra.is_constrained() {
-                    return Err(SqlError::unsupported("ADD COLUMN with a key is not supported")
-                        .hint("add the column, then CREATE UNIQUE INDEX"));
-                }
-                if let Some(sequence) = extra.sequence {
-                    let owner = Some((name.to_owned(), column.name.clone()));
-                    let temporary = table.temporary;
-                    let sequence = SequenceDefinition { owner, temporary, ..sequence };
-                    let drawn_from = self.draw_from(name, &mut column);
-                    self.make_sequence(&drawn_from, sequence, false)?;
-                }
-                for (given, condition) in extra.checks {
-                    let check_name =
-                        given.unwrap_or_else(|| format!("{name}_{}_check", column.name));
-                    table.checks.push(Check { name: check_name, condition });
-                }
-                let value = match (&column.default, column.identity) {
-                    (Some(default), _) => default.clone(),
-                    (None, Some(_)) => nextval_of(&sequence_name(name, &column.name)),
-                    (None, None) => "NULL".to_owned(),
-                };
-                table.columns.push(column);
-                let mut sources = sources(&table, table.columns.len() - 1);
-                sources.push(Source::Computed(value));
-                self.rewrite_table(name, old, table, sources).await?;
+                self.add_column(name, old, table, column_def, *if_not_exists).await?;
             }
             AlterTableOperation::DropColumn { column_names, if_exists, drop_behavior, .. } => {
+                let cascade = matches!(drop_behavior, Some(DropBehavior::Cascade));
                 for column in column_names {
-                    let cascade = matches!(
-                        drop_behavior,
-                        Some(datafusion::sql::sqlparser::ast::DropBehavior::Cascade)
-                    );
                     self.drop_column(name, &ident(column), *if_exists, cascade).await?;
                 }
             }
             AlterTableOperation::RenameColumn { old_column_name, new_column_name } => {
-                self.rename_column(
-                    name,
-                    old,
-                    table,
-                    &ident(old_column_name),
-                    &ident(new_column_name),
-                )?;
+                let (from, to) = (ident(old_column_name), ident(new_column_name));
+                self.rename_column(name, old, table, &from, &to)?;
             }
             AlterTableOperation::RenameTable { table_name } => {
                 let (RenameTableNameKind::As(new) | RenameTableNameKind::To(new)) = table_name;
@@ -122,20 +83,7 @@ impl Session {
                 self.add_constraint(name, old, table, constraint).await?;
             }
             AlterTableOperation::DropConstraint { if_exists, name: constraint, .. } => {
-                let constraint = ident(constraint);
-                if let Some(at) = table.checks.iter().position(|check| check.name == constraint) {
-                    table.checks.remove(at);
-                    self.put(name, Some(old.clone()), Some(Definition::Table(table)))?;
-                } else if let Some(at) =
-                    table.uniques.iter().position(|unique| unique.name == constraint)
-                {
-                    self.drop_unique(name, old, at)?;
-                } else if !if_exists {
-                    let message = format!(
-                        "constraint \"{constraint}\" of relation \"{name}\" does not exist"
-                    );
-                    return Err(SqlError::new(SqlState::UndefinedObject, message));
-                }
+                self.drop_constraint(name, old, table, &ident(constraint), *if_exists)?;
             }
             AlterTableOperation::OwnerTo { .. } => {}
             other => {
@@ -147,83 +95,71 @@ impl Session {
         Ok(name.to_owned())
     }
 
-    async fn drop_column(
-        &mut self,
-        name: &str,
-        column: &str,
-        if_exists: bool,
-        cascade: bool,
-    ) -> Result<(), SqlError> {
-        let Some(old) = self.definition(name) else { return Ok(()) };
-        let Definition::Table(table) = old.as_ref() else { return Ok(()) };
-        let mut table = table.clone();
-        let Some(at) = table.position(column) else {
-            if if_exists {
-                return Ok(());
-            }
-            let message = format!("column \"{column}\" of relation \"{name}\" does not exist");
-            return Err(SqlError::new(SqlState::UndefinedColumn, message));
-        };
-        if table.primary_key.contains(&at) {
-            let message =
-                format!("column \"{column}\" is part of the primary key and cannot be dropped");
-            return Err(SqlError::unsupported(message));
-        }
-        let user =
-            self.objects().into_iter().find(|(view, definition)| match definition.as_ref() {
-                Definition::Query(query) => {
-                    view != name
-                        && dialect::reads(&query.query, name)
-                        && query.query.contains(column)
-                }
-                _ => false,
-            });
-        if let Some((view, _)) = user.filter(|_| !cascade) {
-            let message = format!(
-                "cannot drop column {column} of table {name} because view {view} depends on it"
-            );
-            return Err(SqlError::new(SqlState::DependentObjects, message));
-        }
-        table.uniques.retain(|unique| !unique.columns.contains(&at));
-        table.checks.retain(|check| !dialect::mentions(&check.condition, column));
-        table.columns.remove(at);
-        let moved = |index: &mut usize| *index -= usize::from(*index > at);
-        table.primary_key.iter_mut().for_each(moved);
-        table.uniques.iter_mut().flat_map(|unique| &mut unique.columns).for_each(moved);
-        let sources = sources(&table, table.columns.len());
-        self.rewrite_table(name, &old, table, sources).await?;
-        self.drop_sequences(name, Some(column))
-    }
-
-    fn rename_column(
+    /// Adds a column; the rows that are there get its default.
+    async fn add_column(
         &mut self,
         name: &str,
         old: &Arc<Definition>,
         mut table: TableDefinition,
-        from: &str,
-        to: &str,
+        declared: &ColumnDef,
+        if_not_exists: bool,
     ) -> Result<(), SqlError> {
-        if table.position(to).is_some() {
-            let message = format!("column \"{to}\" of relation \"{name}\" already exists");
+        let (mut column, extra) = column_of(name, declared)?;
+        if table.position(&column.name).is_some() {
+            if if_not_exists {
+                return Ok(());
+            }
+            let message =
+                format!("column \"{}\" of relation \"{name}\" already exists", column.name);
             return Err(SqlError::new(SqlState::DuplicateColumn, message));
         }
-        let at = table.position(from).ok_or_else(|| {
-            SqlError::new(SqlState::UndefinedColumn, format!("column \"{from}\" does not exist"))
-        })?;
-        if table.checks.iter().any(|check| dialect::mentions(&check.condition, from)) {
-            return Err(SqlError::unsupported("a column that a CHECK names cannot be renamed")
-                .hint("drop the constraint first"));
+        if extra.is_constrained() {
+            return Err(SqlError::unsupported("ADD COLUMN with a key is not supported")
+                .hint("add the column, then CREATE UNIQUE INDEX"));
         }
-        if let Some(column) = table.columns.get_mut(at) {
-            // Its sequence keeps its name.
-            if column.identity.is_some() && column.default.is_none() {
-                column.default = Some(nextval_of(&sequence_name(name, from)));
-            }
-            column.name = to.to_owned();
+        if let Some(sequence) = extra.sequence {
+            let owner = Some((name.to_owned(), column.name.clone()));
+            let temporary = table.temporary;
+            let sequence = SequenceDefinition { owner, temporary, ..sequence };
+            let drawn_from = self.draw_from(name, &mut column);
+            self.make_sequence(&drawn_from, sequence, false)?;
         }
-        self.put(name, Some(old.clone()), Some(Definition::Table(table)))?;
-        let renamed = |column: &str| if column == from { to } else { column }.to_owned();
-        self.rename_owner(name, |column| (name.to_owned(), renamed(column)))
+        for (given, condition) in extra.checks {
+            let check_name = given.unwrap_or_else(|| format!("{name}_{}_check", column.name));
+            table.checks.push(Check { name: check_name, condition });
+        }
+        let value = match (&column.default, column.identity) {
+            (Some(default), _) => default.clone(),
+            (None, Some(_)) => nextval_of(&sequence_name(name, &column.name)),
+            (None, None) => "NULL".to_owned(),
+        };
+        table.columns.push(column);
+        let mut sources = sources(&table, table.columns.len() - 1);
+        sources.push(Source::Computed(value));
+        self.rewrite_table(name, old, table, sources).await
+    }
+
+    /// Drops a condition or a unique constraint by its name.
+    fn drop_constraint(
+        &mut self,
+        name: &str,
+        old: &Arc<Definition>,
+        mut table: TableDefinition,
+        constraint: &str,
+        if_exists: bool,
+    ) -> Result<(), SqlError> {
+        if let Some(at) = table.checks.iter().position(|check| check.name == constraint) {
+            table.checks.remove(at);
+            return self.put(name, Some(old.clone()), Some(Definition::Table(table)));
+        }
+        if let Some(at) = table.uniques.iter().position(|unique| unique.name == constraint) {
+            return self.drop_unique(name, old, at);
+        }
+        if if_exists {
+            return Ok(());
+        }
+        let message = format!("constraint \"{constraint}\" of relation \"{name}\" does not exist");
+        Err(SqlError::new(SqlState::UndefinedObject, message))
     }
 
     fn rename_table(
@@ -256,51 +192,6 @@ impl Session {
         }
         self.put(name, Some(old.clone()), None)?;
         self.put(new, None, Some(Definition::Table(table)))
-    }
-
-    async fn alter_column(
-        &mut self,
-        name: &str,
-        old: &Arc<Definition>,
-        mut table: TableDefinition,
-        column: &str,
-        operation: &AlterColumnOperation,
-    ) -> Result<(), SqlError> {
-        let at = table.position(column).ok_or_else(|| {
-            let message = format!("column \"{column}\" of relation \"{name}\" does not exist");
-            SqlError::new(SqlState::UndefinedColumn, message)
-        })?;
-        let is_key = table.primary_key.contains(&at);
-        let Some(slot) = table.columns.get_mut(at) else { return Ok(()) };
-        match operation {
-            AlterColumnOperation::SetDefault { value } => slot.default = Some(value.to_string()),
-            AlterColumnOperation::DropDefault => slot.default = None,
-            AlterColumnOperation::DropNotNull if is_key => {
-                let message = format!("column \"{column}\" is in a primary key");
-                return Err(SqlError::new(SqlState::InvalidTableDefinition, message));
-            }
-            AlterColumnOperation::DropNotNull => slot.nullable = true,
-            AlterColumnOperation::SetNotNull => {
-                slot.nullable = false;
-                let sources = sources(&table, table.columns.len());
-                return self.rewrite_table(name, old, table, sources).await;
-            }
-            AlterColumnOperation::SetDataType { data_type, using, .. } => {
-                slot.kind = crate::types::ColumnType::of_sql(data_type)?;
-                let mut sources = sources(&table, table.columns.len());
-                if let (Some(using), Some(source)) = (using, sources.get_mut(at)) {
-                    *source = Source::Computed(using.to_string());
-                }
-                return self.rewrite_table(name, old, table, sources).await;
-            }
-            other => {
-                return Err(SqlError::unsupported(format!(
-                    "ALTER COLUMN {other} is not supported"
-                )));
-            }
-        }
-        self.check_table(name, &table)?;
-        self.put(name, Some(old.clone()), Some(Definition::Table(table)))
     }
 
     async fn add_constraint(
@@ -398,7 +289,8 @@ impl Session {
         Ok("CREATE INDEX".to_owned())
     }
 
-    /// Takes a unique constraint away. Its number tells what belongs to it, so the others are written anew.
+    /// Takes a unique constraint away. Its number tells what belongs to it, so the others are
+    /// written anew.
     pub(super) fn drop_unique(
         &mut self,
         name: &str,
@@ -433,49 +325,6 @@ impl Session {
             tokio::task::block_in_place(|| self.end_implicit())?;
         }
         Ok(())
-    }
-
-    async fn rewrite_open(
-        &mut self,
-        name: &str,
-        old: &Arc<Definition>,
-        mut table: TableDefinition,
-        sources: Vec<Source>,
-    ) -> Result<(), SqlError> {
-        let Definition::Table(before) = old.as_ref() else { return Ok(()) };
-        let item = |(source, column): (&Source, &Column)| -> Result<String, SqlError> {
-            let value = match source {
-                Source::Old(column) => dialect::parse_expr(&quoted(column))?,
-                Source::Computed(text) => dialect::parse_expr(text)?,
-            };
-            let value = dialect::cast_expr(value, &dialect::assignable_sql(column))?;
-            Ok(format!("{value} AS {}", quoted(&format!("new {}", column.name))))
-        };
-        let items = sources.iter().zip(&table.columns).map(item).collect::<Result<Vec<_>, _>>()?;
-        let text = format!("SELECT {} FROM {}", items.join(", "), quoted(name));
-        let rows = self.rows_of(&text).await?;
-        let storage = before.storage(name).into_owned();
-        table.storage = Some(self.new_storage(name, table.temporary));
-        self.put(name, Some(old.clone()), Some(Definition::Table(table.clone())))?;
-        for batch in rows {
-            let columns: Vec<ArrayRef> = batch.columns().to_vec();
-            super::insert_rows(self, name, &table, &columns)?;
-        }
-        self.retire(Retired::Rows(storage))
-    }
-
-    async fn rows_of(
-        &self,
-        text: &str,
-    ) -> Result<Vec<datafusion::arrow::array::RecordBatch>, SqlError> {
-        let Some(crate::statement::Statement::Df(statement)) = crate::statement::parse(text)?.pop()
-        else {
-            return Err(SqlError::new(SqlState::Internal, "a table's rows are no query"));
-        };
-        let plan = self.plan_query(&statement, &[], &[]).await?;
-        let state = self.state(self.transaction.as_ref())?;
-        let physical = super::super::physical(&state, &plan).await?;
-        Ok(datafusion::physical_plan::collect(physical, state.task_ctx()).await?)
     }
 }
 

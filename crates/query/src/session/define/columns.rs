@@ -93,7 +93,8 @@ pub(super) fn column_names(columns: &[IndexColumn]) -> Vec<String> {
 }
 
 fn is_serial(kind: &SqlType) -> bool {
-    matches!(kind, SqlType::Custom(name, _) if name.to_string().to_ascii_lowercase().contains("serial"))
+    matches!(kind, SqlType::Custom(name, _)
+        if name.to_string().to_ascii_lowercase().contains("serial"))
 }
 
 impl Declared<'_> {

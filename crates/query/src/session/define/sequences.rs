@@ -1,11 +1,12 @@
 //! CREATE SEQUENCE, and the sequences that go with a table's columns.
 
 use super::super::Session;
+use super::object_name;
 use crate::catalog::{Definition, SequenceDefinition};
 use crate::error::{SqlError, SqlState};
 use crate::table::Retired;
 use crate::types::Column;
-use datafusion::sql::sqlparser::ast::{Expr, SequenceOptions};
+use datafusion::sql::sqlparser::ast::{Expr, ObjectName, SequenceOptions};
 use std::sync::Arc;
 
 /// The sequence that a column's numbers come from, where the column does not say otherwise.
@@ -19,6 +20,19 @@ pub(crate) fn nextval_of(sequence: &str) -> String {
 }
 
 impl Session {
+    pub(super) fn create_sequence(
+        &mut self,
+        name: &ObjectName,
+        options: &[SequenceOptions],
+        temporary: bool,
+        if_not_exists: bool,
+    ) -> Result<String, SqlError> {
+        let name = object_name(name)?;
+        let sequence = SequenceDefinition { temporary, ..sequence_of(options)? };
+        self.make_sequence(&name, sequence, if_not_exists)?;
+        Ok("CREATE SEQUENCE".to_owned())
+    }
+
     pub(super) fn make_sequence(
         &mut self,
         name: &str,
@@ -30,7 +44,8 @@ impl Session {
         Ok(())
     }
 
-    /// A name for a column's sequence that nothing else has; the column says so where it is not the usual one.
+    /// A name for a column's sequence that nothing else has; the column says so where it is not the
+    /// usual one.
     pub(super) fn draw_from(&self, table: &str, column: &mut Column) -> String {
         let usual = sequence_name(table, &column.name);
         if self.definition(&usual).is_none() {

@@ -41,7 +41,8 @@ pub(super) fn check_width(
 }
 
 pub(super) fn is_default(cell: &SqlExpr) -> bool {
-    matches!(cell, SqlExpr::Identifier(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("default"))
+    matches!(cell, SqlExpr::Identifier(word) if word.quote_style.is_none()
+        && word.value.eq_ignore_ascii_case("default"))
 }
 
 /// What a column gets where nothing is given, as SQL.
@@ -137,7 +138,8 @@ pub(super) fn returned(
     Ok(Some(take_record_batch(&batch, &rows).map_err(internal)?))
 }
 
-/// The columns as the table holds them: texts no longer than declared, timestamps as exact as declared.
+/// The columns as the table holds them: texts no longer than declared, timestamps as exact as
+/// declared.
 pub(super) fn sized_columns(
     table: &TableDefinition,
     columns: &[ArrayRef],

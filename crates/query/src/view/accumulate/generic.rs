@@ -36,7 +36,8 @@ impl Generic {
         Ok(Some(result))
     }
 
-    /// A slot's state. Reading one may empty DataFusion's accumulator, so it is put back together from what it gave.
+    /// A slot's state. Reading one may empty DataFusion's accumulator, so it is put back together
+    /// from what it gave.
     fn state_of(&mut self, slot: usize) -> Result<Vec<ScalarValue>> {
         let function = self.function.clone();
         let state = self.with(slot, |accumulator| {

@@ -1,8 +1,10 @@
-//! Accumulators: one aggregate of a view, for all groups at once. A group is a slot; slots come and go.
+//! Accumulators: one aggregate of a view, for all groups at once. A group is a slot; slots come and
+//! go.
 //!
-//! Unlike DataFusion's, they can be read without being emptied, and their answers do not depend on the order of the rows or on
-//! how these were cut into batches: integers are summed in 128 bits, and sums of doubles carry their rounding error. Aggregates
-//! that have no accumulator of their own here are DataFusion's, one accumulator for each group (`generic.rs`).
+//! Unlike DataFusion's, they can be read without being emptied, and their answers do not depend on
+//! the order of the rows or on how these were cut into batches: integers are summed in 128 bits,
+//! and sums of doubles carry their rounding error. Aggregates that have no accumulator of their own
+//! here are DataFusion's, one accumulator for each group (`generic.rs`).
 
 mod count;
 mod extreme;
@@ -24,7 +26,8 @@ pub(crate) trait Accumulator: Send {
     /// Makes room for so many slots.
     fn grow(&mut self, slots: usize);
 
-    /// Takes in a value for each row, into the row's slot; rows that a filter leaves out are not there any more.
+    /// Takes in a value for each row, into the row's slot; rows that a filter leaves out are not
+    /// there any more.
     fn update(&mut self, values: &[ArrayRef], slots: &[usize]) -> Result<()>;
 
     /// Takes in states that [`Accumulator::state`] gave, one for each slot named.
@@ -94,7 +97,8 @@ impl AggregatePlan {
             _ => Kind::Generic,
         };
         if kind == Kind::Generic {
-            // Arguments that it does not take are better refused now than when the first record comes.
+            // Arguments that it does not take are better refused now than when the first record
+            // comes.
             function.create_accumulator()?;
         }
         Ok(Self { function, filter, kind })

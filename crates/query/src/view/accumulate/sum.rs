@@ -123,7 +123,8 @@ impl Accumulator for ExactSum {
     }
 }
 
-/// A sum of doubles with what rounding took from it, so that the order of the addends does not show (Neumaier).
+/// A sum of doubles with what rounding took from it, so that the order of the addends does not show
+/// (Neumaier).
 #[derive(Clone, Copy, Default)]
 struct Carried {
     sum: f64,

@@ -1,9 +1,13 @@
-//! Aggregates of a query with a join that take values from a table: `sum(quantity * price)`, where the table has the price.
+//! Aggregates of a query with a join that take values from a table: `sum(quantity * price)`, where
+//! the table has the price.
 //!
-//! A sum of products is cut: the stream's factors are summed record by record, in the partial groups; the others are looked up
-//! when the view is read, and multiply those sums. Where a factor looks at columns of both, the records are grouped by theirs. A
-//! value without a factor of the stream's own counts as often as there are records in the partial group. What does not care how
+//! A sum of products is cut: the stream's factors are summed record by record, in the partial
+//! groups; the others are looked up when the view is read, and multiply those sums. Where a factor
+//! looks at columns of both, the records are grouped by theirs. A value without a factor of the
+//! stream's own counts as often as there are records in the partial group. What does not care how
 //! often it sees a value (minimum, maximum, DISTINCT) needs no count.
+
+mod cutter;
 
 use super::trace::{add_columns, over_join, over_stream};
 use crate::error::SqlError;
@@ -11,6 +15,8 @@ use crate::view::accumulate::AggregatePlan;
 use crate::view::compile::{compile_aggregates, loose, refuse};
 use crate::view::groups::{GroupRows, Groups};
 use crate::view::rows::arguments;
+pub(super) use cutter::Cutter;
+use cutter::{Origin, Product};
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int64Array, RecordBatch,
     RecordBatchOptions,
@@ -45,116 +51,6 @@ pub(super) struct Mixed {
     rows: Arc<Schema>,
     /// For each aggregate of the query, where it comes from.
     results: Vec<Origin>,
-}
-
-/// Where the result of an aggregate comes from.
-#[derive(Clone, Copy, Debug)]
-enum Origin {
-    Merged(usize),
-    Computed(usize),
-    /// A sum of counts, which is 0 where nothing was counted.
-    Count(usize),
-    Average {
-        sum: usize,
-        count: usize,
-    },
-}
-
-/// A value as the stream's part times the table's.
-#[derive(Default)]
-struct Product {
-    stream: Vec<Expr>,
-    table: Vec<Expr>,
-    divisors: Vec<Expr>,
-}
-
-/// The aggregates of a query, being taken apart.
-pub(super) struct Cutter<'a> {
-    input: &'a LogicalPlan,
-    stream: &'a LogicalPlan,
-    /// Columns of the stream's rows that are grouped by.
-    used: &'a mut BTreeSet<usize>,
-    merged: Vec<Expr>,
-    weights: Vec<Expr>,
-    looked_up: Vec<Expr>,
-    computed: Vec<Expr>,
-    results: Vec<Origin>,
-}
-
-impl<'a> Cutter<'a> {
-    pub(super) fn new(
-        input: &'a LogicalPlan,
-        stream: &'a LogicalPlan,
-        used: &'a mut BTreeSet<usize>,
-    ) -> Self {
-        let (merged, weights, looked_up, computed, results) = Default::default();
-        Self { input, stream, used, merged, weights, looked_up, computed, results }
-    }
-
-    /// Takes the next aggregate of the query.
-    pub(super) fn cut(&mut self, expr: &Expr) -> Result<(), SqlError> {
-        if let Some(own) = over_stream(expr, self.input, self.stream)? {
-            self.results.push(Origin::Merged(self.merged.len()));
-            self.merged.push(own);
-            return Ok(());
-        }
-        let (expr, join) = over_join(expr, self.input)?;
-        let Expr::AggregateFunction(call) = expr.clone().unalias() else {
-            return refuse(format!("{expr} takes values from a table"));
-        };
-        let mut join = OverJoin { cutter: self, join };
-        let result = match (call.func.name(), call.params.args.as_slice()) {
-            _ if !call.params.order_by.is_empty() => None,
-            (name, _) if sees_once(name, call.params.distinct) => Some(join.seen_once(&call)?),
-            _ if call.params.distinct => None,
-            ("sum", [value]) => Some(Origin::Computed(join.sum(value, &call)?)),
-            ("count", [value]) => Some(Origin::Count(join.count(value, &call)?)),
-            ("avg", [value]) => {
-                let (sum, count) = (join.sum(value, &call)?, join.count(value, &call)?);
-                Some(Origin::Average { sum, count })
-            }
-            _ => None,
-        };
-        let Some(result) = result else {
-            return refuse(format!("{expr} takes values from a table")).map_err(|error| {
-                error.hint("sum, avg, count, min, max and DISTINCT may; for others, aggregate the stream's columns alone")
-            });
-        };
-        self.results.push(result);
-        Ok(())
-    }
-
-    /// The aggregates over the stream's rows, and the rest.
-    pub(super) fn finish(self) -> Result<(Vec<Expr>, Mixed), SqlError> {
-        let mut fields = Vec::new();
-        let (_, join) = over_join(&lit(true), self.input)?;
-        for (number, expr) in self.looked_up.iter().enumerate() {
-            let kind = expr.get_type(join.schema())?;
-            fields.push(Field::new(format!("{LOOKED_UP}{number}"), kind, true));
-        }
-        for (number, expr) in self.weights.iter().enumerate() {
-            let kind = expr.get_type(self.stream.schema())?;
-            fields.push(Field::new(format!("{WEIGHT}{number}"), kind, true));
-        }
-        let rows = DFSchema::try_from(Schema::new(fields))?;
-        let mixed = Mixed {
-            merged: self.merged.len(),
-            looked_up: self.looked_up,
-            computed: compile_aggregates(&self.computed, &rows)?,
-            rows: loose(&rows),
-            results: self.results,
-        };
-        Ok((self.merged.into_iter().chain(self.weights).collect(), mixed))
-    }
-}
-
-/// Whether an aggregate gives the same for a value that comes once and one that comes often. Not all heed DISTINCT.
-fn sees_once(name: &str, distinct: bool) -> bool {
-    match name {
-        "min" | "max" | "bool_and" | "bool_or" | "bit_and" | "bit_or" | "approx_distinct" => true,
-        "sum" | "avg" | "count" => distinct,
-        _ => false,
-    }
 }
 
 /// Takes apart expressions over the topmost join.
@@ -193,7 +89,8 @@ impl OverJoin<'_, '_> {
             false => sum(factor),
         };
         let (weight, filter) = self.weigh(&product, call, total)?;
-        // A partial group of which the filter has left nothing has nothing to add; its count says so.
+        // A partial group of which the filter has left nothing has nothing to add; its count says
+        // so.
         let filter = match is_count {
             true => Some(and_also(filter, weight.clone().gt(lit(0_i64)))),
             false => filter,

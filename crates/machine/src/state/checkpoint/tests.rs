@@ -1,0 +1,68 @@
+//! Tests of `checkpoint.rs`.
+
+use super::*;
+use crate::effect::{Effect, PutExpiry};
+use crate::eviction::PolicyName;
+use crate::state::StateLimits;
+
+fn put<'a>(key: &'a [u8], value: &'a [u8]) -> Effect<'a> {
+    Effect::Put { key, value, expiry: PutExpiry::Never }
+}
+
+/// A state with one cold key, so that unknown keys are looked for in the store.
+fn with_a_cold_key() -> State {
+    let mut state = State::new(7, PolicyName::S3Fifo, StateLimits::default());
+    state.set_stored_count(1);
+    state
+}
+
+/// The checkpoint writes a key that is gone by then: reading it back would make it live again.
+#[test]
+fn a_key_deleted_while_it_is_stored_does_not_come_back() {
+    let mut state = with_a_cold_key();
+    state.apply(1, &put(b"key", b"value"));
+    let cleared_lsn = state.begin_storing();
+    let mut changes = state.collect_deleted();
+    assert_eq!(state.collect_changed(0, 100, &mut changes), None);
+    assert_eq!(state.stored_after(cleared_lsn, &changes), 2);
+    state.apply(2, &Effect::Delete { key: b"key" });
+    assert!(!state.is_cold(b"key"), "the store holds it by now, but it is deleted");
+    state.stored(cleared_lsn, &changes);
+    state.end_storing();
+    assert!(!state.is_cold(b"key"));
+    assert_eq!(state.key_count(), 1);
+    let deleted = state.collect_deleted();
+    assert_eq!(deleted.len(), 1, "the store must be told: {deleted:?}");
+}
+
+/// Whether a store that failed has taken a key is unknown: it is told that the key is gone.
+#[test]
+fn a_key_deleted_while_the_store_fails_is_deleted_there_later() {
+    let mut state = with_a_cold_key();
+    state.apply(1, &put(b"key", b"value"));
+    let _nothing_cleared = state.begin_storing();
+    state.apply(2, &Effect::Delete { key: b"key" });
+    state.abandon_storing();
+    assert!(!state.is_cold(b"key"));
+    assert_eq!(state.key_count(), 1);
+    assert_eq!(state.collect_deleted().len(), 1);
+}
+
+#[test]
+fn a_key_that_came_back_while_the_store_failed_stays() {
+    let mut state = with_a_cold_key();
+    state.apply(1, &put(b"key", b"value"));
+    let _nothing_cleared = state.begin_storing();
+    state.apply(2, &Effect::Delete { key: b"key" });
+    state.apply(3, &put(b"key", b"again"));
+    state.abandon_storing();
+    for _ in 0..2 {
+        let cleared_lsn = state.begin_storing();
+        let mut changes = state.collect_deleted();
+        state.collect_changed(0, 100, &mut changes);
+        assert!(changes.iter().all(|change| change.head.is_some()), "{changes:?}");
+        state.stored(cleared_lsn, &changes);
+        state.end_storing();
+    }
+    assert_eq!(state.key_count(), 2);
+}

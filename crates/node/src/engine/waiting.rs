@@ -1,0 +1,59 @@
+//! Who waits for a key or for the log.
+
+use super::*;
+
+impl Engine {
+    /// Adds somebody to be told when the settled LSN moves.
+    pub fn add_listener(&self, listener: Arc<Listener>) {
+        self.inner.lane.add_listener(listener);
+    }
+
+    /// Takes a listener back.
+    pub fn remove_listener(&self, listener: &Arc<Listener>) {
+        self.inner.lane.remove_listener(listener);
+    }
+
+    /// Where messages are published and listened to.
+    pub fn channels(&self) -> &Channels {
+        &self.inner.channels
+    }
+
+    /// Makes a waiter, to be woken when a key that it waits for changes.
+    pub fn add_waiter(&self, wake: Arc<dyn Fn() + Send + Sync>) -> WaiterId {
+        self.inner.waiters.add(wake, false)
+    }
+
+    /// The same for a reader that may take what others wait for: those that wait longest are woken
+    /// first, one at a time. It says when it has looked ([`Engine::pass_turn`]).
+    pub fn add_waiter_in_turn(&self, wake: Arc<dyn Fn() + Send + Sync>) -> WaiterId {
+        self.inner.waiters.add(wake, true)
+    }
+
+    /// A waiter that was woken has looked, and waits on: the next one's turn has come.
+    pub fn pass_turn(&self, waiter: WaiterId) {
+        self.inner.waiters.pass_turn(waiter);
+    }
+
+    /// Waits for changes of keys. Look at the keys once more after this: a change may have come
+    /// before.
+    pub fn wait_for(&self, waiter: WaiterId, keys: &[Vec<u8>]) {
+        for key in keys {
+            let number = self.inner.partitions.of(key);
+            self.inner.partitions.lock(number).state.wait(key, waiter);
+        }
+    }
+
+    /// Ends a waiter.
+    pub fn remove_waiter(&self, waiter: WaiterId, keys: &[Vec<u8>]) {
+        for key in keys {
+            let number = self.inner.partitions.of(key);
+            self.inner.partitions.lock(number).state.stop_waiting(key, waiter);
+        }
+        self.inner.waiters.remove(waiter);
+    }
+
+    /// How many readers are blocked.
+    pub fn waiter_count(&self) -> usize {
+        self.inner.waiters.count()
+    }
+}

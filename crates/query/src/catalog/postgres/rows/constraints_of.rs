@@ -1,0 +1,98 @@
+//! Defaults, constraints, indexes and comments.
+
+use super::*;
+
+pub(super) fn pg_attrdef(facts: &Facts) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (relation, columns) in facts.with_columns() {
+        for (position, column) in columns.iter().enumerate() {
+            let Some(default) = &column.default else { continue };
+            let full = format!("{}.{}", relation.name, column.name);
+            let oid = number_of("default", &full);
+            rows.push(vec![some(oid), some(relation.oid), some(position + 1), some(default)]);
+        }
+    }
+    rows
+}
+
+pub(super) fn pg_constraint(facts: &Facts) -> Vec<Row> {
+    let row = |constraint: &Constraint| {
+        let keys = numbers(constraint.columns.iter().map(|(number, _)| *number));
+        vec![
+            some(constraint.oid),
+            some(&constraint.name),
+            some(PUBLIC),
+            some(constraint.letter),
+            truth(false),
+            truth(false),
+            truth(true),
+            some(constraint.table),
+            some(0),
+            some(constraint.index),
+            some(0),
+            some(0),
+            some(" "),
+            some(" "),
+            some(" "),
+            truth(true),
+            some(0),
+            truth(constraint.letter != 'c'),
+            some(keys),
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            constraint.condition().map(str::to_owned),
+        ]
+    };
+    constraints(&facts.relations).iter().map(row).collect()
+}
+
+pub(super) fn pg_index(facts: &Facts) -> Vec<Row> {
+    let row = |relation: &Relation| {
+        let index = relation.index.as_ref()?;
+        let zeros = || numbers(index.columns.iter().map(|_| 0));
+        Some(vec![
+            some(relation.oid),
+            some(index.table),
+            some(index.columns.len()),
+            some(index.columns.len()),
+            truth(true),
+            truth(false),
+            truth(index.is_primary),
+            truth(false),
+            truth(true),
+            truth(false),
+            truth(true),
+            truth(false),
+            truth(true),
+            truth(true),
+            truth(false),
+            some(numbers(index.columns.iter().map(|(number, _)| *number))),
+            some(zeros()),
+            some(zeros()),
+            // A vector, which is written without braces: SQLAlchemy reads it so.
+            some(zeros().trim_matches(['{', '}']).replace(',', " ")),
+            None,
+            None,
+        ])
+    };
+    facts.relations.iter().filter_map(row).collect()
+}
+
+/// What people say about a relation, and about its columns.
+pub(super) fn comments(relation: &Relation) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let columns = match relation.definition.as_deref() {
+        Some(Definition::Table(table)) => table.columns.len(),
+        _ => 0,
+    };
+    for number in 0..=columns {
+        if let Some(comment) = relation.comment(number) {
+            rows.push(vec![some(relation.oid), some(CLASS), some(number), some(comment)]);
+        }
+    }
+    rows
+}

@@ -1,0 +1,188 @@
+//! Division, remainders, and what goes with them.
+
+use super::*;
+
+pub(super) fn scale_of(kind: &DataType) -> i8 {
+    match kind {
+        DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => *scale,
+        _ => 0,
+    }
+}
+
+/// Two decimals of one scale, row by row, none of them divided by zero; the results have a scale of
+/// their own.
+pub(super) fn divided(
+    call: &Call<'_>,
+    each: impl Fn(i256, i256) -> i256,
+    scale_of_result: impl Fn(i8) -> i8,
+) -> Result<ArrayRef, SqlError> {
+    let (a, b) = (wide(call, 0)?, wide(call, 1)?);
+    let scale = a.1.max(b.1);
+    let pair = |row: usize| -> Result<Option<i256>, SqlError> {
+        if a.0.is_null(row) || b.0.is_null(row) {
+            return Ok(None);
+        }
+        let divisor = rescaled(b.0.value(row), b.1, scale)?;
+        if divisor == i256::ZERO {
+            return Err(SqlError::new(SqlState::DivisionByZero, "division by zero"));
+        }
+        Ok(Some(each(rescaled(a.0.value(row), a.1, scale)?, divisor)))
+    };
+    let out = (0..call.rows).map(pair).collect::<Result<Decimal256Array, SqlError>>()?;
+    let out: ArrayRef = Arc::new(out.with_precision_and_scale(76, scale_of_result(scale))?);
+    narrowed(&out, call.returns)
+}
+
+pub(super) fn modulo(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    divided(call, |a, b| a % b, |scale| scale)
+}
+
+pub(super) fn div(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    divided(call, |a, b| a / b, |_| 0)
+}
+
+pub(super) fn returns_modulo(asked: &Asked<'_>) -> Result<FieldRef, SqlError> {
+    let kind = match (asked.kind(0), asked.kind(1)) {
+        (a, b) if a.is_decimal() || b.is_decimal() => {
+            DataType::Decimal128(38, scale_of(a).max(scale_of(b)))
+        }
+        (DataType::Int64, _) | (_, DataType::Int64) => DataType::Int64,
+        (DataType::Int16, DataType::Int16) => DataType::Int16,
+        _ => DataType::Int32,
+    };
+    returns(kind)
+}
+
+pub(super) fn gcd(a: i64, b: i64) -> i64 {
+    let (mut a, mut b) = (a.unsigned_abs(), b.unsigned_abs());
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a as i64
+}
+
+pub(super) fn lcm(a: i64, b: i64) -> Option<i64> {
+    if a == 0 || b == 0 { Some(0) } else { (a / gcd(a, b)).checked_mul(b).map(i64::abs) }
+}
+
+pub(super) fn pairs(
+    call: &Call<'_>,
+    each: impl Fn(i64, i64) -> Option<i64>,
+) -> Result<ArrayRef, SqlError> {
+    let (a, b) = (call.integers(0)?, call.integers(1)?);
+    let pair = |(a, b): (Option<i64>, Option<i64>)| match (a, b) {
+        (Some(a), Some(b)) => each(a, b).map(Some).ok_or_else(|| out_of_range("bigint")),
+        _ => Ok(None),
+    };
+    let out = a
+        .iter()
+        .zip(b.iter())
+        .map(pair)
+        .collect::<Result<datafusion::arrow::array::Int64Array, SqlError>>()?;
+    Ok(Arc::new(out))
+}
+
+/// How many groups of four digits a number has before its point, less one, and its first group.
+pub(super) fn weight(value: &ScalarValue) -> Option<(i32, i64)> {
+    let text = match value {
+        ScalarValue::Decimal128(Some(value), _, scale) => {
+            crate::encode::decimal_text(&value.to_string(), *scale)
+        }
+        ScalarValue::Decimal256(Some(value), _, scale) => {
+            crate::encode::decimal_text(&value.to_string(), *scale)
+        }
+        other => other.to_string(),
+    };
+    let digits = text.trim_start_matches('-');
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let whole = whole.trim_start_matches('0');
+    if !whole.is_empty() {
+        let groups = whole.len().div_ceil(4);
+        let first = whole.len() - (groups - 1) * 4;
+        return Some((groups as i32 - 1, whole.get(..first)?.parse().ok()?));
+    }
+    let padded = format!("{fraction:0<width$}", width = fraction.len().div_ceil(4) * 4);
+    let group =
+        padded.as_bytes().chunks(4).position(|group| group.iter().any(|digit| *digit != b'0'))?;
+    let first = padded.get(group * 4..group * 4 + 4)?.parse().ok()?;
+    Some((-(group as i32) - 1, first))
+}
+
+/// Digits after the point of a quotient, as Postgres chooses them; of columns whose values are not
+/// known, sixteen.
+pub(super) fn returns_quotient(asked: &Asked<'_>) -> Result<FieldRef, SqlError> {
+    let least = scale_of(asked.kind(0)).max(scale_of(asked.kind(1)));
+    let chosen = match (asked.constant(0), asked.constant(1)) {
+        (Some(a), Some(b)) => match (weight(a), weight(b)) {
+            (Some((wa, fa)), Some((wb, fb))) => {
+                let weight = wa - wb - i32::from(fa <= fb);
+                (16 - weight * 4).clamp(0, 60) as i8
+            }
+            _ => 16,
+        },
+        _ => 16,
+    };
+    let scale = chosen.max(least);
+    let digits = |kind: &DataType| match kind {
+        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
+            *precision as i8 - scale
+        }
+        DataType::Int64 => 19,
+        DataType::Int16 => 5,
+        _ => 10,
+    };
+    // A quotient has at most so many digits before its point.
+    let before = digits(asked.kind(0)).saturating_add(scale_of(asked.kind(1)));
+    if i32::from(before) + i32::from(scale) <= 38 {
+        return returns(DataType::Decimal128(38, scale));
+    }
+    returns(DataType::Decimal256(76, scale))
+}
+
+pub(super) fn divide(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let to = scale_of(call.returns.data_type());
+    let (a, b) = (wide(call, 0)?, wide(call, 1)?);
+    let pair = |row: usize| -> Result<Option<i256>, SqlError> {
+        if a.0.is_null(row) || b.0.is_null(row) {
+            return Ok(None);
+        }
+        let divisor = b.0.value(row);
+        if divisor == i256::ZERO {
+            return Err(SqlError::new(SqlState::DivisionByZero, "division by zero"));
+        }
+        let by = i32::from(to) + i32::from(b.1) - i32::from(a.1);
+        let unit = power_of_ten(by.max(0).unsigned_abs()).ok_or_else(|| out_of_range("numeric"))?;
+        let dividend = a.0.value(row).checked_mul(unit).ok_or_else(|| out_of_range("numeric"))?;
+        let (quotient, rest) = (dividend / divisor, dividend % divisor);
+        let twice = rest.wrapping_abs().checked_mul(i256::from_i128(2)).unwrap_or(i256::MAX);
+        let negative = (dividend < i256::ZERO) != (divisor < i256::ZERO);
+        let up = twice >= divisor.wrapping_abs();
+        Ok(Some(match (up, negative) {
+            (false, _) => quotient,
+            (true, false) => quotient + i256::ONE,
+            (true, true) => quotient - i256::ONE,
+        }))
+    };
+    let out = (0..call.rows).map(pair).collect::<Result<Decimal256Array, SqlError>>()?;
+    let out: ArrayRef = Arc::new(out.with_precision_and_scale(76, to)?);
+    narrowed(&out, call.returns)
+}
+
+pub(super) fn factorial(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let numbers = call.integers(0)?;
+    let each = |number: Option<i64>| -> Result<Option<i256>, SqlError> {
+        let Some(number) = number else { return Ok(None) };
+        if number < 0 {
+            let message = "factorial of a negative number is undefined";
+            return Err(SqlError::new(SqlState::NumericOutOfRange, message));
+        }
+        let product = (2..=number.min(100)).try_fold(i256::ONE, |product, factor| {
+            product.checked_mul(i256::from_i128(factor.into()))
+        });
+        product.filter(|_| number <= 56).map(Some).ok_or_else(|| {
+            SqlError::new(SqlState::NumericOutOfRange, "value overflows numeric format")
+        })
+    };
+    let out = numbers.iter().map(each).collect::<Result<Decimal256Array, SqlError>>()?;
+    Ok(Arc::new(out.with_precision_and_scale(76, 0)?))
+}
