@@ -7,6 +7,7 @@
 pub mod checksum;
 pub mod clock;
 pub mod fs;
+pub mod memory;
 pub mod prefetch;
 pub mod priority;
 pub mod slot;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
-use thalweg_base::{Clock, SystemClock};
+use thalweg_base::{Clock, SystemClock, memory};
 use thalweg_machine::{PolicyName, StateLimits};
 
 /// When a reply may leave.
@@ -117,20 +117,7 @@ impl EngineSettings {
 /// Six tenths of the machine's memory, or of what the control group allows, or of half of the
 /// address space: threads and files take much of that.
 fn default_memory_bytes() -> u64 {
-    let read = |path: &str| std::fs::read_to_string(path).ok();
-    let machine = read("/proc/meminfo").and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
-        let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-        Some(kilobytes * 1_024)
-    });
-    let group = read("/sys/fs/cgroup/memory.max")
-        .or_else(|| read("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-        .and_then(|text| text.trim().parse::<u64>().ok());
-    let space = read("/proc/self/limits").and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("Max address space"))?;
-        let bytes: u64 = line.split_whitespace().nth(3)?.parse().ok()?;
-        Some(bytes / 2)
-    });
-    let total = [machine, group, space].into_iter().flatten().min().unwrap_or(1 << 30);
+    let space = memory::address_space_bytes().map(|bytes| bytes / 2);
+    let total = [memory::machine_bytes(), space].into_iter().flatten().min().unwrap_or(1 << 30);
     total / 10 * 6
 }

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
+use thalweg_base::memory;
 
 /// How often the process is looked at.
 const INTERVAL: Duration = Duration::from_millis(20);
@@ -72,27 +73,12 @@ pub(crate) struct Watched {
     pub(crate) wake: Box<dyn Fn() + Send>,
 }
 
-fn first_number(path: &str) -> Option<u64> {
-    std::fs::read_to_string(path).ok()?.split_whitespace().next()?.parse().ok()
-}
-
 impl Limits {
     fn of_process(memory_max_bytes: u64) -> Self {
-        let physical_kib = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-            let line = text.lines().find(|line| line.starts_with("MemTotal:"))?.to_owned();
-            line.split_whitespace().nth(1)?.parse::<u64>().ok()
-        });
-        let group = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
-        let group = group.iter().find_map(|path| first_number(path));
-        let physical = physical_kib.map_or(u64::MAX, |kib| kib << 10);
-        let resident = physical.min(group.unwrap_or(u64::MAX));
-        let virtual_limit = std::fs::read_to_string("/proc/self/limits").ok().and_then(|text| {
-            let line = text.lines().find(|line| line.starts_with("Max address space"))?.to_owned();
-            line.split_whitespace().nth(3)?.parse::<u64>().ok()
-        });
+        let resident = memory::machine_bytes().unwrap_or(u64::MAX);
         // Addresses are taken in advance, and not given back: of them a smaller part can be in use.
-        let of_addresses =
-            virtual_limit.map_or(u64::MAX, |bytes| bytes / 100 * ADDRESSES_HUNDREDTHS);
+        let of_addresses = memory::address_space_bytes()
+            .map_or(u64::MAX, |bytes| bytes / 100 * ADDRESSES_HUNDREDTHS);
         Self {
             resident_bytes: (resident / 100 * SHARE_HUNDREDTHS).min(of_addresses),
             statements_bytes: memory_max_bytes + BASE_BYTES,

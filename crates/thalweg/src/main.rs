@@ -4,6 +4,7 @@ mod allocator;
 mod bench;
 mod client;
 mod demo;
+mod doctor;
 mod http;
 mod random;
 mod serve;
@@ -33,6 +34,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Type SQL into a terminal
     Sql(shell::SqlArgs),
+    /// Look at this machine as a node would meet it, and say what to change
+    Doctor(Box<doctor::DoctorArgs>),
     /// Put a Redis-speaking server under load and measure it
     Bench(bench::BenchArgs),
 }
@@ -43,6 +46,7 @@ fn main() -> std::process::ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Sql(args) => shell::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match outcome {

@@ -84,8 +84,10 @@ fn compare(
         }
         let values = |lists: &ArrayRef| flat(lists.as_list::<i32>().value(row));
         let (a, b) = (values(&a), values(&b));
-        let a_rows = converter.convert_columns(&[a.clone()]).map_err(DataFusionError::from)?;
-        let b_rows = converter.convert_columns(&[b.clone()]).map_err(DataFusionError::from)?;
+        let a_rows =
+            converter.convert_columns(std::slice::from_ref(&a)).map_err(DataFusionError::from)?;
+        let b_rows =
+            converter.convert_columns(std::slice::from_ref(&b)).map_err(DataFusionError::from)?;
         let mut set = HashSet::with_capacity(a.len());
         for (index, row) in a_rows.iter().enumerate() {
             stop::work(LOOKUP_WORK)?;

@@ -89,3 +89,24 @@ fn bench_reports_what_it_did() {
         }
     }
 }
+
+#[test]
+fn the_doctor_says_what_keeps_a_node_from_starting() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let doctor = || {
+        let output = Command::new(PROGRAM)
+            .args(["doctor", "--http", "off", "--postgres", "off", "--resp", &address, "--data"])
+            .arg(folder.path())
+            .output()
+            .expect("run");
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (is_well, found) = doctor();
+    assert!(!is_well && found.contains(&format!("{address} is in use")), "{found}");
+    drop(taken);
+    let (is_well, found) = doctor();
+    assert!(is_well && found.contains("fdatasync") && found.contains("memory"), "{found}");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
+}
