@@ -239,4 +239,19 @@ mod tests {
         assert!(parts.len() > 5 && parts.iter().all(|part| part.len() < PIECE_BYTES + 4));
         assert_eq!(parts.concat(), text);
     }
+
+    #[test]
+    fn work_for_a_statement_that_has_ended_ends() {
+        let stop = Arc::new(stop::Stop::default());
+        stop.stop(SqlError::new(SqlState::QueryCanceled, "enough"));
+        let text = "ab ".repeat(1 << 20);
+        let changed = stop::within_now(stop, || {
+            let one = [initcap(&text), md5(&text), quote_literal(&text)];
+            let more = [by_piece(&text, upper), translate(&text, "a", "b")];
+            one.into_iter().chain(more).collect::<Vec<_>>()
+        });
+        for changed in changed {
+            assert_eq!(changed.expect_err("stopped").message, "enough");
+        }
+    }
 }

@@ -79,3 +79,21 @@ fn paths_containment_and_changes() {
         "{\"a\": [1, {\"b\": [\"x\", \"y\"]}]}"
     );
 }
+
+#[test]
+fn documents_of_a_statement_that_has_ended_are_not_finished() {
+    use crate::error::{SqlError, SqlState};
+    use crate::stop::{Stop, within_now};
+    let numbers = format!("[{}0]", "0,".repeat(200_000));
+    let pairs = format!("[{}[0]]", "[0],".repeat(2_000));
+    let (numbers, pairs) = (parse(&numbers).expect("valid"), parse(&pairs).expect("valid"));
+    let absent = parse(&format!("[{}[1]]", "[0],".repeat(100))).expect("valid");
+    let stop = std::sync::Arc::new(Stop::default());
+    stop.stop(SqlError::new(SqlState::QueryCanceled, "enough"));
+    within_now(stop, || {
+        let failed = numbers.to_pretty_text().err().map(|error| error.message);
+        assert_eq!(failed.as_deref(), Some("enough"));
+        let absent = [&absent; 100].map(|absent| contains(&pairs, absent));
+        assert!(absent.iter().any(Result::is_err));
+    });
+}

@@ -28,6 +28,8 @@ pub(crate) fn put_quoted(out: &mut String, text: &str) {
     out.push('"');
 }
 
+/// What it costs to write a value, beside a byte.
+const VALUE_WORK: usize = 32;
 /// How many blanks a level of a pretty text is moved in by.
 const INDENT: usize = 4;
 
@@ -75,7 +77,7 @@ impl Writer {
                 return Ok(());
             }
         }
-        stop::work(self.out.len() - before)
+        stop::work(VALUE_WORK + self.out.len() - before)
     }
 
     /// What stands between a part and the one before it.

@@ -61,6 +61,16 @@ pub(super) fn is_large_plan(plan: &LogicalPlan) -> bool {
     let (mut found, mut steps) = (false, 0);
     let walked = plan.apply(|node| {
         steps += 1;
+        // One step may hold ten thousand conditions.
+        node.apply_expressions(|expr| {
+            expr.apply(|_| {
+                steps += 1;
+                Ok(match steps > LARGE {
+                    true => TreeNodeRecursion::Stop,
+                    false => TreeNodeRecursion::Continue,
+                })
+            })
+        })?;
         found |= node.schema().fields().len() > LARGE || steps > LARGE;
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
