@@ -3,7 +3,6 @@
 use super::Json;
 use crate::error::SqlError;
 use crate::stop;
-use std::borrow::Cow;
 use std::collections::HashSet;
 
 /// What it costs to look at a value.
@@ -41,7 +40,7 @@ pub(crate) fn equal(a: &Json, b: &Json) -> bool {
 /// `a @> b`.
 pub(crate) fn contains(a: &Json, b: &Json) -> Result<bool, SqlError> {
     match (a, b) {
-        (Json::Array(values), b) if b.is_scalar() => has_scalar(values, b),
+        (Json::Array(values), b) if b.is_scalar() => any(values, |value| Ok(equal(value, b))),
         _ => contains_deep(a, b),
     }
 }
@@ -73,19 +72,14 @@ fn contains_elements(values: &[Json], wanted: &[Json]) -> Result<bool, SqlError>
 }
 
 /// A scalar as a text that equal ones share.
-fn lookup_text(value: &Json) -> Option<Cow<'_, str>> {
+fn lookup_text(value: &Json) -> Option<String> {
     match value {
-        Json::Null => Some("null".into()),
-        Json::Bool(true) => Some("true".into()),
-        Json::Bool(false) => Some("false".into()),
-        Json::Number(digits) => Some(plain(digits).into()),
-        Json::Text(text) => Some(format!("\"{text}").into()),
+        Json::Null => Some("null".to_owned()),
+        Json::Bool(value) => Some(value.to_string()),
+        Json::Number(digits) => Some(plain(digits)),
+        Json::Text(text) => Some(format!("\"{text}")),
         Json::Array(_) | Json::Object(_) => None,
     }
-}
-
-fn has_scalar(values: &[Json], wanted: &Json) -> Result<bool, SqlError> {
-    any(values, |value| Ok(equal(value, wanted)))
 }
 
 fn any<T>(values: &[T], holds: impl Fn(&T) -> Result<bool, SqlError>) -> Result<bool, SqlError> {

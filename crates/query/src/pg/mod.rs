@@ -155,8 +155,8 @@ async fn serve_one(mut begun: Begun, door: Arc<Door>) {
     session.variables.lock().introduce(&parameters);
     let registered = door.database.inner.watch.register(cancel.clone());
     Connection::new(wire, session, cancel).serve().await;
-    drop(registered);
     door.running.remove(&key);
+    drop(registered);
 }
 
 /// A client that is listed as long as this is kept.

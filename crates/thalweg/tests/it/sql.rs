@@ -65,22 +65,7 @@ fn psql() {
 fn every_format_over_http() {
     let server = Server::in_memory();
     sql(&server, "CREATE STREAM s (n BIGINT NOT NULL, t TEXT)");
-    let post = |kind: &str, body: &str| {
-        let output = Command::new("curl")
-            .args([
-                "-s",
-                "--max-time",
-                "20",
-                "-H",
-                &format!("content-type: {kind}"),
-                "--data-binary",
-                body,
-            ])
-            .arg(format!("{}/streams/s", server.http))
-            .output()
-            .expect("curl");
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    };
+    let post = |kind: &str, body: &str| append(&server, "s", kind, body);
     assert!(post("application/json", "{\"n\": 1, \"t\": \"one\"}").contains("\"appended\":1"));
     assert!(
         post("application/json", "[{\"n\": 2}, {\"n\": 3, \"t\": null}]")
@@ -215,6 +200,17 @@ fn kill_over_views(rounds: std::ops::Range<u64>) {
     }
 }
 
+/// What the node says when records of a media type are appended to a stream.
+fn append(server: &Server, stream: &str, kind: &str, body: &str) -> String {
+    let output = Command::new("curl")
+        .args(["-s", "--max-time", "20", "-H", &format!("content-type: {kind}")])
+        .args(["--data-binary", body])
+        .arg(format!("{}/streams/{stream}", server.http))
+        .output()
+        .expect("curl");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 /// Appends 300 records as one batch; every forty of them, it is a second later.
 fn append_records(server: &Server, second: &mut i64) {
     let lines: Vec<String> = (0..300)
@@ -228,20 +224,7 @@ fn append_records(server: &Server, second: &mut i64) {
             )
         })
         .collect();
-    let output = Command::new("curl")
-        .args([
-            "-s",
-            "--max-time",
-            "20",
-            "-H",
-            "content-type: application/x-ndjson",
-            "--data-binary",
-            &lines.join("\n"),
-        ])
-        .arg(format!("{}/streams/e", server.http))
-        .output()
-        .expect("curl");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = append(server, "e", "application/x-ndjson", &lines.join("\n"));
     assert!(text.contains("\"appended\":300"), "{text}");
 }
 
