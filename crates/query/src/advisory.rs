@@ -255,6 +255,18 @@ impl AdvisoryLocks {
         self.changed.notify_waiters();
     }
 
+    /// The sessions that some session waits for.
+    pub(crate) fn in_the_way(&self, waits: impl Fn(u64) -> bool) -> Vec<u64> {
+        let table = self.table.lock();
+        let mut found = Vec::new();
+        for lock in table.locks.values() {
+            for wait in lock.waits.iter().filter(|wait| waits(wait.session)) {
+                found.extend(lock.in_the_way(wait.session, wait.is_shared, wait.ticket));
+            }
+        }
+        found
+    }
+
     /// Who holds which lock how, and who waits for which: session, lock, whether it is shared,
     /// whether it is held.
     pub(crate) fn list(&self) -> Vec<(u64, Key, bool, bool)> {

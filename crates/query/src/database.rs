@@ -4,6 +4,7 @@ mod context;
 mod settings;
 
 use crate::advisory::AdvisoryLocks;
+use crate::backends::Backends;
 use crate::catalog::postgres::relation_name;
 use crate::catalog::{
     Catalog, Definition, Overlay, QueryDefinition, StreamDefinition, gone, own_catalog,
@@ -39,7 +40,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use parking_lot::Mutex;
 pub(crate) use settings::SlowQuery;
 pub use settings::{Sources, SqlSettings, SystemRows};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
@@ -76,8 +77,8 @@ pub(crate) struct Inner {
     pub(crate) segments: Arc<Segments>,
     pub(crate) sources: Sources,
     pub(crate) slow_queries: Mutex<VecDeque<SlowQuery>>,
-    /// Connections of the Postgres door: where they come from, and since when.
-    pub(crate) pg_clients: Mutex<BTreeMap<u64, (String, u64)>>,
+    /// Connections of the Postgres door.
+    pub(crate) backends: Backends,
     pub(crate) runtime: tokio::runtime::Handle,
     /// Cancels statements before the process has no memory left.
     pub(crate) watch: Arc<MemoryWatch>,
@@ -110,7 +111,7 @@ impl Database {
             segments,
             sources,
             slow_queries: Mutex::default(),
-            pg_clients: Mutex::default(),
+            backends: Backends::default(),
             runtime,
             watch: Arc::default(),
             turn: AtomicU64::new(0),

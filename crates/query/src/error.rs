@@ -53,6 +53,7 @@ states! {
     OutOfMemory "53200";
     DiskFull "53100";
     QueryCanceled "57014";
+    AdminShutdown "57P01";
     LimitExceeded "54000";
     TooManyColumns "54011";
     InvalidPassword "28P01";

@@ -13,6 +13,7 @@ mod admission;
 mod advisory;
 mod answer;
 mod append;
+mod backends;
 mod cancel;
 mod catalog;
 mod csv;

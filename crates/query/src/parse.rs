@@ -8,6 +8,7 @@ pub(crate) use numeric::decimal_scalar;
 
 mod array;
 
+use crate::dialect;
 use crate::error::{SqlError, SqlState};
 use crate::moment::{self, Moment};
 use crate::pg_type::{self, of_field};
@@ -51,7 +52,10 @@ pub(crate) fn scalar_of_text(
         DataType::Boolean => {
             ScalarValue::Boolean(Some(boolean(text).ok_or_else(|| invalid("boolean", text))?))
         }
-        kind if kind.is_numeric() => scalar_of_number(text, kind)?,
+        kind if kind.is_numeric() => match dialect::number_of_object(text, field)? {
+            Some(number) => ScalarValue::Int64(Some(number)),
+            None => scalar_of_number(text, kind)?,
+        },
         kind if kind.is_temporal() => scalar_of_time(text, field, moment)?,
         DataType::Binary | DataType::BinaryView | DataType::LargeBinary => {
             let bytes = bytea(text).ok_or_else(|| invalid("bytea", text))?;

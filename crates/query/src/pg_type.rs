@@ -9,6 +9,10 @@ use std::sync::Arc;
 /// `uuid`.
 pub(crate) const TYPE_KEY: &str = "thalweg.type";
 
+/// A list whose elements' field has this key in its metadata is one of the catalog's vectors: its
+/// elements count from 0, and stand without braces.
+pub(crate) const VECTOR_KEY: &str = "thalweg.vector";
+
 /// A type of Postgres.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct PgType {
@@ -46,10 +50,12 @@ types! {
     NAME 19 1003 64 "name" "name" 'S';
     INT8 20 1016 8 "int8" "bigint" 'N';
     INT2 21 1005 2 "int2" "smallint" 'N';
+    INT2VECTOR 22 1006 -1 "int2vector" "int2vector" 'A';
     INT4 23 1007 4 "int4" "integer" 'N';
     REGPROC 24 1008 4 "regproc" "regproc" 'N';
     TEXT 25 1009 -1 "text" "text" 'S';
     OID 26 1028 4 "oid" "oid" 'N';
+    OIDVECTOR 30 1013 -1 "oidvector" "oidvector" 'A';
     JSON 114 199 -1 "json" "json" 'U';
     FLOAT4 700 1021 4 "float4" "real" 'N';
     FLOAT8 701 1022 8 "float8" "double precision" 'N';
@@ -196,6 +202,10 @@ pub(crate) fn of_arrow(kind: &DataType) -> Typed {
         DataType::Timestamp(_, None) => scalar(&TIMESTAMP),
         DataType::Timestamp(_, Some(_)) => scalar(&TIMESTAMPTZ),
         DataType::Interval(_) | DataType::Duration(_) => scalar(&INTERVAL),
+        DataType::List(field) if is_vector(kind) => match field.data_type() {
+            DataType::Int16 => scalar(&INT2VECTOR),
+            _ => scalar(&OIDVECTOR),
+        },
         DataType::List(field)
         | DataType::LargeList(field)
         | DataType::ListView(field)
@@ -207,6 +217,18 @@ pub(crate) fn of_arrow(kind: &DataType) -> Typed {
         DataType::RunEndEncoded(_, values) => of_field(values),
         _ => scalar(&TEXT),
     }
+}
+
+/// Whether a list is a vector of the catalog.
+pub(crate) fn is_vector(kind: &DataType) -> bool {
+    matches!(kind, DataType::List(element) if element.metadata().contains_key(VECTOR_KEY))
+}
+
+/// The type of vectors of an element.
+pub(crate) fn vector(element: Field) -> DataType {
+    let mut metadata = element.metadata().clone();
+    metadata.insert(VECTOR_KEY.to_owned(), String::new());
+    DataType::List(Arc::new(element.with_name("item").with_metadata(metadata)))
 }
 
 /// A field of a type that Arrow does not tell apart.

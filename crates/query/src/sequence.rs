@@ -63,6 +63,25 @@ fn find(
     }
 }
 
+/// The number that was given out last; nothing where none was.
+pub(crate) fn last(
+    inner: &Inner,
+    name: &str,
+    sequence: &SequenceDefinition,
+) -> Result<Option<i64>, SqlError> {
+    let storage = sequence.storage(name);
+    let number = |key: &[u8]| {
+        let reply = inner.engine.call(&[b"GET".as_slice(), key])?;
+        let text = reply.as_bytes().and_then(|bytes| std::str::from_utf8(bytes).ok());
+        Ok::<_, SqlError>(text.and_then(|text| text.parse::<i64>().ok()))
+    };
+    let before = sequence.start.checked_sub(sequence.increment);
+    let base = number(&base_key(storage))?.or(before);
+    let count = number(&key(storage))?.unwrap_or(0);
+    let value = base.and_then(|base| base.checked_add(sequence.increment.checked_mul(count)?));
+    Ok(value.filter(|value| Some(*value) != before))
+}
+
 /// The next number.
 pub(crate) fn next(
     inner: &Inner,

@@ -92,6 +92,16 @@ pub struct Session {
 
 impl Session {
     pub(crate) fn new(inner: Arc<Inner>) -> Self {
+        Self::numbered(inner, Self::next_number())
+    }
+
+    /// A number for a session, which no other session of this process gets.
+    pub(crate) fn next_number() -> u64 {
+        NUMBER.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The session of a connection that has been numbered before.
+    pub(crate) fn numbered(inner: Arc<Inner>, number: u64) -> Self {
         Self {
             inner,
             transaction: None,
@@ -102,7 +112,7 @@ impl Session {
             cursors: BTreeMap::new(),
             temporary: BTreeMap::new(),
             sequences: Arc::default(),
-            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+            number,
             notices: Vec::new(),
         }
     }

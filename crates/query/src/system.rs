@@ -209,8 +209,9 @@ fn some(value: impl ToString) -> Option<String> {
 
 fn clients(inner: &Inner) -> Vec<Row> {
     let mut rows = (inner.sources.clients)();
-    for (id, (address, since_ms)) in inner.pg_clients.lock().iter() {
-        rows.push(vec![some(id), some("postgres"), some(address), some(since_ms), None]);
+    for seen in inner.backends.list() {
+        let row = [some(seen.pid), some("postgres"), some(seen.address), some(seen.since_ms), None];
+        rows.push(row.to_vec());
     }
     rows
 }

@@ -121,7 +121,7 @@ fn register_own(context: &SessionContext, inner: &Arc<Inner>) -> Result<(), SqlE
 /// arithmetic are replaced when these are settled.
 pub(super) fn analyzer_rules(inner: Weak<Inner>) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![
-        Arc::new(PullUpLateral),
+        Arc::new(PullUpLateral(inner.clone())),
         Arc::new(HoistSubqueries),
         Arc::new(LowerWindows),
         Arc::new(ReadMicroseconds),

@@ -3,12 +3,16 @@
 //! each different row outside, as Postgres does.
 
 mod correlated;
+mod lateral;
 
 use super::subqueries::has_subquery;
 use crate::database::Inner;
 use crate::error::{SqlError, SqlState};
+use crate::functions::Budget;
 use crate::table::OpenTransaction;
-use correlated::{contains_outside, is_joinable, outside_columns, retyped};
+use correlated::{
+    contains_outside, is_equality, is_joinable, mentions_outside, outside_columns, retyped,
+};
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, RecordBatch, make_array, new_null_array,
 };
@@ -27,6 +31,8 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::physical_plan::execute_stream;
 use futures_util::TryStreamExt;
+use lateral::rows_of;
+pub(super) use lateral::{apply_join, is_joined};
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Weak};
@@ -130,6 +136,8 @@ enum Wanted {
     Existence(bool),
     /// Whether a value is among its rows, or is not.
     Membership(bool),
+    /// All its rows, as a list.
+    Rows(FieldRef),
 }
 
 /// A subquery as a function of the columns outside.
@@ -170,7 +178,7 @@ impl ScalarUDFImpl for Apply {
 
     fn return_type(&self, _kinds: &[DataType]) -> Result<DataType> {
         Ok(match &self.wanted {
-            Wanted::Value(field) => field.data_type().clone(),
+            Wanted::Value(field) | Wanted::Rows(field) => field.data_type().clone(),
             Wanted::Existence(_) | Wanted::Membership(_) => DataType::Boolean,
         })
     }
@@ -179,7 +187,7 @@ impl ScalarUDFImpl for Apply {
         let kinds: Vec<DataType> =
             args.arg_fields.iter().map(|field| field.data_type().clone()).collect();
         Ok(match &self.wanted {
-            Wanted::Value(field) => field.clone(),
+            Wanted::Value(field) | Wanted::Rows(field) => field.clone(),
             _ => Arc::new(datafusion::arrow::datatypes::Field::new(
                 self.name(),
                 self.return_type(&kinds)?,
@@ -202,13 +210,14 @@ impl AsyncScalarUDFImpl for Apply {
         let arrays: Vec<ArrayRef> = arrays.collect::<Result<_>>()?;
         let mut known: HashMap<Vec<ScalarValue>, ScalarValue> = HashMap::new();
         let mut values = Vec::with_capacity(rows);
+        let mut budget = Budget::default();
         for row in 0..rows {
             let outside = arrays.iter().map(|array| ScalarValue::try_from_array(array, row));
             let outside: Vec<ScalarValue> = outside.collect::<Result<_>>()?;
             let value = match known.get(&outside) {
                 Some(value) => value.clone(),
                 None => {
-                    let value = self.run(&outside, &args.config_options).await?;
+                    let value = self.run(&outside, &args.config_options, &mut budget).await?;
                     known.insert(outside, value.clone());
                     value
                 }
@@ -216,9 +225,11 @@ impl AsyncScalarUDFImpl for Apply {
             values.push(value);
         }
         let array = match (values.is_empty(), &self.wanted) {
-            (true, Wanted::Value(field)) => new_null_array(field.data_type(), 0),
+            (true, Wanted::Value(field) | Wanted::Rows(field)) => {
+                new_null_array(field.data_type(), 0)
+            }
             (true, _) => Arc::new(BooleanArray::from(Vec::<bool>::new())),
-            (false, Wanted::Value(field)) => {
+            (false, Wanted::Value(field) | Wanted::Rows(field)) => {
                 retyped(ScalarValue::iter_to_array(values)?, field.data_type())?
             }
             (false, _) => ScalarValue::iter_to_array(values)?,
@@ -229,7 +240,12 @@ impl AsyncScalarUDFImpl for Apply {
 
 impl Apply {
     /// Runs the subquery for one row outside.
-    async fn run(&self, outside: &[ScalarValue], config: &ConfigOptions) -> Result<ScalarValue> {
+    async fn run(
+        &self,
+        outside: &[ScalarValue],
+        config: &ConfigOptions,
+        budget: &mut Budget,
+    ) -> Result<ScalarValue> {
         let inner = self.inner.upgrade().ok_or_else(crate::catalog::gone)?;
         let state = inner.context()?.state();
         let mut session = state.config().clone();
@@ -249,6 +265,9 @@ impl Apply {
         }
         let plan = state.create_physical_plan(&plan).await?;
         let mut stream = execute_stream(plan, state.task_ctx())?;
+        if let Wanted::Rows(list) = &self.wanted {
+            return rows_of(stream, list.data_type(), budget).await;
+        }
         let mut first: Option<RecordBatch> = None;
         let mut has_unknown = false;
         let mut found = 0;
@@ -271,6 +290,7 @@ impl Apply {
         }
         match &self.wanted {
             Wanted::Existence(negated) => Ok(ScalarValue::Boolean(Some((found > 0) != *negated))),
+            Wanted::Rows(list) => ScalarValue::try_from(list.data_type()),
             Wanted::Membership(_) if has_unknown => Ok(ScalarValue::Boolean(None)),
             Wanted::Membership(negated) => Ok(ScalarValue::Boolean(Some(*negated))),
             Wanted::Value(_) if found > 1 => Err(SqlError::new(

@@ -1,6 +1,9 @@
-//! `FROM t, unnest(t.list)`: a relation that is made of the row beside it alone. DataFusion has no
-//! plan for it; here its steps are done on top of the rows beside it.
+//! LATERAL. `FROM t, unnest(t.list)`: a relation that is made of the row beside it alone.
+//! DataFusion has no plan for it; here its steps are done on top of the rows beside it. One that
+//! reads other relations, too, is read for each row beside it where DataFusion cannot join it.
 
+use super::apply::{apply_join, is_joined};
+use crate::database::Inner;
 use datafusion::common::ScalarValue;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
@@ -10,20 +13,27 @@ use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::logical_plan::{Join, SubqueryAlias, Unnest};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 use datafusion::optimizer::AnalyzerRule;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// Begins the names of such columns.
 const NAME: &str = "\u{2}lateral";
 
 /// The rule.
-#[derive(Debug)]
-pub(crate) struct PullUpLateral;
+pub(crate) struct PullUpLateral(pub(crate) Weak<Inner>);
+
+impl std::fmt::Debug for PullUpLateral {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PullUpLateral")
+    }
+}
 
 impl AnalyzerRule for PullUpLateral {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         let mut number = 0;
         plan.transform_up_with_subqueries(|node| match node {
-            LogicalPlan::Join(join) if is_lateral(&join.right) => pull_join(join, &mut number),
+            LogicalPlan::Join(join) if is_lateral(&join.right) => {
+                pull_join(join, &self.0, &mut number)
+            }
             // One that looks at no row beside it is a relation like any other.
             LogicalPlan::SubqueryAlias(relation) => match relation.input.as_ref() {
                 LogicalPlan::Subquery(inner) if inner.outer_ref_columns.is_empty() => {
@@ -188,18 +198,34 @@ fn empty_as_null(plan: LogicalPlan, lists: &[Column]) -> Result<LogicalPlan> {
     LogicalPlanBuilder::from(plan).project(columns)?.build()
 }
 
-fn pull_join(join: Join, number: &mut usize) -> Result<Transformed<LogicalPlan>> {
+/// A relation that is made of more than the row beside it.
+fn joined_or_applied(
+    join: Join,
+    inner: &Weak<Inner>,
+    number: &mut usize,
+) -> Result<Transformed<LogicalPlan>> {
+    match is_joined(&join.right) {
+        true => Ok(Transformed::no(LogicalPlan::Join(join))),
+        false => apply_join(inner, join, number),
+    }
+}
+
+fn pull_join(
+    join: Join,
+    inner: &Weak<Inner>,
+    number: &mut usize,
+) -> Result<Transformed<LogicalPlan>> {
     let is_true =
         |filter: &Expr| matches!(filter, Expr::Literal(ScalarValue::Boolean(Some(true)), _));
     let has_condition = !join.on.is_empty() || join.filter.as_ref().is_some_and(|it| !is_true(it));
     let is_outer = match join.join_type {
         JoinType::Inner => false,
         JoinType::Left if !has_condition => true,
-        _ => return Ok(Transformed::no(LogicalPlan::Join(join))),
+        _ => return joined_or_applied(join, inner, number),
     };
     let mut puller = Puller { left: &join.left, is_outer, number };
     let Some(pulled) = puller.pull(&join.right)? else {
-        return Ok(Transformed::no(LogicalPlan::Join(join)));
+        return joined_or_applied(join, inner, number);
     };
     let mut plan = LogicalPlanBuilder::from(pulled.plan);
     let right = join.right.schema();

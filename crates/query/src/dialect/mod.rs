@@ -20,6 +20,7 @@ mod narrow;
 mod numerics;
 mod objects;
 mod operators;
+mod outside;
 mod parameters;
 pub(crate) mod repair;
 mod rewrite;
@@ -28,6 +29,7 @@ mod sql_types;
 mod subqueries;
 mod sum;
 mod times;
+mod using;
 
 pub(crate) use apply::ApplyCorrelated;
 pub(crate) use arithmetic::CheckedArithmetic;
@@ -43,7 +45,7 @@ pub(crate) use lateral::PullUpLateral;
 pub(crate) use names::{distinct, name_of, shown};
 pub(crate) use narrow::narrow_literals;
 pub(crate) use numerics::numeric_aggregates;
-pub(crate) use objects::{naming_functions, show_names};
+pub(crate) use objects::{naming_functions, number_of_object, show_names};
 pub(crate) use operators::Operators;
 pub(crate) use parameters::{
     count_parameters, has_parameters_in_tables, type_parameters, types_of_casts, types_of_plan,

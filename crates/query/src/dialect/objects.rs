@@ -58,38 +58,43 @@ fn name(kind: &str, number: i64) -> String {
 /// The numbers of objects that are named; nothing where the type is none of these.
 pub(super) fn numbers(names: &StringViewArray, to: &Field) -> Result<Option<ArrayRef>, SqlError> {
     let Some(kind) = kind_of(to).filter(|kind| *kind != "regclass") else { return Ok(None) };
-    let number = |text: &str| -> Result<i64, SqlError> {
-        let plain = match text.trim().rsplit_once('.') {
-            Some((schema, name)) if matches!(schema.trim_matches('"'), "pg_catalog" | "public") => {
-                name
-            }
-            _ => text.trim(),
-        };
-        let plain = plain.trim_matches('"');
-        if plain == "-" {
-            return Ok(0);
-        }
-        if let Ok(number) = plain.parse() {
-            return Ok(number);
-        }
-        let found = match kind {
-            "regtype" => type_number(plain),
-            "regproc" => proc_number(plain),
-            "regnamespace" => number_of_schema(plain),
-            _ => (plain == ROLE.1).then_some(ROLE.0),
-        };
-        found.ok_or_else(|| {
-            let (state, what) = match kind {
-                "regtype" => (SqlState::UndefinedObject, "type"),
-                "regproc" => (SqlState::UndefinedFunction, "function"),
-                "regnamespace" => (SqlState::InvalidSchemaName, "schema"),
-                _ => (SqlState::UndefinedObject, "role"),
-            };
-            SqlError::new(state, format!("{what} \"{plain}\" does not exist"))
-        })
-    };
-    let numbers = names.iter().map(|name| name.map(number).transpose());
+    let numbers = names.iter().map(|name| name.map(|name| number(kind, name)).transpose());
     Ok(Some(Arc::new(numbers.collect::<Result<Int64Array, SqlError>>()?)))
+}
+
+/// The number of one object that is named; nothing where the type is none of these.
+pub(crate) fn number_of_object(name: &str, to: &Field) -> Result<Option<i64>, SqlError> {
+    let kind = kind_of(to).filter(|kind| *kind != "regclass");
+    kind.map(|kind| number(kind, name)).transpose()
+}
+
+fn number(kind: &str, name: &str) -> Result<i64, SqlError> {
+    let plain = match name.trim().rsplit_once('.') {
+        Some((schema, name)) if matches!(schema.trim_matches('"'), "pg_catalog" | "public") => name,
+        _ => name.trim(),
+    };
+    let plain = plain.trim_matches('"');
+    if plain == "-" {
+        return Ok(0);
+    }
+    if let Ok(number) = plain.parse() {
+        return Ok(number);
+    }
+    let found = match kind {
+        "regtype" => type_number(plain),
+        "regproc" => proc_number(plain),
+        "regnamespace" => number_of_schema(plain),
+        _ => (plain == ROLE.1).then_some(ROLE.0),
+    };
+    found.ok_or_else(|| {
+        let (state, what) = match kind {
+            "regtype" => (SqlState::UndefinedObject, "type"),
+            "regproc" => (SqlState::UndefinedFunction, "function"),
+            "regnamespace" => (SqlState::InvalidSchemaName, "schema"),
+            _ => (SqlState::UndefinedObject, "role"),
+        };
+        SqlError::new(state, format!("{what} \"{plain}\" does not exist"))
+    })
 }
 
 fn type_number(name: &str) -> Option<i64> {

@@ -10,7 +10,7 @@ use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::planner::{
     ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawFieldAccessExpr,
 };
-use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, ScalarUDF};
+use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, ScalarUDF, lit};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 use kinds::{Kind, interval, is_nonzero, is_untyped, kind_of, takes_text, timestamp};
 use std::collections::HashMap;
@@ -370,6 +370,10 @@ impl ExprPlanner for Operators {
                 Kind::Array if is_place => "element_of",
                 Kind::Json | Kind::Jsonb => "json_subscript",
                 _ => return Ok(PlannerResult::Original(raw)),
+            };
+            let key = match pg_type::is_vector(field.data_type()) {
+                true => key + lit(1),
+                false => key,
             };
             if let Some(element) = self.call(name, vec![raw.expr.clone(), key]) {
                 return Ok(PlannerResult::Planned(element));

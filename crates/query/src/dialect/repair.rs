@@ -8,12 +8,14 @@
 //! - `columns.*` of `information_schema.columns`;
 //! - `ARRAY[x]` of a row outside a subquery;
 //! - a column of the answer called as a column that ORDER BY names;
+//! - `SELECT unnest(t.list), t.a + 1 AS a`: a column called as one that its SELECT reads;
 //! - `FROM current_schema()`: a function of one value where a table stands.
 //!
 //! They are looked for only after planning has failed: names of columns come first, and others pay
 //! nothing.
 
 mod table_oid;
+mod unnested;
 mod whole_row;
 
 use super::names::distinct;
@@ -35,6 +37,8 @@ const REPAIRS_MAX: usize = 32;
 
 /// Plans a statement.
 pub(crate) async fn plan(state: &SessionState, mut statement: DfStatement) -> Result<LogicalPlan> {
+    super::outside::qualify(&mut statement);
+    super::using::resolve(state, &mut statement).await?;
     for _ in 0..REPAIRS_MAX {
         match state.statement_to_plan(statement.clone()).await {
             Err(error) if repair(&mut statement, &error) => {}
@@ -54,6 +58,9 @@ fn repair(statement: &mut DfStatement, error: &DataFusionError) -> bool {
     };
     match error.find_root() {
         DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
+            SchemaError::AmbiguousReference { field } if field.relation.is_some() => {
+                unnested::put(statement, &field.name)
+            }
             SchemaError::AmbiguousReference { field } => match statement.as_mut() {
                 SqlStatement::Query(query) => rename_output(query, &field.name),
                 _ => false,

@@ -28,11 +28,8 @@ use crate::stop;
 use crate::walk::{Walk, WalkMut};
 use bounds::{check_limit, check_order};
 pub(crate) use build::call;
-pub(super) use build::{args_of, args_of_factor};
-use build::{
-    binary, compare_rows, function_name, interval_of, is_beyond_decimals, is_null, nested, number,
-    text,
-};
+pub(super) use build::{args_of, args_of_factor, function_name};
+use build::{binary, compare_rows, interval_of, is_beyond_decimals, is_null, nested, number, text};
 use calls::{constant_of, rewrite_function};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{

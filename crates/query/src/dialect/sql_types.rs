@@ -31,10 +31,8 @@ fn of_catalog(sql: &SqlType) -> Option<Field> {
         NUMERIC_AS_WRITTEN => "numeric",
         "char" => "text",
         "xid" | "xid8" | "cid" => return Some(Field::new("", DataType::Int64, true)),
-        "oidvector" => return field_of_oid(pg_type::OID.array_oid),
-        "int2vector" => {
-            return Some(Field::new_list("", Field::new_list_field(DataType::Int16, true), true));
-        }
+        "oidvector" => return field_of_oid(pg_type::OIDVECTOR.oid),
+        "int2vector" => return field_of_oid(pg_type::INT2VECTOR.oid),
         _ => return None,
     };
     Some(pg_type::field_of("", DataType::Utf8View, declared, true))
@@ -140,7 +138,10 @@ pub(crate) fn field_of_oid(oid: u32) -> Option<Field> {
 }
 
 fn scalar_field(kind: &PgType) -> Option<Field> {
+    let vector = |element| Some(Field::new("", pg_type::vector(scalar_field(element)?), true));
     let column = match kind.name {
+        "int2vector" => return vector(&pg_type::INT2),
+        "oidvector" => return vector(&pg_type::OID),
         "bool" => ColumnType::Boolean,
         "bytea" => ColumnType::Bytea,
         "int8" => ColumnType::Bigint,

@@ -192,12 +192,18 @@ fn put_array(out: &mut Vec<u8>, elements: &ArrayRef, typed: Typed) -> Result<(),
     let count = if empty { 0 } else { dimensions.len() as i32 };
     out.extend(count.to_be_bytes());
     out.extend(i32::from(has_null).to_be_bytes());
-    out.extend(typed.element.oid.to_be_bytes());
+    // Vectors count from 0.
+    let (element, lower) = match typed.element.name {
+        "int2vector" => (&pg_type::INT2, 0i32),
+        "oidvector" => (&pg_type::OID, 0),
+        _ => (typed.element, 1),
+    };
+    out.extend(element.oid.to_be_bytes());
     for length in dimensions.iter().take(count as usize) {
         out.extend(length.to_be_bytes());
-        out.extend(1i32.to_be_bytes());
+        out.extend(lower.to_be_bytes());
     }
-    let element = Typed { is_array: false, ..typed };
+    let element = Typed { element, is_array: false, ..typed };
     for array in values {
         for row in 0..array.len() {
             put_sized(out, |out| put_binary(out, array.as_ref(), row, element))?;

@@ -5,13 +5,14 @@ use super::{
 };
 use crate::encode::{self, Style};
 use crate::error::SqlError;
+use crate::pg_type;
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, Int32Array, ListArray, ListBuilder, StringViewBuilder, UInt64Array,
     new_empty_array,
 };
 use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::compute::{concat, take};
-use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::arrow::datatypes::{DataType, FieldRef, Int32Type};
 use datafusion::common::DataFusionError;
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ pub(super) fn functions() -> Vec<Function> {
     vec![
         Function::new("element_of", returns_element, element_of),
         Function::new("array_length", returns_integer, |call| lengths(call, false)),
-        Function::new("array_upper", returns_integer, |call| lengths(call, false)),
+        Function::new("array_upper", returns_integer, upper),
         Function::new("array_lower", returns_integer, |call| lengths(call, true)),
         Function::new("array_or_empty", super::returns_same, or_empty),
         Function::new("cardinality", returns_integer, cardinality),
@@ -105,17 +106,29 @@ fn dimension(values: &ArrayRef, number: i64) -> Option<i32> {
     }
 }
 
+/// The number of a list's first element.
+fn first_of(call: &Call<'_>) -> Result<i32, SqlError> {
+    Ok(i32::from(!pg_type::is_vector(call.arg(0)?.data_type())))
+}
+
+fn upper(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let (first, lengths) = (first_of(call)?, lengths(call, false)?);
+    let lengths = lengths.as_primitive::<Int32Type>();
+    Ok(Arc::new(lengths.unary::<_, Int32Type>(|length| length + first - 1)))
+}
+
 fn lengths(call: &Call<'_>, lower: bool) -> Result<ArrayRef, SqlError> {
     if call.arg(0)?.data_type().is_null() {
         return Ok(datafusion::arrow::array::new_null_array(&DataType::Int32, call.rows));
     }
+    let first = first_of(call)?;
     let (lists, numbers) = (lists(call)?, if call.has(1) { Some(call.integers(1)?) } else { None });
     let length = |row: usize| {
         let number = numbers
             .as_ref()
             .map_or(Some(1), |numbers| numbers.is_valid(row).then(|| numbers.value(row)))?;
         let length = lists.is_valid(row).then(|| dimension(&lists.value(row), number)).flatten()?;
-        Some(if lower { 1 } else { length })
+        Some(if lower { first } else { length })
     };
     Ok(Arc::new((0..call.rows).map(length).collect::<Int32Array>()))
 }

@@ -24,7 +24,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::prelude::SessionContext;
-use lists::{list, numbered, returns_list, returns_numbered, subscripts};
+use lists::{list, numbered, ordinals, returns_list, returns_numbered, subscripts};
 use std::sync::Arc;
 use table::SeriesTable;
 
@@ -67,6 +67,12 @@ pub(super) fn register(context: &SessionContext) {
         subscripts,
     );
     context.register_udf(places.udf().as_ref().clone());
+    let ordinals = super::Function::new(
+        "ordinals_list",
+        |_| super::returns(DataType::new_list(DataType::Int32, true)),
+        ordinals,
+    );
+    context.register_udf(ordinals.udf().as_ref().clone());
     let numbered = super::Function::new("_pg_expandarray_list", returns_numbered, numbered);
     context.register_udf(numbered.udf().as_ref().clone());
 }

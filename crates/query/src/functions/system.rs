@@ -22,12 +22,6 @@ fn about_server() -> Vec<Function> {
         Function::new("pg_typeof", returns_text, type_of),
         Function::new("format_type", returns_text, format_type),
         Function::new("to_regtype", returns_bigint, to_regtype),
-        Function::new("pg_backend_pid", returns_integer_one, |call| {
-            Ok(Arc::new(datafusion::arrow::array::Int32Array::from(vec![
-                std::process::id() as i32;
-                call.rows
-            ])))
-        }),
         Function::new("pg_is_in_recovery", returns_boolean, |call| {
             Ok(Arc::new(BooleanArray::from(vec![false; call.rows])))
         })

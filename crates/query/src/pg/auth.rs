@@ -10,8 +10,11 @@ use pgwire::api::auth::sasl::scram::{ScramAuth, gen_salted_password};
 use pgwire::api::auth::{
     AuthSource, DefaultServerParameterProvider, LoginInfo, Password, StartupHandler,
 };
-use pgwire::api::{ClientInfo, ConnectionManager};
+use pgwire::api::{
+    ClientInfo, ConnectionManager, PidSecretKeyGenerator, RandomPidSecretKeyGenerator,
+};
 use pgwire::error::{PgWireError, PgWireResult};
+use pgwire::messages::startup::SecretKey;
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use std::fmt::Debug;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -26,11 +29,28 @@ pub(super) enum Startup {
     Scram(Box<SASLAuthStartupHandler<DefaultServerParameterProvider>>),
 }
 
-pub(super) struct Open(Arc<ConnectionManager>);
+pub(super) struct Open {
+    manager: Arc<ConnectionManager>,
+    key: KeyOf,
+}
 
 impl NoopStartupHandler for Open {
     fn connection_manager(&self) -> Option<Arc<ConnectionManager>> {
-        Some(self.0.clone())
+        Some(self.manager.clone())
+    }
+
+    fn pid_secret_key_generator(&self) -> &dyn PidSecretKeyGenerator {
+        &self.key
+    }
+}
+
+/// What a client cancels its statements with: the number of its connection, and a secret.
+struct KeyOf(i32);
+
+impl PidSecretKeyGenerator for KeyOf {
+    fn generate(&self, client: &dyn ClientInfo) -> (i32, SecretKey) {
+        let (_, secret) = RandomPidSecretKeyGenerator::default().generate(client);
+        (self.0, secret)
     }
 }
 
@@ -62,14 +82,17 @@ impl Guard {
         secret
     }
 
-    pub(super) fn startup(&self, password: Option<&str>) -> Startup {
-        let Some(password) = password else { return Startup::Open(Open(self.manager.clone())) };
+    /// The beginning of the connection of this number.
+    pub(super) fn startup(&self, password: Option<&str>, pid: i32) -> Startup {
+        let (manager, key) = (self.manager.clone(), KeyOf(pid));
+        let Some(password) = password else { return Startup::Open(Open { manager, key }) };
         let mut scram = ScramAuth::new(self.secret(password));
         scram.set_iterations(ITERATIONS);
         let handler =
             SASLAuthStartupHandler::new(Arc::new(DefaultServerParameterProvider::default()))
                 .with_scram(scram)
-                .with_connection_manager(self.manager.clone());
+                .with_pid_secret_key_generator(Arc::new(key))
+                .with_connection_manager(manager);
         Startup::Scram(Box::new(handler))
     }
 }

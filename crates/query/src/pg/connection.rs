@@ -4,6 +4,7 @@
 use super::extended::Portal;
 use super::info;
 use super::wire::{Ended, Wire};
+use crate::backends::{Activity, terminated};
 use crate::cancel::Cancel;
 use crate::error::{SqlError, SqlState};
 use crate::session::{Prepared, Session, TransactionStatus};
@@ -28,6 +29,7 @@ pub(super) struct Connection {
     /// The statement without a name.
     pub(super) unnamed: Option<Arc<Prepared>>,
     pub(super) cancel: Arc<Cancel>,
+    activity: Arc<Activity>,
     /// After an error nothing is done until Sync.
     skipping: bool,
 }
@@ -59,8 +61,14 @@ impl From<Ended> for Failed {
 }
 
 impl Connection {
-    pub(super) fn new(wire: Wire, session: Session, cancel: Arc<Cancel>) -> Self {
-        Self { wire, session, portals: HashMap::new(), unnamed: None, cancel, skipping: false }
+    pub(super) fn new(
+        wire: Wire,
+        session: Session,
+        cancel: Arc<Cancel>,
+        activity: Arc<Activity>,
+    ) -> Self {
+        let portals = HashMap::new();
+        Self { wire, session, portals, unnamed: None, cancel, activity, skipping: false }
     }
 
     /// Serves the client until it leaves.
@@ -72,17 +80,15 @@ impl Connection {
 
     async fn serve_messages(&mut self) -> Result<(), Ended> {
         loop {
-            let message = match self.wire.next().await {
+            let next = tokio::select! {
+                biased;
+                () = self.activity.terminated() => Err(Ended::Told(terminated())),
+                next = self.wire.next() => next,
+            };
+            let message = match next {
                 Ok(Some(message)) => message,
                 Ok(None) => return Ok(()),
-                Err(Ended::Violation(error)) => {
-                    let mut fatal = info(&error);
-                    fatal.severity = "FATAL".to_owned();
-                    let fatal = PgWireBackendMessage::ErrorResponse(fatal.into());
-                    let _told = self.wire.put(fatal);
-                    self.wire.flush().await?;
-                    return Err(Ended::Violation(error));
-                }
+                Err(Ended::Told(error)) => return self.tell_end(error).await,
                 Err(lost) => return Err(lost),
             };
             if matches!(message, PgWireFrontendMessage::Terminate(_)) {
@@ -97,6 +103,9 @@ impl Connection {
             match handled.unwrap_or_else(|_panicked| Err(SqlError::internal().into())) {
                 Ok(()) => {}
                 Err(Failed::Statement(error)) => {
+                    if self.activity.is_terminated() {
+                        continue;
+                    }
                     self.fail(&error)?;
                     if is_extended {
                         self.skipping = true;
@@ -107,6 +116,15 @@ impl Connection {
                 Err(Failed::Connection(ended)) => return Err(ended),
             }
         }
+    }
+
+    /// Tells the client why its connection ends.
+    async fn tell_end(&mut self, error: SqlError) -> Result<(), Ended> {
+        let mut fatal = info(&error);
+        fatal.severity = "FATAL".to_owned();
+        let _told = self.wire.put(PgWireBackendMessage::ErrorResponse(fatal.into()));
+        self.wire.flush().await?;
+        Err(Ended::Told(error))
     }
 
     async fn handle(&mut self, message: PgWireFrontendMessage) -> Result<(), Failed> {
@@ -176,13 +194,15 @@ impl Connection {
     }
 
     /// A statement begins.
-    pub(super) fn begin_statement(&self) {
+    pub(super) fn begin_statement(&self, text: &str) {
+        self.activity.begin(text, self.session.inner.engine.now_ms());
         self.cancel.begin(self.session.variables.lock().statement_timeout_ms());
     }
 
     /// Says that the next statement may come.
     pub(super) fn ready(&mut self) -> Result<(), Ended> {
         self.cancel.end();
+        self.activity.end(self.session.inner.engine.now_ms());
         if self.session.transaction_status() == TransactionStatus::Idle {
             self.portals.clear();
         }

@@ -65,7 +65,7 @@ impl Connection {
             let message = format!("a connection may have {NAMES_MAX} prepared statements");
             return Err(SqlError::new(SqlState::LimitExceeded, message).into());
         }
-        self.begin_statement();
+        self.begin_statement(&parse.query);
         let parsed = || self.session.parse_all(&parse.query);
         let mut statements = stop::within_now(self.cancel.stop(), parsed)?;
         if statements.len() > 1 {
@@ -155,7 +155,7 @@ impl Connection {
             return Ok(());
         }
         self.session.refuse_if_failed_for(&portal.prepared)?;
-        self.begin_statement();
+        self.begin_statement(&portal.prepared.text);
         if matches!(portal.state, State::New) {
             // Alone before its Sync it is a transaction of its own, which can be tried again;
             // otherwise it is part of one.

@@ -11,24 +11,24 @@ mod copy;
 mod extended;
 mod parameters;
 mod rows;
-mod running;
 mod simple;
 mod startup;
 mod wire;
 
+use crate::backends::{Activity, Served, pid_of};
 use crate::cancel::Cancel;
 use crate::database::Database;
 use crate::error::{SqlError, SqlState};
+use crate::session::Session;
 use auth::Guard;
 use connection::Connection;
 use pgwire::api::ConnectionManager;
 use pgwire::error::ErrorInfo;
 use pgwire::messages::PgWireBackendMessage;
-use running::Running;
 use startup::Begun;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::net::{TcpListener, TcpStream};
 use wire::Ended;
 
@@ -71,9 +71,7 @@ impl PgDoor {
         let manager = Arc::new(ConnectionManager::new());
         let door = Arc::new(Door {
             guard: Guard::new(manager),
-            running: Running::default(),
             refused: AtomicUsize::new(0),
-            numbers: AtomicU64::new(1),
             settings,
             database,
         });
@@ -85,10 +83,8 @@ impl PgDoor {
 struct Door {
     database: Database,
     guard: Guard,
-    running: Running,
     /// Connections beyond the limit, on their way out.
     refused: AtomicUsize,
-    numbers: AtomicU64,
     settings: PgSettings,
 }
 
@@ -114,17 +110,17 @@ async fn serve(socket: TcpStream, door: Arc<Door>) {
     let _only_slower = socket.set_nodelay(true);
     let admission = (door.settings.admit)();
     let address = socket.peer_addr().map(|address| address.to_string()).unwrap_or_default();
-    let _listed = Listed::new(door.clone(), address);
+    let listed = Listed::new(door.database.clone(), address);
     if admission.is_some() {
-        if let Some(begun) = begin(socket, &door).await {
-            let serving = serve_one(begun, door.clone());
+        if let Some(begun) = begin(socket, &door, listed.number).await {
+            let serving = serve_one(begun, door.clone(), listed.number);
             // Where its statements run.
             let _end = door.database.runtime().spawn(serving).await;
         }
         return;
     }
     if door.refused.fetch_add(1, Ordering::SeqCst) < TOLD_MAX
-        && let Some(begun) = begin(socket, &door).await
+        && let Some(begun) = begin(socket, &door, listed.number).await
     {
         // It is told why, if it still listens.
         let _told = refuse(begun).await;
@@ -132,9 +128,9 @@ async fn serve(socket: TcpStream, door: Arc<Door>) {
     door.refused.fetch_sub(1, Ordering::SeqCst);
 }
 
-async fn begin(socket: TcpStream, door: &Door) -> Option<Begun> {
-    let startup = door.guard.startup((door.settings.password)().as_deref());
-    startup::begin(socket, startup, &door.running).await
+async fn begin(socket: TcpStream, door: &Door, number: u64) -> Option<Begun> {
+    let startup = door.guard.startup((door.settings.password)().as_deref(), pid_of(number));
+    startup::begin(socket, startup, &door.database.inner.backends).await
 }
 
 async fn refuse(begun: Begun) -> Result<(), Ended> {
@@ -142,41 +138,42 @@ async fn refuse(begun: Begun) -> Result<(), Ended> {
     let error = SqlError::new(SqlState::TooManyConnections, "sorry, too many clients already");
     let mut fatal = info(&error);
     fatal.severity = "FATAL".to_owned();
-    wire.put(PgWireBackendMessage::ErrorResponse(fatal.into())).map_err(Ended::Violation)?;
+    wire.put(PgWireBackendMessage::ErrorResponse(fatal.into())).map_err(Ended::Told)?;
     Ok(wire.flush().await?)
 }
 
-async fn serve_one(mut begun: Begun, door: Arc<Door>) {
-    let (key, parameters) = (begun.key.clone(), std::mem::take(&mut begun.parameters));
+async fn serve_one(mut begun: Begun, door: Arc<Door>, number: u64) {
+    let (secret, parameters) =
+        (std::mem::take(&mut begun.secret), std::mem::take(&mut begun.parameters));
     let Ok(wire) = begun.wire() else { return };
+    let inner = &door.database.inner;
     let cancel = Arc::new(Cancel::of_client(wire.client()));
-    door.running.add(key.clone(), cancel.clone());
-    let session = door.database.session();
+    let session = Session::numbered(inner.clone(), number);
     session.variables.lock().introduce(&parameters);
-    let registered = door.database.inner.watch.register(cancel.clone());
-    Connection::new(wire, session, cancel).serve().await;
-    door.running.remove(&key);
-    drop(registered);
+    let (activity, variables) = (Arc::<Activity>::default(), session.variables.clone());
+    let served = Served { secret, cancel: cancel.clone(), activity: activity.clone(), variables };
+    inner.backends.serve(number, served);
+    let _registered = inner.watch.register(cancel.clone());
+    Connection::new(wire, session, cancel, activity).serve().await;
 }
 
 /// A client that is listed as long as this is kept.
 struct Listed {
-    door: Arc<Door>,
+    database: Database,
     number: u64,
 }
 
 impl Listed {
-    fn new(door: Arc<Door>, address: String) -> Self {
-        let number = door.numbers.fetch_add(1, Ordering::Relaxed);
-        let inner = &door.database.inner;
-        inner.pg_clients.lock().insert(number, (address, inner.engine.now_ms()));
-        Self { door, number }
+    fn new(database: Database, address: String) -> Self {
+        let number = Session::next_number();
+        database.inner.backends.add(number, address, database.inner.engine.now_ms());
+        Self { database, number }
     }
 }
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        self.door.database.inner.pg_clients.lock().remove(&self.number);
+        self.database.inner.backends.remove(self.number);
     }
 }
 

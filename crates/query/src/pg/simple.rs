@@ -19,7 +19,7 @@ impl Connection {
     pub(super) async fn simple(&mut self, text: &str) -> Result<(), Failed> {
         self.unnamed = None;
         self.portals.remove("");
-        self.begin_statement();
+        self.begin_statement(text);
         let statements = stop::within_now(self.cancel.stop(), || self.session.parse_all(text))?;
         if statements.is_empty() {
             self.wire.put(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new()))?;
@@ -27,7 +27,7 @@ impl Connection {
         let alone = statements.len() == 1;
         for (index, prepared) in statements.iter().enumerate() {
             if index > 0 {
-                self.begin_statement();
+                self.begin_statement(text);
             }
             if !alone {
                 self.session.begin_implicit();

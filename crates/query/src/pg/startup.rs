@@ -2,8 +2,8 @@
 //! another one), who it is, and what drivers are told at once.
 
 use super::auth::Startup;
-use super::running::Running;
 use super::wire::Wire;
+use crate::backends::Backends;
 use bytes::BytesMut;
 use futures_util::{SinkExt, StreamExt};
 use pgwire::api::auth::StartupHandler;
@@ -28,8 +28,8 @@ pub(super) struct Begun {
     socket: std::net::TcpStream,
     incoming: BytesMut,
     version: ProtocolVersion,
-    /// By which it can be cancelled.
-    pub(super) key: (i32, Vec<u8>),
+    /// What its client proves with that it is the one who cancels.
+    pub(super) secret: Vec<u8>,
     /// What the client said about itself.
     pub(super) parameters: HashMap<String, String>,
 }
@@ -44,12 +44,16 @@ impl Begun {
 }
 
 /// Lets a connection begin; nothing where it ends before that.
-pub(super) async fn begin(socket: TcpStream, startup: Startup, running: &Running) -> Option<Begun> {
-    let beginning = tokio::time::timeout(STARTUP_TIMEOUT, try_begin(socket, startup, running));
+pub(super) async fn begin(
+    socket: TcpStream,
+    startup: Startup,
+    backends: &Backends,
+) -> Option<Begun> {
+    let beginning = tokio::time::timeout(STARTUP_TIMEOUT, try_begin(socket, startup, backends));
     beginning.await.ok().flatten()
 }
 
-async fn try_begin(socket: TcpStream, startup: Startup, running: &Running) -> Option<Begun> {
+async fn try_begin(socket: TcpStream, startup: Startup, backends: &Backends) -> Option<Begun> {
     let client = DefaultClient::<()>::new(socket.peer_addr().ok()?, false);
     let mut client = Framed::new(socket, PgWireMessageServerCodec::new(client));
     client.set_state(PgWireConnectionState::AwaitingSslRequest);
@@ -68,7 +72,7 @@ async fn try_begin(socket: TcpStream, startup: Startup, running: &Running) -> Op
                 client.set_state(PgWireConnectionState::AwaitingStartup);
             }
             PgWireFrontendMessage::CancelRequest(request) => {
-                running.cancel(request.pid, &request.secret_key.to_bytes());
+                backends.cancel_with(request.pid, &request.secret_key.to_bytes());
                 return None;
             }
             message => {
@@ -81,13 +85,13 @@ async fn try_begin(socket: TcpStream, startup: Startup, running: &Running) -> Op
             }
         }
         if matches!(client.state(), PgWireConnectionState::ReadyForQuery) {
-            let (pid, secret) = client.pid_and_secret_key();
-            let key = (pid, secret.to_bytes().to_vec());
+            let (_, secret) = client.pid_and_secret_key();
+            let secret = secret.to_bytes().to_vec();
             let parameters = client.metadata().clone();
             let version = client.protocol_version();
             let parts = client.into_parts();
             let (socket, incoming) = (parts.io.into_std().ok()?, parts.read_buf);
-            return Some(Begun { socket, incoming, version, key, parameters });
+            return Some(Begun { socket, incoming, version, secret, parameters });
         }
     }
 }

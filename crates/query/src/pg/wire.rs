@@ -33,8 +33,8 @@ pub(super) struct Wire {
 pub(super) enum Ended {
     /// The other side is gone.
     Lost,
-    /// It does not keep to the protocol.
-    Violation(SqlError),
+    /// The client is told why: it does not keep to the protocol, or somebody has ended it.
+    Told(SqlError),
 }
 
 impl From<io::Error> for Ended {
@@ -82,7 +82,7 @@ impl Wire {
 
     fn decode(&mut self) -> Result<Option<PgWireFrontendMessage>, Ended> {
         let violation =
-            |message: String| Ended::Violation(SqlError::new(SqlState::ProtocolViolation, message));
+            |message: String| Ended::Told(SqlError::new(SqlState::ProtocolViolation, message));
         let Some(head) = self.incoming.get(1..5) else { return Ok(None) };
         let length = u32::from_be_bytes(head.try_into().unwrap_or_default()) as usize;
         if !(4..=MESSAGE_MAX_BYTES).contains(&length) {

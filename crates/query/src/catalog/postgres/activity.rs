@@ -3,12 +3,18 @@
 
 use super::{CatalogTable, Facts, Row, some, truth};
 use crate::advisory::Key;
+use crate::backends::{Seen, pid_of};
 use crate::database::DATABASE;
 
 /// The number of the database in `pg_database`.
 const DATABASE_OID: u32 = 16_384;
 /// The number of the user in `pg_authid`.
 const USER: u32 = 10;
+
+/// The encoding's number.
+const UTF8: i32 = 6;
+/// The number of `pg_default`.
+const TABLESPACE: u32 = 1_663;
 
 const NONE: fn(&Facts) -> Vec<Row> = |_| Vec::new();
 
@@ -30,6 +36,15 @@ const fn empty(name: &'static str, columns: &'static str) -> CatalogTable {
 }
 
 pub(super) const TABLES: &[CatalogTable] = &[
+    CatalogTable {
+        name: "pg_database",
+        needs_columns: false,
+        columns: "oid oid datname name datdba oid encoding int4 datlocprovider text datistemplate \
+            bool datallowconn bool datconnlimit int4 datfrozenxid xid datminmxid xid dattablespace \
+            oid datcollate text datctype text daticulocale text daticurules text datcollversion \
+            text datacl text[]",
+        rows: pg_database,
+    },
     CatalogTable {
         name: "pg_stat_activity",
         needs_columns: false,
@@ -109,14 +124,30 @@ pub(super) const TABLES: &[CatalogTable] = &[
     empty("pg_stat_user_indexes", STATISTICS_OF_INDEXES),
 ];
 
+/// The node's data, by its own name and by the one that tools connect to first.
+fn pg_database(_: &Facts) -> Vec<Row> {
+    let row = |(oid, name): (u32, &str)| {
+        let mut row = vec![some(oid), some(name), some(USER), some(UTF8), some("c"), truth(false)];
+        row.extend([truth(true), some(-1), some(1), some(1), some(TABLESPACE)]);
+        row.extend([some("C.UTF-8"), some("C.UTF-8"), None, None, None, None]);
+        row
+    };
+    [(DATABASE_OID, DATABASE), (5, "postgres")].map(row).to_vec()
+}
+
 fn pg_stat_activity(facts: &Facts) -> Vec<Row> {
-    let row = |(number, address, since_ms): &(u64, String, u64)| {
-        let since = chrono::DateTime::from_timestamp_millis(*since_ms as i64);
-        let (host, port) = address.rsplit_once(':').unwrap_or((address, "-1"));
-        let mut row = vec![some(DATABASE_OID), some(DATABASE), some(number), None, some(USER)];
-        row.extend([some("thalweg"), some(""), some(host), None, some(port)]);
-        row.push(since.map(|since| since.to_rfc3339()));
-        row.extend(std::iter::repeat_n(None, 10));
+    let time =
+        |time_ms: u64| Some(chrono::DateTime::from_timestamp_millis(time_ms as i64)?.to_rfc3339());
+    let row = |seen: &Seen| {
+        let (host, port) = seen.address.rsplit_once(':').unwrap_or((&seen.address, "-1"));
+        let mut row = vec![some(DATABASE_OID), some(DATABASE), some(seen.pid), None, some(USER)];
+        row.extend([some("thalweg"), some(&seen.application), some(host), None, some(port)]);
+        row.extend([time(seen.since_ms), None]);
+        let last = seen.statement.as_ref();
+        row.extend([last.and_then(|last| time(last.began_ms))]);
+        row.extend([last.and_then(|last| time(last.changed_ms)), None, None]);
+        row.push(last.map(|last| if last.is_active { "active" } else { "idle" }.to_owned()));
+        row.extend([None, None, None, last.map(|last| last.query.clone())]);
         row.push(some("client backend"));
         row
     };
@@ -131,7 +162,14 @@ fn pg_locks(facts: &Facts) -> Vec<Row> {
         };
         let mode = if is_shared { "ShareLock" } else { "ExclusiveLock" };
         let mut row = vec![some("advisory"), some(DATABASE_OID), None, None, None, None, None];
-        row.extend([some(class), some(object), some(kind), None, some(session), some(mode)]);
+        row.extend([
+            some(class),
+            some(object),
+            some(kind),
+            None,
+            some(pid_of(session)),
+            some(mode),
+        ]);
         row.extend([truth(is_granted), truth(false), None]);
         row
     };

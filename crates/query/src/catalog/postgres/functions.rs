@@ -1,5 +1,6 @@
 //! Functions that look into the catalog.
 
+use super::backends;
 use super::constraints::{Constraint, constraints};
 use super::relations::{PG_CATALOG, PUBLIC, Relation, find, relations};
 use super::rows::query_of;
@@ -57,8 +58,9 @@ pub(crate) fn register(context: &SessionContext, inner: &Weak<Inner>) {
         Function::new("col_description", returns_text, told(inner, description)),
         Function::new("pg_table_is_visible", returns_boolean, told(inner, is_visible)),
     ];
-    for function in functions {
-        context.register_udf(function.stable().udf().as_ref().clone());
+    let functions = functions.into_iter().map(Function::stable);
+    for function in functions.chain(backends::functions(inner)) {
+        context.register_udf(function.udf().as_ref().clone());
     }
 }
 

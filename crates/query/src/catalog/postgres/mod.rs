@@ -3,6 +3,7 @@
 //! what is always empty comes from the library `datafusion-pg-catalog`.
 
 mod activity;
+mod backends;
 mod constraints;
 mod functions;
 mod information;
@@ -16,6 +17,7 @@ pub(crate) use relations::{find, name_of_schema, number_of_schema, relations};
 pub(crate) use types::{proc_name, proc_number};
 
 use crate::advisory::Key;
+use crate::backends::Seen;
 use crate::catalog::{Definition, Overlay, SequenceDefinition, gone};
 use crate::database::Inner;
 use crate::dialect::field_of_oid;
@@ -54,8 +56,7 @@ struct Facts {
     relations: Vec<Relation>,
     /// By the relation's number.
     columns: HashMap<u32, Vec<Attribute>>,
-    /// Connections: number, address, since when in milliseconds.
-    clients: Vec<(u64, String, u64)>,
+    clients: Vec<Seen>,
     /// Advisory locks: session, lock, whether it is shared, whether it is held.
     locks: Vec<(u64, Key, bool, bool)>,
 }
@@ -206,11 +207,7 @@ impl Reading {
             let found = found.ok().flatten().map(|table| relations::columns_of(&table.schema()));
             columns.insert(relation.oid, found.unwrap_or_default());
         }
-        let clients = inner.pg_clients.lock();
-        let client = |(number, (address, since_ms)): (&u64, &(String, u64))| {
-            (*number, address.clone(), *since_ms)
-        };
-        let clients = clients.iter().map(client).collect();
+        let clients = inner.backends.list();
         Ok(Facts { relations, columns, clients, locks: inner.locks.list() })
     }
 }

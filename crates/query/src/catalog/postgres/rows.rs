@@ -91,9 +91,8 @@ pub(super) const TABLES: &[CatalogTable] = &[
                   indnullsnotdistinct bool \
             indisprimary bool indisexclusion bool indimmediate bool indisclustered bool indisvalid \
             bool \
-            indcheckxmin bool indisready bool indislive bool indisreplident bool indkey int2[] \
-            indcollation \
-            oid[] indclass oid[] indoption text indexprs text indpred text",
+            indcheckxmin bool indisready bool indislive bool indisreplident bool indkey int2vector \
+            indcollation oidvector indclass oidvector indoption int2vector indexprs text indpred text",
         rows: pg_index,
     },
     CatalogTable {

@@ -92,7 +92,7 @@ pub(super) fn compare_rows(left: &[Expr], op: &BinaryOperator, right: &[Expr]) -
     }
 }
 
-pub(super) fn function_name(function: &Function) -> String {
+pub(crate) fn function_name(function: &Function) -> String {
     let last = function.name.0.last().and_then(|part| part.as_ident());
     last.map(folded).unwrap_or_default()
 }

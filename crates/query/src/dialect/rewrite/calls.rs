@@ -2,6 +2,7 @@
 //! values of the session.
 
 use super::*;
+use crate::backends::pid_of;
 use crate::functions::{COLLECTORS, advisory_function, first_name};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,11 +18,16 @@ pub(super) fn constant_of(name: &str, session: Option<&Session>) -> Option<Expr>
     };
     match name {
         "current_user" | "session_user" | "user" | "current_role" => Some(text(&user())),
+        "pg_backend_pid" => session.map(|session| pid(session.number())),
         "current_catalog" => Some(text("thalweg")),
         "current_schema" => Some(text("public")),
         "localtimestamp" | "localtime" | "current_time" => Some(call(name, Vec::new())),
         _ => None,
     }
+}
+
+fn pid(number: u64) -> Expr {
+    Expr::Value(Value::Number(pid_of(number).to_string(), false).into())
 }
 
 /// Rewrites a call.

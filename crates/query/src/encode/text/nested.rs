@@ -52,6 +52,10 @@ pub(super) fn put_nested(
         return put_text(out, values.as_ref(), place, style);
     }
     if let Some(elements) = list_value(array, row) {
+        if pg_type::is_vector(array.data_type()) {
+            put_vector(out, &elements, style)?;
+            return Ok(true);
+        }
         put_list(out, &elements, style)?;
         return Ok(true);
     }
@@ -65,6 +69,17 @@ pub(super) fn put_nested(
         other => return Err(unsupported(other)),
     }
     Ok(true)
+}
+
+/// The elements with blanks between them.
+fn put_vector(out: &mut Vec<u8>, elements: &ArrayRef, style: &Style) -> Result<(), SqlError> {
+    for row in 0..elements.len() {
+        if row > 0 {
+            out.push(b' ');
+        }
+        put_text(out, elements.as_ref(), row, style)?;
+    }
+    Ok(())
 }
 
 pub(super) fn put_list(

@@ -1,6 +1,7 @@
 //! Sets as lists: `generate_series`, subscripts and numbers of rows outside FROM.
 
 use super::*;
+use crate::pg_type;
 
 pub(super) fn returns_list(
     asked: &super::super::Asked<'_>,
@@ -55,7 +56,21 @@ pub(super) fn list(call: &super::super::Call<'_>) -> std::result::Result<ArrayRe
     Ok(Arc::new(ListArray::new(element.clone(), OffsetBuffer::from_lengths(lengths), values, None)))
 }
 
+/// The subscripts of an array's elements; those of a vector begin with 0.
 pub(super) fn subscripts(call: &super::super::Call<'_>) -> std::result::Result<ArrayRef, SqlError> {
+    let is_vector = pg_type::is_vector(call.arg(0)?.data_type());
+    count_from(call, i32::from(!is_vector))
+}
+
+/// The numbers of an array's elements, from 1.
+pub(super) fn ordinals(call: &super::super::Call<'_>) -> std::result::Result<ArrayRef, SqlError> {
+    count_from(call, 1)
+}
+
+fn count_from(
+    call: &super::super::Call<'_>,
+    first: i32,
+) -> std::result::Result<ArrayRef, SqlError> {
     let array = call.arg(0)?;
     let lists = array
         .as_list_opt::<i32>()
@@ -63,7 +78,8 @@ pub(super) fn subscripts(call: &super::super::Call<'_>) -> std::result::Result<A
     let lengths: Vec<usize> = (0..lists.len())
         .map(|row| if lists.is_valid(row) { lists.value(row).len() } else { 0 })
         .collect();
-    let values = Int32Array::from_iter_values(lengths.iter().flat_map(|&length| 1..=length as i32));
+    let numbers = |&length: &usize| first..first + length as i32;
+    let values = Int32Array::from_iter_values(lengths.iter().flat_map(numbers));
     let element = Arc::new(Field::new_list_field(DataType::Int32, true));
     Ok(Arc::new(ListArray::new(
         element,

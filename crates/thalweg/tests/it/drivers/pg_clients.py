@@ -128,6 +128,58 @@ with psycopg.connect(dsn, autocommit=True) as connection:
         pass
     assert connection.execute("SELECT 1").fetchone() == (1,)
 
+# Connections see each other by their numbers, and stop and end each other.
+with psycopg.connect(dsn, autocommit=True, application_name="watcher") as watcher:
+    with psycopg.connect(dsn, autocommit=True, application_name="watched") as watched:
+        numbers = [connection.execute("SELECT pg_backend_pid()").fetchone()[0] for connection in (watcher, watched)]
+        assert numbers == [watcher.info.backend_pid, watched.info.backend_pid] and numbers[0] != numbers[1], numbers
+        watched.execute("SELECT 41 + 1")
+        seen = watcher.execute("SELECT application_name, state, query FROM pg_stat_activity WHERE pid = %s", (numbers[1],)).fetchall()
+        assert seen == [("watched", "idle", "SELECT 41 + 1")], seen
+        slow = "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b"
+        stopped = []
+
+        def run():
+            try:
+                watched.execute(slow)
+            except psycopg.Error as error:
+                stopped.append(error)
+
+        for function, state in (("pg_cancel_backend", "57014"), ("pg_terminate_backend", "57P01")):
+            thread = threading.Thread(target=run)
+            thread.start()
+            deadline = time.time() + 20
+            while not watcher.execute("SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query = %s", (slow,)).fetchall():
+                assert time.time() < deadline, "the statement does not run"
+                time.sleep(0.01)
+            assert watcher.execute(f"SELECT {function}(%s)", (numbers[1],)).fetchone() == (True,)
+            thread.join(20)
+            assert not thread.is_alive() and stopped.pop().sqlstate == state, state
+        assert watched.broken, "the connection is still there"
+    # One that waits for its client is ended, too, and one that is not there is nobody's.
+    with psycopg.connect(dsn, autocommit=True) as idle:
+        assert watcher.execute("SELECT pg_terminate_backend(%s)", (idle.info.backend_pid,)).fetchone() == (True,)
+        try:
+            idle.execute("SELECT 1")
+            raise SystemExit("an ended connection answers")
+        except psycopg.OperationalError:
+            pass
+    assert watcher.execute("SELECT pg_terminate_backend(0), pg_cancel_backend(-1)").fetchone() == (False, False)
+    # Who waits for whose lock.
+    with psycopg.connect(dsn, autocommit=True) as holder:
+        holder.execute("SELECT pg_advisory_lock(77)")
+        with psycopg.connect(dsn, autocommit=True) as waiter:
+            thread = threading.Thread(target=lambda: waiter.execute("SELECT pg_advisory_lock(77)"))
+            thread.start()
+            deadline = time.time() + 20
+            blocking = "SELECT pg_blocking_pids(%s)"
+            while watcher.execute(blocking, (waiter.info.backend_pid,)).fetchone() != ([holder.info.backend_pid],):
+                assert time.time() < deadline, "nobody waits"
+                time.sleep(0.01)
+            holder.execute("SELECT pg_advisory_unlock(77)")
+            thread.join(20)
+            assert watcher.execute(blocking, (waiter.info.backend_pid,)).fetchone() == ([],)
+
 engine = sqlalchemy.create_engine(f"postgresql+psycopg://anybody:{password}@127.0.0.1:{port}/thalweg")
 frame = pandas.read_sql("SELECT product, total FROM totals ORDER BY product", engine)
 assert list(frame["product"]) == ["p0", "p1", "p2"] and int(frame["total"].sum()) == 499500, frame

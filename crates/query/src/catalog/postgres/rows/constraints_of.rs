@@ -73,8 +73,7 @@ pub(super) fn pg_index(facts: &Facts) -> Vec<Row> {
             some(numbers(index.columns.iter().map(|(number, _)| *number))),
             some(zeros()),
             some(zeros()),
-            // A vector, which is written without braces: SQLAlchemy reads it so.
-            some(zeros().trim_matches(['{', '}']).replace(',', " ")),
+            some(zeros()),
             None,
             None,
         ])

@@ -28,7 +28,7 @@ pub(super) fn with_ordinality(factor: &TableFactor) -> Option<TableFactor> {
     let relation = given.clone().unwrap_or_else(|| name.clone());
     let value = columns.first().cloned().unwrap_or_else(|| relation.clone());
     let number = columns.get(1).cloned().unwrap_or_else(|| "ordinality".to_owned());
-    let numbers = call("generate_subscripts_list", vec![list.clone(), number_one()]);
+    let numbers = call("ordinals_list", vec![list.clone()]);
     let bigint = datafusion::sql::sqlparser::ast::DataType::BigInt(None);
     let numbers = call("unnest", vec![numbers]);
     let numbers = crate::dialect::cast_expr(numbers, &bigint).ok()?;
@@ -67,10 +67,6 @@ pub(super) fn unnest_beside(factor: &TableFactor) -> Option<TableFactor> {
     });
     let lists = lists.collect();
     unnested(lists, relation)
-}
-
-pub(super) fn number_one() -> Expr {
-    Expr::Value(Value::Number("1".to_owned(), false).into())
 }
 
 /// The only column of an unnested list is called as the list is.
