@@ -29,6 +29,7 @@ mod json;
 mod kv;
 mod moment;
 mod ndjson;
+mod once;
 mod parse;
 mod pg;
 mod pg_type;

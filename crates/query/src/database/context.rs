@@ -1,6 +1,7 @@
 //! What all sessions plan and run with.
 
 use super::*;
+use crate::once::{FindOnce, ONCE, ShareOnce};
 use datafusion::execution::runtime_env::RuntimeEnv;
 
 /// Functions of the library that Postgres does not have, and that make lists of any length.
@@ -34,6 +35,7 @@ pub(super) fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlErro
         .with_runtime_env(make_runtime(memory_max_bytes)?)
         .with_default_features()
         .with_analyzer_rules(analyzer_rules(Arc::downgrade(inner)))
+        .with_physical_optimizer_rule(Arc::new(ShareOnce))
         .with_physical_optimizer_rule(Arc::new(ReadPlainCsv))
         .with_physical_optimizer_rule(Arc::new(CutLarge::new(memory_max_bytes)))
         .build();
@@ -51,6 +53,7 @@ pub(super) fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlErro
         .build();
     state.register_file_format(Arc::new(ExactJsonFactory::default()), true)?;
     let context = SessionContext::new_with_state(state);
+    context.register_udtf(ONCE, Arc::new(FindOnce));
     context.register_relation_planner(Arc::new(WindowPlanner))?;
     crate::window::register_functions(&context);
     Ok(context.enable_url_table())

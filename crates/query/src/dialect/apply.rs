@@ -29,7 +29,7 @@ use datafusion::logical_expr::{
     ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::optimizer::AnalyzerRule;
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use futures_util::TryStreamExt;
 use lateral::rows_of;
 pub(super) use lateral::{apply_join, is_joined};
@@ -264,10 +264,15 @@ impl Apply {
             plan = LogicalPlanBuilder::from(plan).project(equal)?.build()?;
         }
         let plan = state.create_physical_plan(&plan).await?;
-        let mut stream = execute_stream(plan, state.task_ctx())?;
-        if let Wanted::Rows(list) = &self.wanted {
-            return rows_of(stream, list.data_type(), budget).await;
+        let stream = execute_stream(plan, state.task_ctx())?;
+        match &self.wanted {
+            Wanted::Rows(list) => rows_of(stream, list.data_type(), budget).await,
+            _ => self.answer(stream).await,
         }
+    }
+
+    /// What is asked of the subquery, from its rows.
+    async fn answer(&self, mut stream: SendableRecordBatchStream) -> Result<ScalarValue> {
         let mut first: Option<RecordBatch> = None;
         let mut has_unknown = false;
         let mut found = 0;

@@ -166,6 +166,14 @@ fn replaced(
         return Ok(Transformed::no(Expr::Cast(Cast::new_from_field(inner, to))));
     }
     let to = Arc::new(to.as_ref().clone().with_nullable(true));
+    // A number as it was written is a number before it is a whole one.
+    let is_text_of_number = from.is_string() && pg_type::declared(&from_field) == Some("numeric");
+    if is_text_of_number && to.data_type().is_integer() {
+        let wide = super::operators::computed_numeric();
+        let kind = wide.data_type().clone();
+        let number = cast_function(&from, Arc::new(wide)).call(vec![*inner]);
+        return Ok(Transformed::yes(cast_function(&kind, to).call(vec![number])));
+    }
     Ok(Transformed::yes(cast_function(&from, to).call(vec![*inner])))
 }
 

@@ -19,6 +19,7 @@ mod names;
 mod narrow;
 mod numerics;
 mod objects;
+mod once;
 mod operators;
 mod outside;
 mod parameters;

@@ -12,7 +12,9 @@ use datafusion::logical_expr::planner::{
 };
 use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, ScalarUDF, lit};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
-use kinds::{Kind, interval, is_nonzero, is_untyped, kind_of, takes_text, timestamp};
+use kinds::{
+    DIGITS_MAX, Kind, digits_of, interval, is_nonzero, is_untyped, kind_of, takes_text, timestamp,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -30,6 +32,11 @@ impl std::fmt::Debug for Operators {
 /// What a number as it was written is computed with.
 pub(super) fn computed_numeric() -> Field {
     Field::new("", DataType::Decimal256(76, 30), true)
+}
+
+/// A side as a number of any digits.
+fn computed(expr: &Expr) -> Expr {
+    cast_to(expr.clone(), &computed_numeric())
 }
 
 impl Operators {
@@ -57,6 +64,7 @@ impl Operators {
             "json_path",
             "json_path_text",
             "numeric_divide",
+            "numeric_times",
             "power",
             "same_zero",
             "text_concat",
@@ -124,13 +132,12 @@ impl Operators {
             }
             Op::Plus => self.plus(left, right, kinds),
             Op::Minus => self.minus(left, right, kinds),
-            Op::Multiply => self.multiply(left, right, kinds),
+            Op::Multiply => self.multiply(left, right, (&left_field, &right_field), kinds),
             Op::Divide => self.divide(left, right, kinds),
             Op::Eq | Op::NotEq | Op::Lt | Op::LtEq | Op::Gt | Op::GtEq => {
                 self.compare(raw, (&left_field, &right_field), kinds)
             }
             Op::Modulo if matches!(kinds.0, Kind::Numeric) || matches!(kinds.1, Kind::Numeric) => {
-                let computed = |expr: &Expr| cast_to(expr.clone(), &computed_numeric());
                 Some(computed(left) % computed(right))
             }
             _ => None,
@@ -182,10 +189,7 @@ impl Operators {
             (Interval, Time) => self.call("time_plus_interval", vec![right.clone(), left.clone()]),
             (Interval, Unknown) => Some(left.clone() + as_interval(right)),
             (Unknown, Interval) => Some(as_interval(left) + right.clone()),
-            (Numeric, _) | (_, Numeric) => {
-                let computed = |expr: &Expr| cast_to(expr.clone(), &computed_numeric());
-                Some(computed(left) + computed(right))
-            }
+            (Numeric, _) | (_, Numeric) => Some(computed(left) + computed(right)),
             _ => self.same(BinaryOperator::Plus, left, right, kinds),
         }
     }
@@ -228,15 +232,18 @@ impl Operators {
             (Time, Time) => self.call("time_minus_time", vec![left.clone(), right.clone()]),
             (Interval, Unknown) => Some(left.clone() - as_interval(right)),
             (Unknown, Interval) => Some(as_interval(left) - right.clone()),
-            (Numeric, _) | (_, Numeric) => {
-                let computed = |expr: &Expr| cast_to(expr.clone(), &computed_numeric());
-                Some(computed(left) - computed(right))
-            }
+            (Numeric, _) | (_, Numeric) => Some(computed(left) - computed(right)),
             _ => self.same(BinaryOperator::Minus, left, right, kinds),
         }
     }
 
-    fn multiply(&self, left: &Expr, right: &Expr, kinds: (Kind, Kind)) -> Option<Expr> {
+    fn multiply(
+        &self,
+        left: &Expr,
+        right: &Expr,
+        fields: (&Field, &Field),
+        kinds: (Kind, Kind),
+    ) -> Option<Expr> {
         use Kind::{Decimal, Double, Interval, Number, Numeric};
         match kinds {
             (Interval, Number | Double | Decimal) => {
@@ -246,8 +253,10 @@ impl Operators {
                 self.call("interval_multiply", vec![right.clone(), left.clone()])
             }
             (Numeric, _) | (_, Numeric) => {
-                let narrow = Field::new("", DataType::Decimal256(60, 20), true);
-                Some(cast_to(left.clone(), &narrow) * cast_to(right.clone(), &narrow))
+                self.call("numeric_times", vec![computed(left), computed(right)])
+            }
+            (Decimal, Decimal) if digits_of(fields.0) + digits_of(fields.1) > DIGITS_MAX => {
+                self.call("numeric_times", vec![computed(left), computed(right)])
             }
             _ => self.same(BinaryOperator::Multiply, left, right, kinds),
         }
@@ -319,10 +328,7 @@ impl Operators {
                 };
                 Some(build(order(left)?, order(right)?))
             }
-            (Kind::Numeric, _) | (_, Kind::Numeric) => {
-                let computed = |expr: &Expr| cast_to(expr.clone(), &computed_numeric());
-                Some(build(computed(left), computed(right)))
-            }
+            (Kind::Numeric, _) | (_, Kind::Numeric) => Some(build(computed(left), computed(right))),
             (Kind::Double, Kind::Double) if !is_nonzero(left) && !is_nonzero(right) => {
                 let same = |expr: &Expr| self.call("same_zero", vec![expr.clone()]);
                 Some(build(same(left)?, same(right)?))

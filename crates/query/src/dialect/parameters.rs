@@ -307,13 +307,10 @@ fn sql_type_of(field: &Field) -> Option<SqlType> {
     let typed = pg_type::of_field(field);
     let kind = super::column_type(typed).ok()?;
     let text = match kind {
-        ColumnType::Numeric => format!(
-            "NUMERIC(38, {})",
-            match unsized_numeric() {
-                DataType::Decimal128(_, scale) => scale,
-                _ => 10,
-            }
-        ),
+        ColumnType::Numeric => match unsized_numeric() {
+            DataType::Decimal256(precision, scale) => format!("NUMERIC({precision}, {scale})"),
+            _ => kind.name(),
+        },
         kind => kind.name(),
     };
     let dialect = crate::dialect::Grammar::default();

@@ -38,6 +38,7 @@ const REPAIRS_MAX: usize = 32;
 /// Plans a statement.
 pub(crate) async fn plan(state: &SessionState, mut statement: DfStatement) -> Result<LogicalPlan> {
     super::outside::qualify(&mut statement);
+    let _numbered = super::once::resolve(state, &mut statement).await?;
     super::using::resolve(state, &mut statement).await?;
     for _ in 0..REPAIRS_MAX {
         match state.statement_to_plan(statement.clone()).await {

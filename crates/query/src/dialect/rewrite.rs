@@ -8,6 +8,7 @@ mod operators;
 mod ordered;
 
 mod patterns;
+mod quantified;
 
 mod bounds;
 
@@ -153,6 +154,9 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if matches!(factor, TableFactor::Table { sample: Some(_), .. }) {
+            return self.fail(SqlError::unsupported("TABLESAMPLE is not supported"));
+        }
         set_in_from(factor);
         ControlFlow::Continue(())
     }
@@ -210,7 +214,10 @@ fn rewrite_one(expr: &mut Expr, session: Option<&Session>) -> Result<(), SqlErro
         Expr::SimilarTo { .. } => operators::rewrite_similar(expr),
         Expr::Case { operand, conditions, .. } => literals::case(operand, conditions),
         Expr::Collate { .. } => special::rewrite_collation(expr)?,
-        Expr::Cast { .. } => regclass::rewrite_regclass(expr, session)?,
+        Expr::Cast { .. } => {
+            regclass::rewrite_regclass(expr, session)?;
+            literals::exact_numeric(expr);
+        }
         Expr::Function(_) => rewrite_function(expr, session)?,
         Expr::Identifier(name) if name.quote_style.is_none() => {
             let lower = name.value.to_lowercase();

@@ -98,7 +98,7 @@ fn computed(precision: u16, scale: u16) -> std::result::Result<DataType, SqlErro
 
 /// What `numeric` without digits is computed with.
 pub(super) fn unsized_numeric() -> DataType {
-    DataType::Decimal128(38, 10)
+    DataType::Decimal256(76, 30)
 }
 
 /// A column's type as what is put into it is cast to: lengths are looked at when it is written.

@@ -145,6 +145,11 @@ fn probe(factor: &TableFactor, ctes: &[With]) -> Option<Query> {
     let mut query = *query_of("SELECT * FROM relation")?;
     let SetExpr::Select(select) = query.body.as_mut() else { return None };
     select.from.first_mut()?.relation = factor.clone();
+    Some(with_needed(query, ctes))
+}
+
+/// A query with those of WITH around it that it reads.
+pub(super) fn with_needed(mut query: Query, ctes: &[With]) -> Query {
     let mut needed: Vec<Cte> = Vec::new();
     let mut is_recursive = false;
     for with in ctes.iter().rev() {
@@ -161,9 +166,11 @@ fn probe(factor: &TableFactor, ctes: &[With]) -> Option<Query> {
     if let Some(with) = ctes.first()
         && !needed.is_empty()
     {
+        // Its own ones may read these.
+        needed.extend(query.with.take().into_iter().flat_map(|own| own.cte_tables));
         query.with = Some(With { recursive: is_recursive, cte_tables: needed, ..with.clone() });
     }
-    Some(query)
+    query
 }
 
 /// Whether a query reads a relation that is called so.

@@ -70,17 +70,30 @@ pub(crate) fn decimal_text(digits: &str, scale: i8) -> String {
     format!("{sign}{whole}.{fraction}")
 }
 
+/// Digits after the point that computations with numbers of any digits have. Nobody declares so
+/// many: those that say nothing are not written.
+const COMPUTED_SCALE: i8 = 30;
+
+fn put_decimal(out: &mut Vec<u8>, digits: &str, scale: i8) {
+    let text = decimal_text(digits, scale);
+    let text = match scale >= COMPUTED_SCALE {
+        true => text.trim_end_matches('0').trim_end_matches('.'),
+        false => &text,
+    };
+    out.extend_from_slice(text.as_bytes());
+}
+
 /// The digits of a decimal held in 128 bits.
 pub(super) fn put_decimal_128(out: &mut Vec<u8>, value: i128, scale: i8) {
     let mut text = String::with_capacity(40);
     // Writing to a string cannot fail.
     let _infallible = write!(text, "{value}");
-    out.extend_from_slice(decimal_text(&text, scale).as_bytes());
+    put_decimal(out, &text, scale);
 }
 
 /// The digits of a decimal held in 256 bits.
 pub(super) fn put_decimal_256(out: &mut Vec<u8>, value: i256, scale: i8) {
-    out.extend_from_slice(decimal_text(&value.to_string(), scale).as_bytes());
+    put_decimal(out, &value.to_string(), scale);
 }
 
 /// The binary form of a number that is written as text: groups of four digits, the weight of the

@@ -120,9 +120,17 @@ fn hide(expr: Expr) -> Transformed<Expr> {
         }
         Expr::AggregateFunction(mut collecting) if COLLECTING.contains(&collecting.func.name()) => {
             if let Some(value) = collecting.params.args.first_mut() {
+                let looked_at = |bare: Expr| {
+                    Expr::ScalarFunction(ScalarFunction::new_udf(CONSTANT.clone(), vec![bare]))
+                };
+                // With DISTINCT both must be the same expression.
+                for order in &mut collecting.params.order_by {
+                    if order.expr == *value {
+                        order.expr = looked_at(value.clone());
+                    }
+                }
                 let bare = std::mem::replace(value, Expr::Literal(ScalarValue::Null, None));
-                *value =
-                    Expr::ScalarFunction(ScalarFunction::new_udf(CONSTANT.clone(), vec![bare]));
+                *value = looked_at(bare);
             }
             return Transformed::new(
                 Expr::AggregateFunction(collecting),

@@ -13,7 +13,8 @@ use datafusion::arrow::array::{
 use datafusion::arrow::datatypes::*;
 use datafusion::common::ScalarValue;
 use division::{
-    div, divide, factorial, gcd, lcm, modulo, pairs, returns_modulo, returns_quotient, scale_of,
+    div, divide, factorial, gcd, lcm, modulo, pairs, returns_modulo, returns_product,
+    returns_quotient, scale_of, times,
 };
 use powers::{exp, log, logarithm, narrowed, power, rescaled, returns_power, sqrt, wide};
 use round::{power_of_ten, returns_rounded, round, trunc};
@@ -46,6 +47,7 @@ pub(super) fn functions() -> Vec<Function> {
         ),
         Function::new("lcm", |_| returns(DataType::Int64), |call| pairs(call, lcm)),
         Function::new("numeric_divide", returns_quotient, divide),
+        Function::new("numeric_times", returns_product, times),
         Function::new("same_zero", returns_first, same_zero),
         Function::new("width_bucket", |_| returns(DataType::Int32), width_bucket),
         Function::new("scale", |_| returns(DataType::Int32), scale),

@@ -1,6 +1,7 @@
 //! Texts.
 
 mod joined;
+mod parts;
 
 use super::{Budget, Call, Function, returns_boolean, returns_integer, returns_text};
 use crate::error::{SqlError, SqlState};
@@ -10,6 +11,7 @@ use datafusion::arrow::array::{
 pub(crate) use joined::concatenated;
 pub(super) use joined::printed;
 use joined::{concat, concat_ws, text_concat};
+use parts::{replace, split_part};
 use std::sync::Arc;
 
 pub(super) fn functions() -> Vec<Function> {
@@ -153,15 +155,6 @@ fn pad(call: &Call<'_>, at_left: bool) -> Result<ArrayRef, SqlError> {
     Ok(Arc::new(out.finish()))
 }
 
-fn replace(text: &str, from: &str, to: &str, budget: &mut Budget) -> Result<String, SqlError> {
-    if from.is_empty() {
-        return Ok(text.to_owned());
-    }
-    let found = text.matches(from).count();
-    budget.take(text.len().saturating_add(found.saturating_mul(to.len())))?;
-    Ok(text.replace(from, to))
-}
-
 fn slice(text: &str, start: i64, length: Option<i64>) -> Result<&str, SqlError> {
     if length.is_some_and(|length| length < 0) {
         return Err(SqlError::new(
@@ -249,29 +242,6 @@ fn overlay(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
         let before = slice(text, 1, Some(start - 1))?;
         let after = slice(text, start.saturating_add(length), None)?;
         out.append_value(format!("{before}{new}{after}"));
-    }
-    Ok(Arc::new(out.finish()))
-}
-
-fn split_part(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
-    let (texts, delimiters, places) = (call.texts(0)?, call.texts(1)?, call.integers(2)?);
-    let mut out = StringViewBuilder::with_capacity(texts.len());
-    for ((text, delimiter), place) in texts.iter().zip(delimiters.iter()).zip(places.iter()) {
-        let (Some(text), Some(delimiter), Some(place)) = (text, delimiter, place) else {
-            out.append_null();
-            continue;
-        };
-        if place == 0 {
-            return Err(SqlError::new(
-                SqlState::InvalidParameter,
-                "field position must not be zero",
-            ));
-        }
-        let parts: Vec<&str> =
-            if delimiter.is_empty() { vec![text] } else { text.split(delimiter).collect() };
-        let index = if place > 0 { place - 1 } else { parts.len() as i64 + place };
-        let part = usize::try_from(index).ok().and_then(|index| parts.get(index));
-        out.append_value(part.copied().unwrap_or_default());
     }
     Ok(Arc::new(out.finish()))
 }

@@ -54,7 +54,11 @@ impl Session {
             }
             // Nobody else writes to what is only a lock's name; what is read is checked at COMMIT.
             SqlStatement::Lock(_) => "LOCK TABLE",
-            SqlStatement::LISTEN { .. } => "LISTEN",
+            SqlStatement::LISTEN { .. } | SqlStatement::NOTIFY { .. } => {
+                let message = "LISTEN and NOTIFY are not supported";
+                return Err(SqlError::unsupported(message)
+                    .hint("SUBSCRIBE and PUBLISH of the Redis door are, and streams"));
+            }
             SqlStatement::UNLISTEN { .. } => "UNLISTEN",
             SqlStatement::Vacuum(_) => "VACUUM",
             SqlStatement::Analyze(_) => "ANALYZE",

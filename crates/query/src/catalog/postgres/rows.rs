@@ -92,7 +92,8 @@ pub(super) const TABLES: &[CatalogTable] = &[
             indisprimary bool indisexclusion bool indimmediate bool indisclustered bool indisvalid \
             bool \
             indcheckxmin bool indisready bool indislive bool indisreplident bool indkey int2vector \
-            indcollation oidvector indclass oidvector indoption int2vector indexprs text indpred text",
+            indcollation oidvector indclass oidvector indoption int2vector indexprs text \
+            indpred text",
         rows: pg_index,
     },
     CatalogTable {

@@ -10,7 +10,6 @@ use datafusion::arrow::datatypes::{Field, Fields, Schema};
 use datafusion::common::{JoinType, RecursionUnnestOption, UnnestOptions};
 use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::logical_plan::{Join, SubqueryAlias, Unnest};
-use datafusion::physical_plan::SendableRecordBatchStream;
 
 /// Begins the names that nobody sees.
 const NAME: &str = "\u{2}applied";

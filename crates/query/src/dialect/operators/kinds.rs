@@ -99,3 +99,13 @@ pub(super) fn takes_text(kind: Kind) -> bool {
             | Timestamptz
     )
 }
+
+/// Digits after the point that a product may have: all others stand before it.
+pub(super) const DIGITS_MAX: i8 = 38;
+
+pub(super) fn digits_of(field: &Field) -> i8 {
+    match field.data_type() {
+        DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => *scale,
+        _ => 0,
+    }
+}

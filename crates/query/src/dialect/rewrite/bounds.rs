@@ -16,6 +16,19 @@ pub(super) fn literal(expr: &Expr) -> Option<i64> {
 
 pub(super) fn check_limit(query: &mut Query) -> Result<(), SqlError> {
     use datafusion::sql::sqlparser::ast::LimitClause;
+    if let Some(fetch) = query.fetch.take() {
+        if fetch.with_ties || fetch.percent {
+            return Err(SqlError::unsupported("FETCH … WITH TIES and PERCENT are not supported"));
+        }
+        let rows = fetch.quantity.unwrap_or_else(|| number(1));
+        match &mut query.limit_clause {
+            Some(LimitClause::LimitOffset { limit, .. }) => *limit = Some(rows),
+            none => {
+                let (offset, limit_by) = (None, Vec::new());
+                *none = Some(LimitClause::LimitOffset { limit: Some(rows), offset, limit_by });
+            }
+        }
+    }
     if let Some(LimitClause::LimitOffset { limit, offset, .. }) = &mut query.limit_clause {
         if limit.as_ref().and_then(literal).is_some_and(|limit| limit < 0) {
             return Err(SqlError::new(SqlState::InvalidLimit, "LIMIT must not be negative"));

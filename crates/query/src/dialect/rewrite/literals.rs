@@ -58,3 +58,32 @@ pub(super) fn any_of_text(expr: &Expr) -> Option<Expr> {
     }
     Some(nested(Expr::InList { expr: left.clone(), list, negated }))
 }
+
+/// `'1.50'::numeric` has the digits that are written.
+pub(super) fn exact_numeric(expr: &mut Expr) {
+    use datafusion::sql::sqlparser::ast::{DataType as SqlType, ExactNumberInfo};
+    const DIGITS_MAX: usize = 76;
+    let Expr::Cast { expr: value, data_type, .. } = expr else { return };
+    let (SqlType::Numeric(digits) | SqlType::Decimal(digits)) = data_type else { return };
+    if !matches!(digits, ExactNumberInfo::None) {
+        return;
+    }
+    let mut value = value.as_ref();
+    while let Expr::Nested(inner) | Expr::UnaryOp { expr: inner, op: UnaryOperator::Minus } = value
+    {
+        value = inner;
+    }
+    let Expr::Value(literal) = value else { return };
+    let text = match &literal.value {
+        Value::Number(text, _) | Value::SingleQuotedString(text) => text.trim(),
+        _ => return,
+    };
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+    let are_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let precision = (whole.len() + fraction.len()).max(1);
+    if are_digits(whole) && are_digits(fraction) && precision <= DIGITS_MAX {
+        let (precision, scale) = (precision as u64, fraction.len() as i64);
+        *digits = ExactNumberInfo::PrecisionAndScale(precision, scale);
+    }
+}

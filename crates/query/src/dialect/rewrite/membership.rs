@@ -11,6 +11,13 @@ pub(super) fn conditions(condition: Expr) -> Expr {
         Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
             binary(conditions(*left), BinaryOperator::And, conditions(*right))
         }
+        Expr::InSubquery { expr, subquery, negated } if matches!(*expr, Expr::Tuple(_)) => {
+            let Expr::Tuple(parts) = expr.as_ref() else {
+                return Expr::InSubquery { expr, subquery, negated };
+            };
+            let condition = quantified::row_condition(parts, &subquery, negated);
+            condition.unwrap_or(Expr::InSubquery { expr, subquery, negated })
+        }
         Expr::InSubquery { expr, subquery, negated: true }
             if matches!(*expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
                 || is_correlated(&subquery) =>
@@ -85,10 +92,10 @@ pub(super) fn is_correlated(query: &Query) -> bool {
 /// The column under which a subquery's values are looked at.
 pub(super) const MEMBER: &str = "\u{1}member";
 
-/// `(query) AS members(member)`.
-pub(super) fn members(query: Query) -> TableWithJoins {
-    let column = datafusion::sql::sqlparser::ast::TableAliasColumnDef {
-        name: Ident::with_quote('"', MEMBER),
+/// `(query) AS members(member, …)`.
+fn members(query: Query, names: &[String]) -> TableWithJoins {
+    let column = |name: &String| datafusion::sql::sqlparser::ast::TableAliasColumnDef {
+        name: Ident::with_quote('"', name),
         data_type: None,
     };
     TableWithJoins {
@@ -98,7 +105,7 @@ pub(super) fn members(query: Query) -> TableWithJoins {
             alias: Some(TableAlias {
                 explicit: true,
                 name: Ident::with_quote('"', "\u{1}members"),
-                columns: vec![column],
+                columns: names.iter().map(column).collect(),
                 at: None,
             }),
             sample: None,
@@ -117,12 +124,22 @@ pub(super) fn is_null_expr(expr: Expr) -> Expr {
 
 /// A query over a subquery's values.
 pub(super) fn over_members(query: Query, item: &str, condition: Option<Expr>) -> Option<Query> {
+    over_members_as(query, &[MEMBER.to_owned()], item, condition)
+}
+
+/// The same over a subquery's rows, whose columns get names.
+pub(super) fn over_members_as(
+    query: Query,
+    names: &[String],
+    item: &str,
+    condition: Option<Expr>,
+) -> Option<Query> {
     let parsed = crate::statement::parse(&format!("SELECT {item} FROM members")).ok()?.pop()?;
     let crate::statement::Statement::Df(statement) = parsed else { return None };
     let DfStatement::Statement(statement) = *statement else { return None };
     let SqlStatement::Query(mut outer) = *statement else { return None };
     if let SetExpr::Select(select) = outer.body.as_mut() {
-        select.from = vec![members(query)];
+        select.from = vec![members(query, names)];
         select.selection = condition;
     }
     Some(*outer)
@@ -148,10 +165,22 @@ pub(super) fn memberships(expr: &mut Expr) {
     impl VisitorMut for Counted {
         type Break = ();
         fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-            if let Expr::InSubquery { expr: value, subquery, negated } = expr
-                && let Some(counted) =
-                    counted(value.as_ref().clone(), subquery.as_ref().clone(), *negated)
-            {
+            let counted = match expr {
+                Expr::InSubquery { expr: value, subquery, negated } => match value.as_ref() {
+                    Expr::Tuple(parts) => quantified::row_value(parts, subquery, *negated),
+                    value => counted(value.clone(), subquery.as_ref().clone(), *negated),
+                },
+                Expr::AnyOp { left, compare_op, right, .. } => match right.as_ref() {
+                    Expr::Subquery(query) => quantified::comparison(left, compare_op, query, true),
+                    _ => None,
+                },
+                Expr::AllOp { left, compare_op, right } => match right.as_ref() {
+                    Expr::Subquery(query) => quantified::comparison(left, compare_op, query, false),
+                    _ => None,
+                },
+                _ => None,
+            };
+            if let Some(counted) = counted {
                 *expr = counted;
             }
             ControlFlow::Continue(())
@@ -160,39 +189,55 @@ pub(super) fn memberships(expr: &mut Expr) {
     let _finished = expr.walk_mut(&mut Counted);
 }
 
-pub(super) fn counted(value: Expr, query: Query, negated: bool) -> Option<Expr> {
-    if matches!(value, Expr::Tuple(_)) {
-        return None;
-    }
-    let count = |condition: Option<Expr>| -> Option<Expr> {
-        let counted = over_members(query.clone(), "count(*)", condition)?;
-        Some(nested(binary(Expr::Subquery(Box::new(counted)), BinaryOperator::Gt, number(0))))
-    };
-    let hits = count(Some(binary(member(), BinaryOperator::Eq, nested(value.clone()))))?;
-    let nulls = count(Some(is_null_expr(member())))?;
-    let any = count(None)?;
-    let boolean = |value: bool| Expr::Value(Value::Boolean(value).into());
-    let unknown = || {
-        crate::dialect::cast_expr(
-            Expr::Value(Value::Null.into()),
-            &datafusion::sql::sqlparser::ast::DataType::Boolean,
-        )
-    };
-    let when = |condition: Expr, result: Expr| datafusion::sql::sqlparser::ast::CaseWhen {
-        condition,
-        result,
-    };
-    let empty_value = binary(any, BinaryOperator::And, is_null_expr(nested(value)));
-    Some(nested(Expr::Case {
-        case_token: datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken::empty(
-        ),
-        end_token: datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
+fn boolean(value: bool) -> Expr {
+    Expr::Value(Value::Boolean(value).into())
+}
+
+/// What is neither true nor false.
+fn unknown() -> Option<Expr> {
+    let null = Expr::Value(Value::Null.into());
+    crate::dialect::cast_expr(null, &datafusion::sql::sqlparser::ast::DataType::Boolean).ok()
+}
+
+fn cases(cases: Vec<(Expr, Expr)>, otherwise: Expr) -> Expr {
+    use datafusion::sql::sqlparser::ast::CaseWhen;
+    use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
+    let when = |(condition, result)| CaseWhen { condition, result };
+    nested(Expr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
         operand: None,
-        conditions: vec![
-            when(hits, boolean(!negated)),
-            when(empty_value, unknown().ok()?),
-            when(nulls, unknown().ok()?),
-        ],
-        else_result: Some(Box::new(boolean(negated))),
-    }))
+        conditions: cases.into_iter().map(when).collect(),
+        else_result: Some(Box::new(otherwise)),
+    })
+}
+
+/// Whether a query over a subquery's rows finds any.
+fn finds_any(query: &Query, names: &[String], condition: Option<Expr>) -> Option<Expr> {
+    let counted = over_members_as(query.clone(), names, "count(*)", condition)?;
+    Some(nested(binary(Expr::Subquery(Box::new(counted)), BinaryOperator::Gt, number(0))))
+}
+
+/// A value that is decided by a row for which a condition holds, is unknown where for one it is
+/// unknown, and the other way round where for all of them it is false.
+pub(super) fn counted_cases(
+    query: &Query,
+    names: &[String],
+    decides: Expr,
+    decided: bool,
+) -> Option<Expr> {
+    let hits = finds_any(query, names, Some(decides.clone()))?;
+    let maybe = finds_any(query, names, Some(is_null_expr(decides)))?;
+    Some(cases(vec![(hits, boolean(decided)), (maybe, unknown()?)], boolean(!decided)))
+}
+
+fn counted(value: Expr, query: Query, negated: bool) -> Option<Expr> {
+    let names = [MEMBER.to_owned()];
+    let equal = binary(member(), BinaryOperator::Eq, nested(value.clone()));
+    let hits = finds_any(&query, &names, Some(equal))?;
+    let nulls = finds_any(&query, &names, Some(is_null_expr(member())))?;
+    let any = finds_any(&query, &names, None)?;
+    let empty_value = binary(any, BinaryOperator::And, is_null_expr(nested(value)));
+    let parts = vec![(hits, boolean(!negated)), (empty_value, unknown()?), (nulls, unknown()?)];
+    Some(cases(parts, boolean(negated)))
 }

@@ -67,7 +67,7 @@ fn put_scalar(
     let raw = match kind {
         DataType::Boolean => true,
         kind if kind.is_numeric() => !matches!(text.as_str(), "NaN" | "Infinity" | "-Infinity"),
-        _ => matches!(pg_type::declared(field), Some("json" | "jsonb")),
+        _ => matches!(pg_type::declared(field), Some("json" | "jsonb" | "numeric")),
     };
     if matches!(kind, DataType::Timestamp(..)) {
         text = text.replacen(' ', "T", 1);

@@ -122,6 +122,8 @@ pub(super) fn returns_quotient(asked: &Asked<'_>) -> Result<FieldRef, SqlError> 
         },
         _ => 16,
     };
+    // Of numbers of any digits the quotient has twenty.
+    let least = if least >= COMPUTED_DIGITS as i8 { 20 } else { least };
     let scale = chosen.max(least);
     let digits = |kind: &DataType| match kind {
         DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
@@ -129,6 +131,8 @@ pub(super) fn returns_quotient(asked: &Asked<'_>) -> Result<FieldRef, SqlError> 
         }
         DataType::Int64 => 19,
         DataType::Int16 => 5,
+        // A number as it was written.
+        kind if kind.is_string() => 46,
         _ => 10,
     };
     // A quotient has at most so many digits before its point.
@@ -151,8 +155,12 @@ pub(super) fn divide(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
             return Err(SqlError::new(SqlState::DivisionByZero, "division by zero"));
         }
         let by = i32::from(to) + i32::from(b.1) - i32::from(a.1);
-        let unit = power_of_ten(by.max(0).unsigned_abs()).ok_or_else(|| out_of_range("numeric"))?;
-        let dividend = a.0.value(row).checked_mul(unit).ok_or_else(|| out_of_range("numeric"))?;
+        let unit = power_of_ten(by.unsigned_abs()).ok_or_else(|| out_of_range("numeric"))?;
+        let scaled = |value: i256| value.checked_mul(unit).ok_or_else(|| out_of_range("numeric"));
+        let (dividend, divisor) = match by >= 0 {
+            true => (scaled(a.0.value(row))?, divisor),
+            false => (a.0.value(row), scaled(divisor)?),
+        };
         let (quotient, rest) = (dividend / divisor, dividend % divisor);
         let twice = rest.wrapping_abs().checked_mul(i256::from_i128(2)).unwrap_or(i256::MAX);
         let negative = (dividend < i256::ZERO) != (divisor < i256::ZERO);
@@ -185,4 +193,75 @@ pub(super) fn factorial(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
     };
     let out = numbers.iter().map(each).collect::<Result<Decimal256Array, SqlError>>()?;
     Ok(Arc::new(out.with_precision_and_scale(76, 0)?))
+}
+
+/// Ten to the power of the digits that computed numbers have after their point.
+fn unit() -> i256 {
+    i256::from_i128(10i128.pow(COMPUTED_DIGITS))
+}
+
+/// Digits after the point of numbers of any digits, while they are computed with.
+const COMPUTED_DIGITS: u32 = 30;
+
+pub(super) fn returns_product(_: &Asked<'_>) -> Result<FieldRef, SqlError> {
+    returns(DataType::Decimal256(76, COMPUTED_DIGITS as i8))
+}
+
+/// The product of two numbers of any digits: exact, but for what is beyond the thirtieth digit
+/// after the point, which is rounded.
+pub(super) fn times(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let (a, b) = (wide(call, 0)?, wide(call, 1)?);
+    let scale = COMPUTED_DIGITS as i8;
+    let pair = |row: usize| -> Result<Option<i256>, SqlError> {
+        if a.0.is_null(row) || b.0.is_null(row) {
+            return Ok(None);
+        }
+        let factors =
+            (rescaled(a.0.value(row), a.1, scale)?, rescaled(b.0.value(row), b.1, scale)?);
+        product(factors.0, factors.1).map(Some).ok_or_else(|| out_of_range("numeric"))
+    };
+    let out = (0..call.rows).map(pair).collect::<Result<Decimal256Array, SqlError>>()?;
+    Ok(Arc::new(out.with_precision_and_scale(76, scale)?))
+}
+
+/// Each factor as a whole part and a fraction: of their four products only that of the fractions
+/// has digits that are rounded.
+fn product(a: i256, b: i256) -> Option<i256> {
+    let unit = unit();
+    let (a1, a0) = (a.checked_div(unit)?, a.checked_rem(unit)?);
+    let (b1, b0) = (b.checked_div(unit)?, b.checked_rem(unit)?);
+    let fractions = a0.checked_mul(b0)?;
+    let half = unit.checked_div(i256::from_i128(2))?;
+    let half = if fractions < i256::ZERO { half.checked_neg()? } else { half };
+    let whole = a1.checked_mul(b1)?.checked_mul(unit)?;
+    let crossed = a1.checked_mul(b0)?.checked_add(a0.checked_mul(b1)?)?;
+    whole.checked_add(crossed)?.checked_add(fractions.checked_add(half)?.checked_div(unit)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_are_exact_to_the_thirtieth_digit() {
+        let number = |text: &str| -> i256 {
+            let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+            format!("{whole}{fraction:0<30}").parse().expect("a number")
+        };
+        for (a, b, wanted) in [
+            ("1.5", "-2.25", "-3.375"),
+            (
+                "123456789012345678.5",
+                "987654321098765432.25",
+                "121932631137021795226185032733622923.317901234567890125",
+            ),
+            ("0.000000000000001", "0.000000000000001", "0.000000000000000000000000000001"),
+            ("0.000000000000001", "0.0000000000000005", "0.000000000000000000000000000001"),
+            ("0.000000000000001", "-0.0000000000000004", "0"),
+        ] {
+            assert_eq!(product(number(a), number(b)), Some(number(wanted)), "{a} * {b}");
+        }
+        let large = number("1000000000000000000000000000000");
+        assert_eq!(product(large, large), None, "it has too many digits");
+    }
 }

@@ -102,7 +102,7 @@ pub(super) fn wide(call: &Call<'_>, index: usize) -> Result<(Decimal256Array, i8
     let scale = match array.data_type() {
         DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => *scale,
         kind if kind.is_integer() => 0,
-        _ => 20,
+        _ => 30,
     };
     let to = Field::new("", DataType::Decimal256(76, scale), true);
     let wide = cast_array(array, &to, &call.moment())?;

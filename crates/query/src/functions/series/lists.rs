@@ -58,35 +58,39 @@ pub(super) fn list(call: &super::super::Call<'_>) -> std::result::Result<ArrayRe
 
 /// The subscripts of an array's elements; those of a vector begin with 0.
 pub(super) fn subscripts(call: &super::super::Call<'_>) -> std::result::Result<ArrayRef, SqlError> {
-    let is_vector = pg_type::is_vector(call.arg(0)?.data_type());
-    count_from(call, i32::from(!is_vector))
-}
-
-/// The numbers of an array's elements, from 1.
-pub(super) fn ordinals(call: &super::super::Call<'_>) -> std::result::Result<ArrayRef, SqlError> {
-    count_from(call, 1)
-}
-
-fn count_from(
-    call: &super::super::Call<'_>,
-    first: i32,
-) -> std::result::Result<ArrayRef, SqlError> {
     let array = call.arg(0)?;
+    let first = i32::from(!pg_type::is_vector(array.data_type()));
+    count_from(first, &lengths_of(array, call)?)
+}
+
+/// Numbers from 1 for the elements of arrays that stand side by side.
+pub(super) fn ordinals(call: &super::super::Call<'_>) -> std::result::Result<ArrayRef, SqlError> {
+    let mut longest = vec![0; call.rows];
+    for array in call.args {
+        for (most, length) in longest.iter_mut().zip(lengths_of(array, call)?) {
+            *most = length.max(*most);
+        }
+    }
+    count_from(1, &longest)
+}
+
+fn lengths_of(
+    array: &ArrayRef,
+    call: &super::super::Call<'_>,
+) -> std::result::Result<Vec<usize>, SqlError> {
     let lists = array
         .as_list_opt::<i32>()
         .ok_or_else(|| super::super::no_function("generate_subscripts", call.fields))?;
-    let lengths: Vec<usize> = (0..lists.len())
-        .map(|row| if lists.is_valid(row) { lists.value(row).len() } else { 0 })
-        .collect();
+    let length = |row| if lists.is_valid(row) { lists.value(row).len() } else { 0 };
+    Ok((0..lists.len()).map(length).collect())
+}
+
+fn count_from(first: i32, lengths: &[usize]) -> std::result::Result<ArrayRef, SqlError> {
     let numbers = |&length: &usize| first..first + length as i32;
     let values = Int32Array::from_iter_values(lengths.iter().flat_map(numbers));
     let element = Arc::new(Field::new_list_field(DataType::Int32, true));
-    Ok(Arc::new(ListArray::new(
-        element,
-        OffsetBuffer::from_lengths(lengths),
-        Arc::new(values),
-        None,
-    )))
+    let offsets = OffsetBuffer::from_lengths(lengths.iter().copied());
+    Ok(Arc::new(ListArray::new(element, offsets, Arc::new(values), None)))
 }
 
 pub(super) fn returns_numbered(

@@ -2,38 +2,39 @@
 
 use super::*;
 
-/// `FROM unnest(x) WITH ORDINALITY` as two lists that are unnested together.
+/// `FROM unnest(x, …) WITH ORDINALITY` as lists that are unnested together.
 pub(super) fn with_ordinality(factor: &TableFactor) -> Option<TableFactor> {
-    let (list, name, alias) = match factor {
+    let (lists, name, alias) = match factor {
         TableFactor::UNNEST { alias, array_exprs, with_ordinality: true, .. } => {
-            match array_exprs.as_slice() {
-                [list] => (list.clone(), "unnest".to_owned(), alias.clone()),
-                _ => return None,
-            }
+            (array_exprs.clone(), "unnest".to_owned(), alias.clone())
         }
         TableFactor::Table { with_ordinality: true, .. }
         | TableFactor::Function { with_ordinality: true, .. } => {
             let (name, args, alias) = args_of_factor(factor)?;
-            match (name.as_str(), args.as_slice()) {
-                ("unnest", [list]) => (list.clone(), name, alias),
-                _ if is_set_returning(&name) => (call(&format!("{name}_list"), args), name, alias),
+            match name.as_str() {
+                "unnest" => (args, name, alias),
+                _ if is_set_returning(&name) => {
+                    (vec![call(&format!("{name}_list"), args)], name, alias)
+                }
                 _ => return None,
             }
         }
         _ => return None,
     };
     let given = alias.as_ref().map(|alias| folded(&alias.name));
-    let columns: Vec<String> =
-        alias.iter().flat_map(|alias| &alias.columns).map(|column| folded(&column.name)).collect();
+    let mut columns =
+        alias.iter().flat_map(|alias| &alias.columns).map(|column| folded(&column.name));
     let relation = given.clone().unwrap_or_else(|| name.clone());
-    let value = columns.first().cloned().unwrap_or_else(|| relation.clone());
-    let number = columns.get(1).cloned().unwrap_or_else(|| "ordinality".to_owned());
-    let numbers = call("ordinals_list", vec![list.clone()]);
+    let numbers = call("unnest", vec![call("ordinals_list", lists.clone())]);
     let bigint = datafusion::sql::sqlparser::ast::DataType::BigInt(None);
-    let numbers = call("unnest", vec![numbers]);
     let numbers = crate::dialect::cast_expr(numbers, &bigint).ok()?;
-    let lists = vec![(call("unnest", vec![list]), value), (numbers, number)];
-    unnested(lists, relation)
+    let mut all = Vec::with_capacity(lists.len() + 1);
+    for list in lists {
+        let name = columns.next().unwrap_or_else(|| relation.clone());
+        all.push((call("unnest", vec![list]), name));
+    }
+    all.push((numbers, columns.next().unwrap_or_else(|| "ordinality".to_owned())));
+    unnested(all, relation)
 }
 
 /// A subquery that looks at the row beside it and unnests lists.
