@@ -1,8 +1,7 @@
-//! The ground floor: what every other crate may use and what none of them should write twice.
+//! The ground floor: what every other crate may use, so that none of them writes it again.
 //!
-//! Clocks and file systems are traits here, each with a real and a simulated implementation,
-//! because time and disks are the two things that fail in ways no unit test can provoke on real
-//! ones.
+//! Clocks and file systems are traits here, each with a real and a simulated implementation. Time
+//! and disks fail in ways that no test can provoke on real ones.
 
 pub mod checksum;
 pub mod clock;

@@ -1,9 +1,9 @@
 //! Asking the processor to fetch memory that will be needed soon.
 //!
-//! A pipeline of requests knows its keys before it needs them; fetching them side by side instead
-//! of one after the other is worth more than anything else on tables larger than the caches. There
-//! is no safe function for it in the standard library, so this file has one of the two `unsafe`
-//! blocks of the project.
+//! A pipeline of requests knows its keys before it needs them. To fetch their memory side by side,
+//! instead of one after the other, is worth more than anything else on tables that are larger than
+//! the caches. The standard library has no safe function for it, so this file is one of the two of
+//! the project that have `unsafe` blocks.
 
 /// Begins to load the cache line at a reference. Changes nothing that can be observed but time.
 #[inline(always)]

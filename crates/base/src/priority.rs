@@ -1,4 +1,4 @@
-//! The priority of threads: what answers keys goes before what computes.
+//! The priority of threads: those that answer keys run before those that compute.
 
 use rustix::process::setpriority_process;
 

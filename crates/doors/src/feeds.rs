@@ -1,6 +1,6 @@
-//! Streams as channels: who listens to the channel `stream:NAME` is told each record that is
-//! appended from then on, once it is durable, as JSON. One thread follows all streams that are
-//! listened to, and ends when there are none.
+//! Streams as channels. Who listens to the channel `stream:NAME` gets each record that is appended
+//! from then on, once it is durable, as JSON. One thread follows all streams that are listened to.
+//! It ends when there are none.
 
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};

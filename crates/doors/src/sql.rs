@@ -1,5 +1,5 @@
-//! SQL, as the HTTP door sees it: somebody who answers statements with bytes. The door knows no
-//! more of it; whoever puts the program together hands one in.
+//! SQL, as the HTTP door sees it: a trait that answers statements with bytes. The door knows no
+//! more of SQL. The program that starts the door gives it an implementation.
 
 use axum::body::Bytes;
 use futures_util::future::BoxFuture;

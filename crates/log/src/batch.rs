@@ -20,8 +20,9 @@
 //! | 59 | zero |
 //! | 60–63 | CRC-32C of bytes 8–59: whether the lengths may be believed |
 //!
-//! A batch is valid if both checksums fit. The chained one ties it to everything before it; the
-//! plain one lets a reader that lost the chain still see that something was written here, and when.
+//! A batch is valid if both checksums fit. The chained one ties it to everything before it. The
+//! plain one is for a reader that lost the chain: it still sees that something was written here,
+//! and when.
 
 use crate::Lsn;
 use thalweg_base::checksum::{Crc32c, crc32c};

@@ -1,7 +1,7 @@
 //! The log: the only truth. Batches go in at the end, are made durable, and can be read again in
 //! order.
 //!
-//! [`Log`] is the narrow waist between Thalweg and whatever keeps the bytes. It has two
+//! [`Log`] is the one interface between Thalweg and the store of its bytes. It has two
 //! implementations here, [`MemoryLog`] and [`LocalLog`], and both pass [`battery`], whose tests are
 //! the trait's specification.
 

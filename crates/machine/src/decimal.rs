@@ -1,8 +1,8 @@
-//! Decimal numbers of INCRBYFLOAT: twenty digits that count, seventeen of them after the point at
-//! most.
+//! Decimal numbers of INCRBYFLOAT: twenty significant digits, at most seventeen of them after the
+//! point.
 //!
-//! Redis counts in long doubles of about nineteen digits and writes seventeen after the point.
-//! Decimals of twenty give the same texts, and `0.1 + 0.2` is `0.3` by nature.
+//! Redis computes in long doubles of about nineteen digits and writes seventeen after the point.
+//! Decimals of twenty digits give the same texts, and `0.1 + 0.2` is exactly `0.3`.
 
 /// The digits that count.
 const DIGITS: u32 = 20;

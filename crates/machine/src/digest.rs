@@ -1,5 +1,5 @@
-//! A number that two states share if and only if they hold the same data: for replay tests and
-//! standbys.
+//! A digest of a state: equal for two states that hold the same data, and nearly certainly
+//! different for others. For replay tests and standbys.
 
 use crate::state::State;
 use crate::table::Kind;

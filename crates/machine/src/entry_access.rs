@@ -1,4 +1,4 @@
-//! Entries with their versions: what the HTTP door needs and the Redis commands do not say.
+//! Entries with their versions. The HTTP door needs them, and no Redis command gives them.
 
 use crate::effect::{Effect, PutExpiry};
 use crate::error::CommandError;

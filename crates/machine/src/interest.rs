@@ -1,4 +1,5 @@
-//! Who wants to know when a key changes: WATCH, and readers that block on a stream.
+//! Which clients want to know when a key changes: for WATCH, and for readers that block on a
+//! stream.
 
 use crate::state::Lsn;
 use foldhash::HashMap;

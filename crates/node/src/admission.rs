@@ -1,5 +1,5 @@
-//! Records on their way into streams: whoever knows a stream's schema may refuse one, or say which
-//! partition it belongs to.
+//! Looks at records before they are appended to streams. The crate that knows a stream's schema may
+//! refuse a record, or say which partition it belongs to.
 
 use crate::engine::Engine;
 use crate::session::Session;

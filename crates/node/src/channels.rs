@@ -1,8 +1,8 @@
-//! Channels: what is published reaches those who listen at that moment. Nothing is kept, nothing is
-//! logged.
+//! Channels: a published message reaches those who listen at that moment. Nothing is kept, nothing
+//! is logged.
 //!
-//! Whoever serves listeners has a mailbox; a listener is a number in it. A message goes into each
-//! mailbox once, with the numbers it is for.
+//! A server of listeners, such as an event loop, has a mailbox, and each of its listeners is a
+//! number in it. A message is put into each mailbox once, with the numbers of those who get it.
 
 use foldhash::HashMap;
 use parking_lot::RwLock;

@@ -1,5 +1,5 @@
-//! Expired keys that only the store holds: found by a slow walk, since nothing in memory knows of
-//! them, and fetched, so that the timers delete them like any other.
+//! Expired keys that only the store holds. Nothing in memory knows of them, so a slow walk through
+//! the store finds them and fetches them. Then the timers delete them like any other.
 
 use crate::engine::Inner;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,7 +48,7 @@ impl ColdExpiry {
             Ok(count) if count == STEP_HEADS => last,
             Ok(_) => None,
             Err(error) => {
-                tracing::error!(%error, "expired keys on disk could not be looked for");
+                tracing::error!(%error, "the search for expired keys on disk failed");
                 // Unknown is not none: the next walk tries again.
                 self.found_any = true;
                 None

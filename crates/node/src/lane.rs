@@ -2,17 +2,19 @@
 //!
 //! **LSNs.** An LSN has the number of a *commit group* in its high 44 bits and a position in its
 //! low 20. A change gets `max(last LSN of its partition + 1, open group << 20)`, read under the
-//! partition's lock. To commit, the lane first opens the next group, then visits every partition
-//! under its lock and takes what is there. So once the visits are over, everything with an LSN of
-//! the group before has been taken: whoever read the old group number held a lock that the visit
-//! had to wait for. When those batches are durable, so is every LSN below `(group + 1) << 20`: one
-//! number answers for all partitions, and assigning an LSN needs no counter that cores fight over.
-//! (A partition that makes more than a million changes in one group runs over into the next group's
-//! numbers and waits for that one.)
+//! partition's lock. To commit, the lane first opens the next group. Then it visits every partition
+//! under its lock and takes what is there.
 //!
-//! **Order.** Batches stand in the log in the order in which they were taken from their partition.
-//! A transaction over several partitions takes what those partitions hold while it has all their
-//! locks and puts itself behind, so it is one batch and in order everywhere.
+//! After the visits, everything with an LSN of the group before has been taken. For whoever read
+//! the old group number held a partition's lock at that time, and the visit had to wait for that
+//! lock. When those batches are durable, so is every LSN below `(group + 1) << 20`. So one number
+//! answers for all partitions, and giving out an LSN needs no counter that cores share. (A
+//! partition that makes more than a million changes in one group continues with the numbers of the
+//! next group, and waits for that one.)
+//!
+//! **Order.** Batches are in the log in the order in which they were taken from their partition. A
+//! transaction over several partitions has all their locks. It takes what those partitions hold and
+//! puts itself behind, so it is one batch and in order everywhere.
 //!
 //! **The gate.** A reply that depends on an LSN may leave when [`Lane::settled_lsn`] has reached
 //! it.

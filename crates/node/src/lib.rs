@@ -14,9 +14,9 @@
 //! ```
 //!
 //! A request runs to completion on the thread that brings it, under its partition's lock:
-//! `execute.rs`. What it changed goes into the partition's open batch; the lane's commit thread
+//! `execute.rs`. What it changed goes into the partition's open batch. The lane's commit thread
 //! (`lane.rs`) collects the batches of all partitions, appends them to the log, makes them durable
-//! once, and says so. Whoever sends a reply waits for that: the gate.
+//! together, and publishes how far it is. A reply waits for that; this is the gate.
 
 mod admission;
 mod channels;

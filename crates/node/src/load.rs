@@ -1,4 +1,5 @@
-//! Fetching keys from the checkpoint store: off the event loops, each key once however many ask.
+//! Fetches keys from the checkpoint store, on threads of its own. Each key is read once, however
+//! many requests wait for it.
 
 use crate::engine::{Engine, Inner};
 use foldhash::HashMap;

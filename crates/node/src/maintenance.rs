@@ -77,7 +77,11 @@ pub(crate) fn run_checkpoints(inner: &Arc<Inner>) {
                 return;
             }
             if let Err(error) = store.build_filter(number as u16) {
-                tracing::error!(%error, "absent keys will be looked for on disk");
+                tracing::error!(
+                    %error,
+                    "a filter of keys could not be built; keys that do not exist are looked for \
+                     on disk"
+                );
             }
         }
     }

@@ -1,6 +1,6 @@
-//! The memory budget: clean entries leave when it is spent, and writes wait for a checkpoint to
-//! make some clean. It is one budget for all partitions; where it is spent, those give way that use
-//! more than their share.
+//! The memory budget. When it is spent, clean entries leave memory, and writes wait until a
+//! checkpoint has made more entries clean. There is one budget for all partitions. When it is
+//! spent, the partitions that use more than their share lose entries first.
 
 use crate::engine::{Engine, Inner};
 use crate::error::EngineError;

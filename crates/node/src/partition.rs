@@ -1,4 +1,4 @@
-//! A partition: its state, and its effects on their way into the log.
+//! A partition: its state, and its effects that are not in the log yet.
 
 use parking_lot::{Mutex, MutexGuard};
 use thalweg_base::slot::{SLOTS, slot_of};

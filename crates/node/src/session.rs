@@ -1,5 +1,5 @@
-//! What a connection remembers between commands: a transaction being queued, and keys being
-//! watched.
+//! What the node remembers of a connection between commands: the commands that MULTI has queued,
+//! and the keys that WATCH has named.
 
 use thalweg_machine::Lsn;
 

@@ -1,8 +1,8 @@
 //! Readers that block until a key changes.
 //!
-//! What one reader of a consumer group takes no other gets, so such readers take turns: the one
-//! that waits longest is woken first, and the next when it has looked. All others are woken
-//! together.
+//! A record that one reader of a consumer group takes, no other reader gets. So such readers take
+//! turns: the one that has waited longest is woken first, and the next one when that one has
+//! looked. All other readers are woken together.
 
 use foldhash::HashMap;
 use parking_lot::Mutex;

@@ -1,5 +1,6 @@
-//! Records that Redis clients append to declared streams: they fit the columns or are refused, as
-//! the stream says, and find their partition by its name alone.
+//! Records that Redis clients append to declared streams. A record must fit the stream's columns,
+//! else it is refused or set aside, as the stream says. A record sent to the stream's name finds
+//! its partition.
 
 use crate::catalog::{Definition, OnError};
 use crate::database::Inner;

@@ -1,10 +1,10 @@
 //! Advisory locks: locks on numbers, which programs agree on among themselves (`pg_advisory_lock`
 //! and its kin). Migration tools take one so that only one of them runs.
 //!
-//! A session's locks are counted: it must release a lock as often as it took it. Those of a
-//! transaction end with it. Who waits is served in the order in which they came; who would wait for
-//! ever, because somebody waits for them in turn, is told so at once (40P01). All of it is in
-//! memory: locks end with the node, as they end with a session.
+//! A session's locks are counted: it must release a lock as often as it took it. A transaction's
+//! locks end with it. Those who wait are served in the order in which they came. Who would wait for
+//! ever, because somebody in turn waits for them, is refused at once (40P01). All of it is in
+//! memory: locks end with their session, and with the node.
 
 use crate::error::{SqlError, SqlState};
 use parking_lot::Mutex;

@@ -1,7 +1,7 @@
 //! Connections of the Postgres door, as other connections see and end them: `pg_stat_activity`,
-//! `pg_cancel_backend`, `pg_terminate_backend`, and the protocol's own way to cancel. A backend is
-//! Postgres' word for what serves one connection; its number is the connection's process number
-//! there (`pid`), and the number of its session here.
+//! `pg_cancel_backend`, `pg_terminate_backend`, and the cancel request of the protocol. A backend
+//! is Postgres' word for what serves one connection. Its number is the connection's process number
+//! (`pid`) in Postgres, and here also the number of its session.
 
 use crate::cancel::Cancel;
 use crate::error::{SqlError, SqlState};

@@ -2,13 +2,13 @@
 //! keys, grouping, functions.
 //!
 //! An operator accounts for a batch after it has copied it. A batch has up to 8,192 rows, and the
-//! rows of a text column may share their bytes, so that a batch of a megabyte becomes eight
-//! gigabytes in one step. Of pieces, an operator copies one after the other, and the memory pool
-//! refuses the first one that does not fit.
+//! rows of a text column may share their bytes. So a batch of a megabyte can become eight gigabytes
+//! in one step. When the batch comes in pieces, an operator copies them one by one, and the memory
+//! pool refuses the first piece that does not fit.
 //!
-//! Operators that write batches to disk when memory is short, sorts and repartitions, put pieces
-//! together again before they write, and then every row has its own bytes. What such a batch would
-//! need is known before, and refused.
+//! Sorts and repartitions write batches to disk when memory is short. Before they write, they put
+//! pieces together again, and then every row has its own bytes. How much such a batch would need is
+//! known before; one that needs too much is refused.
 
 use crate::error::{SqlError, SqlState};
 use crate::functions::bytes_of;

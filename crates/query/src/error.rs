@@ -152,7 +152,7 @@ impl SqlError {
     #[must_use]
     pub fn internal() -> Self {
         Self::new(SqlState::Internal, "the statement met an internal error")
-            .hint("the log of the node says where")
+            .hint("the messages of the node say where")
     }
 
     pub(crate) fn unknown(kind: &str, name: &str) -> Self {
@@ -171,6 +171,9 @@ impl From<DataFusionError> for SqlError {
         }
         if let DataFusionError::ExecutionJoin(_) = error.find_root() {
             return Self::internal();
+        }
+        if let DataFusionError::SQL(cause, _) = error.find_root() {
+            return cause.as_ref().clone().into();
         }
         let state = state_of(error.find_root());
         let text = error.strip_backtrace();

@@ -1,5 +1,5 @@
-//! Local files whose pieces stay in memory: what a query has read of a Parquet file, the next one
-//! need not read again. A piece counts only as long as its file is the one that it was read from.
+//! Pieces of local files that stay in memory. What one query has read of a Parquet file, the next
+//! one need not read again. A piece counts only as long as its file is the same one, unchanged.
 
 use async_trait::async_trait;
 use bytes::Bytes;

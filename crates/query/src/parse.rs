@@ -1,5 +1,5 @@
-//! Values from text, as Postgres reads them: casts, parameters, COPY, and defaults all come here.
-//! Each reader says whether a text is none of its type (22P02) or one that does not fit (22003).
+//! Values from text, as Postgres reads them: for casts, parameters, COPY and defaults. Each reader
+//! says whether a text is not of its type (22P02) or does not fit it (22003).
 
 mod numeric;
 

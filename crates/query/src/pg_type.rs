@@ -1,5 +1,5 @@
 //! The types of columns as Postgres numbers and names them. A column's Arrow type says how it is
-//! held; where several of Postgres' types are held alike (`text`, `json`, `uuid`), the field's
+//! stored. Several of Postgres' types are stored alike (`text`, `json`, `uuid`); then the field's
 //! metadata says which one it is.
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};

@@ -1,5 +1,5 @@
-//! Sequences: numbers that are given out once, whether the transaction that asked for one commits
-//! or not.
+//! Sequences: each number is given out once, whether the transaction that asked for it commits or
+//! not.
 //!
 //! A sequence is two entries: `thalweg:sequence:<storage>` counts how often it was asked since it
 //! was last set, and `thalweg:sequence:<storage>:base` holds the number that it was set to, as

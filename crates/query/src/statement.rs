@@ -1,4 +1,4 @@
-//! Statements: what is ours is parsed here, everything else goes to DataFusion's parser.
+//! Statements. Those of our own grammar are parsed here, all others by DataFusion's parser.
 //!
 //! ```text
 //! CREATE STREAM [IF NOT EXISTS] name
@@ -169,7 +169,10 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Statement>, SqlError> {
     if text.len() > TEXT_MAX_BYTES {
         return Err(SqlError::new(
             SqlState::LimitExceeded,
-            format!("the request has {} bytes of SQL; {TEXT_MAX_BYTES} are possible", text.len()),
+            format!(
+                "the request has {} bytes of SQL; at most {TEXT_MAX_BYTES} are possible",
+                text.len()
+            ),
         ));
     }
     let dialect = Grammar::default();

@@ -1,7 +1,7 @@
-//! Stops work in the middle of a step. A statement that is cancelled, late or without a client is
-//! dropped where it waits; but a function that writes 50 MB waits for nothing. So whatever works
-//! for long asks here, from time to time, whether its statement is still wanted. What is asked
-//! about goes with the task, and with the tasks and threads that DataFusion starts for it.
+//! Stops work in the middle of a step. A statement that is cancelled, too late or without a client
+//! is dropped where it waits. But a function that writes 50 MB does not wait. So whatever works for
+//! long asks here, from time to time, whether its statement is still wanted. The handle that it
+//! asks goes with the task, and with the tasks and threads that DataFusion starts for it.
 
 use crate::error::{SqlError, SqlState};
 use datafusion::common::runtime::{JoinSetTracer, set_join_set_tracer};

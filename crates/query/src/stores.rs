@@ -1,5 +1,5 @@
-//! Object stores by their addresses: `s3://bucket/…`, with what the usual `AWS_` variables say of
-//! credentials, region and endpoint. Folders of this machine need none.
+//! Object stores by their addresses: `s3://bucket/…`. Credentials, region and endpoint come from
+//! the usual `AWS_` variables. Folders of this machine need no such store.
 
 use crate::error::{SqlError, SqlState};
 use crate::file_cache::CachedFiles;

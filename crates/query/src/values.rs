@@ -1,4 +1,5 @@
-//! Values on their way between a record's text, a stored row's bytes, and Arrow columns.
+//! Turns values from one form into another: the text in a record, the bytes of a stored row, and
+//! Arrow columns.
 //!
 //! In a record a value is text as SQL would print it. In a stored row it is: 16, 32 and 64 bit
 //! numbers, dates (days) and timestamps and times of day (microseconds) little-endian; a decimal

@@ -1,6 +1,6 @@
-//! Walks over statements. The parser's walk is generic, and the compiler writes it anew for each
-//! visitor, some five hundred functions at a time; here it is written once, and visitors are called
-//! through a table.
+//! Walks over statements. The parser's own walk is generic, so the compiler makes some five hundred
+//! functions for each visitor. Here the walk is compiled once, and visitors are called through a
+//! table.
 
 use datafusion::sql::sqlparser::ast::{
     Expr, ObjectName, Query, Select, Statement, TableFactor, ValueWithSpan, Visit, VisitMut,

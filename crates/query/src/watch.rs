@@ -1,7 +1,7 @@
-//! The last line against statements that take too much memory: whatever operators account for, the
-//! process itself is looked at every 20 ms. When it has more than its settings allow, or hardly any
-//! memory is left, free memory goes back to the system; when that does not help, statements that
-//! run are cancelled, the newest first.
+//! The last line of defence against statements that take too much memory. Whatever operators
+//! account for, this looks every 20 ms at what the process has. When the process has more than its
+//! settings allow, or hardly any memory is left, free memory goes back to the system. When that
+//! does not help, running statements are cancelled, the newest first.
 
 use crate::cancel::Cancel;
 use crate::error::{SqlError, SqlState};
@@ -148,7 +148,7 @@ impl MemoryWatch {
         };
         if let Err(error) = std::thread::Builder::new().name("thalweg-watch".to_owned()).spawn(run)
         {
-            tracing::warn!(%error, "the process' memory is not watched");
+            tracing::warn!(%error, "the memory of the process cannot be watched");
         }
     }
 

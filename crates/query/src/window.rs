@@ -2,9 +2,9 @@
 //! size)` and `SESSION(source, ts, gap, key, …)` stand where a table may stand, and add the columns
 //! `window_start` and `window_end`. The source is a table's name or a query in parentheses.
 //!
-//! A query plans to a [`WindowNode`]. For a batch, [`LowerWindows`] turns it into plain
-//! projections, unnesting and window functions; a continuous view reads the node itself
-//! (`view/compile.rs`). So the two answer the same question in two ways, and tests compare them.
+//! A query plans to a [`WindowNode`]. For a query that runs once, [`LowerWindows`] turns it into
+//! plain projections, unnesting and window functions. A continuous view reads the node itself
+//! (`view/compile.rs`). So the same question is answered in two ways, and tests compare them.
 
 mod node;
 
@@ -145,7 +145,8 @@ fn check(kind: WindowKind) -> Result<(), SqlError> {
         ));
     }
     if windows > 100_000 {
-        let message = format!("each record would be in {windows} windows; 100000 are possible");
+        let message =
+            format!("each record would be in {windows} windows; at most 100000 are possible");
         return Err(SqlError::new(SqlState::LimitExceeded, message));
     }
     Ok(())

@@ -1,8 +1,8 @@
 //! The checkpoint store: what the state was at some position of the log, on disk.
 //!
-//! An LSM tree without a journal of its own (the log is the journal). Each partition's changes are
-//! written as one sorted, atomic ingestion together with the LSN up to which they reach, so a crash
-//! leaves either all of them or none. Keys in the tree:
+//! An LSM tree without a journal of its own, because the log is the journal. Each partition's
+//! changes are written as one sorted, atomic ingestion, together with the LSN up to which they
+//! reach. So after a crash either all of them are there or none. Keys in the tree:
 //!
 //! | bytes | what |
 //! |---|---|
@@ -11,8 +11,7 @@
 //! | `partition` `2` key length (2, big-endian) key suffix | an element of a collection |
 //! | `FF FF 0` | the store's format: version (4), number of partitions (4), little-endian |
 //!
-//! What heads and elements hold is the machine's business (`thalweg-machine`,
-//! `state/checkpoint.rs`).
+//! What heads and elements hold is decided in `thalweg-machine`, `state/checkpoint.rs`.
 
 mod filter;
 mod reading;

@@ -91,7 +91,7 @@ impl SqlClient {
         let Some(split) = split else { bail!("the node closed the connection") };
         let body = answer.split_off(split + 4);
         let body = whole(&answer, body)
-            .context("the answer was cut off: the statement failed, or the node has gone")?;
+            .context("the answer was cut off: the statement failed, or the node has ended")?;
         let status = answer.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
         if status == b"200" {
             return Ok(body);

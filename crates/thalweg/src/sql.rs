@@ -1,4 +1,4 @@
-//! SQL for the doors: the query crate's database, behind the trait that the HTTP door knows.
+//! SQL for the HTTP door: the database of the query crate, behind the trait that the door knows.
 
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, TryStreamExt};

@@ -1,5 +1,5 @@
-//! The few file operations that durable code needs, as a trait, so that a disk which lies can stand
-//! in for a real one.
+//! The few file operations that durable code needs, as a trait. So a simulated disk, which loses
+//! writes and lies about them, can take the place of a real one.
 
 mod real;
 mod simulated;

@@ -1,5 +1,6 @@
-//! Whether a connection has a request under way. Between requests it waits for the next head, and
-//! not for ever: neither one that says nothing nor one that sends half a head keeps its place.
+//! Whether a connection has a request under way. Between requests it waits for the head of the next
+//! one, but only for a limited time. A connection that says nothing, or that sends half a head, is
+//! closed.
 
 use super::listener::{Connection, Counted};
 use axum::body::{Body, Bytes, HttpBody};

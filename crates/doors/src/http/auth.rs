@@ -1,5 +1,6 @@
-//! Who may ask: nobody on behalf of another site's page; and, with a password set: `Authorization:
-//! Bearer <password>`, or Basic with any user and the password, so that a browser can.
+//! Which requests are served. A request that comes from another site's page is refused. With a
+//! password set, a request needs `Authorization: Bearer <password>`, or Basic with any user and the
+//! password, so that a browser can ask for it.
 
 use super::{Door, Problem};
 use crate::shared::same_secret;

@@ -1,4 +1,5 @@
-//! Waiting for the gate, for keys from the store and for memory, without holding a thread.
+//! Runs requests for the HTTP door without holding a thread: waits for keys from the store, for
+//! memory, and for the gate.
 
 use std::sync::Arc;
 use std::time::Duration;

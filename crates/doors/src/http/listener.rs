@@ -1,4 +1,4 @@
-//! Takes HTTP connections, as many as all doors together may have.
+//! Accepts HTTP connections, up to the limit that all doors share.
 
 use super::activity::Activity;
 use crate::shared::{Admitted, Shared};

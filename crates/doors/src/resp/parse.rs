@@ -1,8 +1,8 @@
 //! RESP requests: arrays of bulk strings, and inline commands.
 //!
 //! The parser borrows: arguments are ranges of the buffer. It remembers where it was in an
-//! unfinished command, so a command that comes in many pieces is looked at once, not once a piece.
-//! Nothing is allocated because of a declared length; only what has arrived takes memory.
+//! unfinished command, so a command that comes in many pieces is read once, and not again for each
+//! piece. A declared length allocates nothing: only what has arrived takes memory.
 
 /// Limits on a command.
 #[derive(Clone, Copy, Debug)]

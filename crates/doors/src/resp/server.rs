@@ -1,4 +1,4 @@
-//! Listening, accepting, and handing connections to the event loops in turn.
+//! Listens, accepts connections, and gives them to the event loops, one after the other.
 
 use super::event_loop::{EventLoop, Inbox, Message};
 use crate::shared::{Client, DoorError, Shared};

@@ -1,5 +1,5 @@
-//! The memory for replies: all connections share one budget, and a large reply asks before it is
-//! made.
+//! The memory for replies. All connections share one budget, and a large reply takes its share of
+//! it before it is made.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

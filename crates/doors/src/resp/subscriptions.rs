@@ -1,4 +1,4 @@
-//! What a connection listens to.
+//! The channels and patterns that a connection listens to.
 
 use crate::shared::Client;
 use std::collections::BTreeSet;

@@ -16,15 +16,14 @@
 //! Batches follow (see `batch.rs`) until the first eight zero bytes or the end of the file.
 //!
 //! **One segment is always held in reserve**, created and preallocated before it is needed. When
-//! the disk has no room for the next reserve the log says so while there is still space for
-//! everything that is on its way, so a full disk refuses new writes and loses none.
+//! the disk has no room for the next reserve, the log says so. At that time there is still space
+//! for everything that is under way, so a full disk refuses new writes and loses none.
 //!
 //! **Torn or damaged?** Reading stops at the first batch that does not fit. If nothing that was
-//! ever durable can lie at or after that point it is the torn tail of a crash: it is cut. Whether
-//! something can is known from the batches that come later: each carries the position that was
-//! durable when it was written. A later segment, or a later batch header whose durable position is
-//! beyond the gap, proves that the gap was acknowledged: that is damage, and the log refuses to
-//! open.
+//! ever durable can be at that point or after it, it is the torn tail of a crash, and it is cut.
+//! Each batch carries the position that was durable when it was written. So a later segment, or a
+//! later batch header with a durable position beyond the gap, proves that the gap was acknowledged.
+//! That is damage, and the log refuses to open.
 
 mod recovery;
 mod segment;

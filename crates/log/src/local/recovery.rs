@@ -1,4 +1,5 @@
-//! Reading a log back: which bytes belong to it, what was torn, and what is damage.
+//! Reads a log back and decides which bytes belong to it, which are a torn tail, and which are
+//! damage.
 
 use super::segment::{
     FORMAT_VERSION, HEADER_BYTES, HeaderError, Segment, SegmentHeader, file_name, number_of,

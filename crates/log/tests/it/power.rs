@@ -1,4 +1,4 @@
-//! Power cuts and failed fsyncs: what was acknowledged is there afterwards, and nothing stands in a
+//! Power cuts and failed fsyncs: what was acknowledged is there afterwards, and nothing is in a
 //! wrong place.
 
 use crate::support::{fill, open, read_back};

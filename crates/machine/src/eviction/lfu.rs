@@ -1,6 +1,6 @@
-//! Least frequently used, as Redis does it: a logarithmic counter in the entry, the lowest of a
-//! sample leaves, and counters that are looked at and spared lose a little, which is how old fame
-//! fades.
+//! Least frequently used, as Redis does it. Each entry has a logarithmic counter. Of a sample of
+//! entries the one with the lowest counter leaves. The counters of the others in the sample become
+//! a little lower, so that entries which were used much long ago leave in the end.
 
 use super::Policy;
 use crate::table::{Position, Table};

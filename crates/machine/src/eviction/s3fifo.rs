@@ -1,6 +1,6 @@
-//! S3-FIFO (Yang et al., SOSP 2023): a small queue for newcomers, a main queue for what was used
-//! again, and a memory of what left the small queue, so that a second chance goes to what deserves
-//! it. A hit only raises a counter.
+//! S3-FIFO (Yang et al., SOSP 2023): a small queue for new entries, a main queue for entries that
+//! were used again, and a memory of keys that left the small queue. A key that comes back soon
+//! after it left goes straight into the main queue. A hit only raises a counter.
 
 use super::Policy;
 use crate::table::{Position, Table};

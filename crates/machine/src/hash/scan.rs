@@ -1,4 +1,5 @@
-//! HSCAN: the cursor is a slab position, so whatever stays during the walk is seen.
+//! HSCAN. The cursor is a position in the slab, so a field that is there during the whole walk is
+//! seen.
 
 use crate::error::CommandError;
 use crate::execution::{Execution, Verdict};

@@ -1,5 +1,5 @@
-//! Giving a key's value another name: written down as what the target holds afterwards, so that it
-//! can be applied twice.
+//! RENAME and COPY. The effect is what the target holds afterwards, so that it can be applied
+//! twice.
 
 use crate::effect::{Effect, PutExpiry};
 use crate::error::CommandError;

@@ -1,5 +1,4 @@
-//! What the node makes of a disk that fails: nothing acknowledged is lost, and nobody is told a
-//! lie.
+//! A node on a disk that fails: nothing acknowledged is lost, and no reply says what is not true.
 
 use crate::support::{bulk, call, on_disk};
 use thalweg_base::fs::{Fault, SimulatedFs};

@@ -1,6 +1,6 @@
-//! Lines of plain CSV to columns. A piece of the file is looked through for where its fields begin
-//! (`marks.rs`); where each of its lines has as many as it should, one column after the other is
-//! computed (`number.rs`).
+//! Turns lines of plain CSV into columns. First the beginnings of all fields in a piece of the file
+//! are found (`marks.rs`). If each line has as many fields as it should, the columns are computed
+//! one after the other (`number.rs`).
 
 use super::marks::{Marks, Special};
 use super::number::{float, integer};

@@ -1,13 +1,14 @@
 //! CSV files, read fast where they are plain.
 //!
-//! Most CSV that is worth measuring is numbers and short texts without quotes. Of such lines it is
-//! found first where their fields begin, and each value is then computed where its digits stand
-//! (`decode.rs`). Everything else is left to Arrow's reader, which knows all of CSV: columns of
-//! other types, compressed files, files that are not on this machine, and the rest of a file from
-//! the first line that is not plain: one with a quote, with more or fewer fields than the table has
-//! columns or with none, with a value that is not what its column says or is written unusually
-//! (`+5`, `1e5`), or of more than 4 MiB. Whoever reads sees no difference but the time, and that
-//! text which is no UTF-8 goes unnoticed in columns that nobody asks for.
+//! Most large CSV files are numbers and short texts without quotes. In such lines the beginnings of
+//! fields are found first, and each value is then computed from its digits (`decode.rs`).
+//!
+//! Everything else is left to Arrow's reader, which knows all of CSV: columns of other types,
+//! compressed files, files on other machines, and the rest of a file from the first line that is
+//! not plain. Such a line has a quote, or more or fewer fields than the table has columns, or none.
+//! Or it has a value that is not what its column says or is written unusually (`+5`, `1e5`), or
+//! more than 4 MiB. A reader of the table sees two differences: the time, and that text which is
+//! not UTF-8 goes unnoticed in columns that nobody asks for.
 
 mod decode;
 mod marks;

@@ -1,5 +1,5 @@
-//! What must be known of CSV files before they are read in pieces: whether a line break stands
-//! between quotes, and whether all of a table's files have their columns in one order.
+//! What must be known of CSV files before they are read in pieces: whether a quoted value has a
+//! line break in it, and whether all files of a table have their columns in one order.
 
 use crate::error::{SqlError, SqlState};
 use datafusion::arrow::csv::reader::Format;

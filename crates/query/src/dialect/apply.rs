@@ -1,6 +1,6 @@
-//! Subqueries that look at the row outside in ways that DataFusion cannot make a join of: a
-//! comparison other than `=`, a row outside in the columns or in a LIMIT, a union. Each is run for
-//! each different row outside, as Postgres does.
+//! Subqueries that depend on the row outside in ways that DataFusion cannot turn into a join: by a
+//! comparison other than `=`, in their columns, in a LIMIT, in a union. Each is run once for each
+//! different row outside, as Postgres does.
 
 mod correlated;
 mod lateral;
@@ -197,7 +197,7 @@ impl ScalarUDFImpl for Apply {
     }
 
     fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let message = "a subquery cannot stand here";
+        let message = "a subquery is not possible here";
         Err(SqlError::unsupported(message).into())
     }
 }

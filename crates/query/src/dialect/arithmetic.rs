@@ -1,5 +1,5 @@
 //! Arithmetic that says when a result does not fit. Whole numbers are added and subtracted in one
-//! pass that also finds whether any result overflowed, so that the check costs no branch for each
+//! pass. The same pass finds whether any result overflowed, so the check costs no branch for each
 //! value.
 
 mod quick;

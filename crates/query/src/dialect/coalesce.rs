@@ -1,10 +1,10 @@
-//! `coalesce`, where a text stands for an array: `coalesce(array_agg(x), '{}')`. The library's
-//! takes no text where the other arguments are lists.
+//! `coalesce` of an array and a text that is written as one: `coalesce(array_agg(x), '{}')`.
+//! DataFusion's takes no text beside lists.
 //!
-//! The library's becomes a CASE that names each argument twice: twice the work for each level where
-//! one stands in the other, and another value the second time where an argument is volatile. So it
-//! becomes one only where that is cheap and means the same; a CASE does not compute what it does
-//! not need.
+//! DataFusion's `coalesce` becomes a CASE that names each argument twice. That is twice the work
+//! for each level of nested calls, and a volatile argument has another value the second time. So
+//! ours becomes a CASE only where that is cheap and means the same; a CASE does not compute
+//! arguments that it does not need.
 
 use datafusion::arrow::array::ArrayRef;
 use datafusion::arrow::compute::is_not_null;

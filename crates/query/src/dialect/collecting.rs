@@ -1,9 +1,9 @@
 //! `array_agg` and `string_agg`, which keep all values that they are given.
 //!
-//! The elements of an array keep their declared type: of `oid` it is `oid[]`, of `uuid` `uuid[]`.
-//! DataFusion's forgets what the argument's field says beside its Arrow type (`return_type` sees
-//! types alone). And it makes values of any size at once, where what it is given shares bytes: here
-//! a step and a value have a limit.
+//! The elements of an array keep their declared type: an array of `oid` is `oid[]`, of `uuid` is
+//! `uuid[]`. DataFusion loses what the field of the argument says beside its Arrow type, because
+//! `return_type` sees types alone. DataFusion also makes values of any size at once, even where the
+//! input shares its bytes; here a step and a value have a limit.
 
 use crate::error::{SqlError, SqlState};
 use crate::functions::bytes_of;

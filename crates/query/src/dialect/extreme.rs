@@ -1,5 +1,5 @@
-//! `min` and `max` of floating-point numbers by group: DataFusion's begin at the largest and the
-//! smallest finite number, which infinities and NaN pass by. Here, as in Postgres, infinities are
+//! `min` and `max` of floating-point numbers by group. DataFusion begins at the largest and the
+//! smallest finite number, so infinities and NaN are lost. Here, as in Postgres, infinities are
 //! numbers like others and NaN is the greatest of all.
 
 use datafusion::arrow::array::{

@@ -1,12 +1,12 @@
-//! The grammar of the parser: Postgres', but the name of an argument is a word, and what is read
-//! again and again ends.
+//! The grammar of the parser. It is Postgres', with two changes: the name of an argument is a word,
+//! and the parser's steps are limited.
 //!
-//! The parser tries one reading after the other, and where both readings go on into the same
-//! parentheses, each level doubles the work: twenty levels are a million steps. Postgres' dialect
-//! takes any expression for the name of an argument, for `json_object('key': 1)`, which is not in
-//! version 15; so each nested call was read twice (apache/datafusion-sqlparser-rs, pull request
-//! 2392). Others of the kind are 2344, 2352 and 2372. So steps are counted, and a statement that
-//! needs many more than it has tokens is refused.
+//! The parser tries one reading after the other. Where two readings both go on into the same
+//! parentheses, each level doubles the work, and twenty levels are a million steps. Postgres'
+//! dialect takes any expression for the name of an argument, for `json_object('key': 1)`, which is
+//! not in version 15. So each nested call was read twice (apache/datafusion-sqlparser-rs, pull
+//! request 2392). Others of the kind are 2344, 2352 and 2372. So steps are counted, and a statement
+//! that needs many more steps than it has tokens is refused.
 
 use crate::stop;
 use datafusion::sql::sqlparser::ast::Expr;

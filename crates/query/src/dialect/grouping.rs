@@ -1,7 +1,7 @@
-//! GROUPING SETS over a column that is constant. DataFusion takes what is constant below a grouping
-//! for constant above it, though ROLLUP, CUBE and GROUPING SETS add rows where it is null, and
-//! drops the ORDER BY that asks for it. So such columns go through a function that it cannot see
-//! through. (The test `constants_below_grouping_sets` tells when this can go.)
+//! GROUPING SETS over a column that is constant. ROLLUP, CUBE and GROUPING SETS add rows in which
+//! such a column is null. DataFusion takes the column for constant above the grouping, too, and
+//! drops an ORDER BY over it. So such columns go through a function whose result DataFusion does
+//! not know. (The test `constants_below_grouping_sets` tells when this can go.)
 
 use crate::functions::{Function, returns_same};
 use datafusion::common::config::ConfigOptions;

@@ -1,5 +1,5 @@
-//! Subqueries in the condition of a join and in ORDER BY: DataFusion has no place for them there.
-//! Each becomes a column of the rows that it looks at, computed below, and taken away above.
+//! Subqueries in the condition of a join and in ORDER BY. DataFusion does not plan them there. Each
+//! becomes a column that is computed below, from the rows it reads, and removed above.
 
 use super::subqueries::{ONLY_ONE, has_subquery};
 use datafusion::common::config::ConfigOptions;

@@ -1,6 +1,7 @@
-//! LATERAL. `FROM t, unnest(t.list)`: a relation that is made of the row beside it alone.
-//! DataFusion has no plan for it; here its steps are done on top of the rows beside it. One that
-//! reads other relations, too, is read for each row beside it where DataFusion cannot join it.
+//! LATERAL. In `FROM t, unnest(t.list)` the relation is made of the row beside it alone. DataFusion
+//! has no plan for that, so its steps are done here on top of the rows beside it. A relation that
+//! also reads other relations is joined by DataFusion where that is right, and otherwise read for
+//! each row beside it (`apply/lateral.rs`).
 
 use super::apply::{apply_join, is_joined};
 use crate::database::Inner;

@@ -1,7 +1,7 @@
-//! Where DataFusion's SQL is not Postgres', this stands before it: statements are rewritten before
-//! they are planned (`rewrite.rs`, `names.rs`), operators and types are planned here
-//! (`operators.rs`, `sql_types.rs`), and plans get Postgres' casts and checked arithmetic
-//! (`casts.rs`, `arithmetic.rs`).
+//! Makes DataFusion's SQL Postgres'. Statements are rewritten before they are planned
+//! (`rewrite.rs`, `names.rs`), operators and types are planned here (`operators.rs`,
+//! `sql_types.rs`), and plans get Postgres' casts and checked arithmetic (`casts.rs`,
+//! `arithmetic.rs`).
 
 mod apply;
 mod arithmetic;

@@ -1,6 +1,6 @@
-//! What columns without an alias are called: as Postgres calls them (`count`, `?column?`).
-//! DataFusion wants the columns of a query apart, so the second of a name gets an ending that is
-//! taken away where the client sees it.
+//! The names of columns without an alias, as Postgres chooses them (`count`, `?column?`).
+//! DataFusion wants the names in a query to differ, so the second column of a name gets an ending,
+//! which is removed before the client sees it.
 
 use crate::catalog::postgres::{NAME_OF_OID, OID_OF_NAME};
 use crate::statement::{ALL_OF, CHAIN};

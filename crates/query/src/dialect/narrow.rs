@@ -1,5 +1,5 @@
-//! Whole numbers as they are written are `integer` in Postgres where they fit, and `numeric` beyond
-//! 64 bits.
+//! Whole numbers in a statement's text are `integer`, as in Postgres, if they fit, and `numeric`
+//! beyond 64 bits.
 
 use super::casts::transform;
 use datafusion::common::tree_node::{Transformed, TreeNode};

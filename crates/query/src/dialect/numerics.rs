@@ -1,5 +1,5 @@
-//! Columns of type `numeric` keep their digits as text. Where their order or their sum matters,
-//! they are numbers here; where rows are told apart by them, equal numbers have equal texts.
+//! Columns of type `numeric` keep their digits as text. Here they become numbers where their order
+//! or their sum matters. Where rows are compared by them, equal numbers get equal texts.
 
 use crate::error::SqlError;
 use crate::functions::{Asked, Call, Function};

@@ -1,5 +1,5 @@
-//! `regtype`, `regproc` and their like: numbers that stand for objects of the catalog, and are
-//! shown by their names.
+//! `regtype`, `regproc` and their like: numbers of objects in the catalog, which are shown as
+//! names.
 
 use crate::catalog::postgres::{
     NAME_OF_OID, name_of_schema, number_of_schema, proc_name, proc_number,

@@ -1,5 +1,5 @@
-//! Operators as Postgres has them, by the types of their sides: what DataFusion does otherwise, or
-//! not at all.
+//! Operators as Postgres has them, by the types of their operands: those that DataFusion computes
+//! otherwise or does not have.
 
 mod kinds;
 

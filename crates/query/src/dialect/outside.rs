@@ -1,7 +1,8 @@
-//! Names of columns of the row outside a subquery: `orders.customer = customer.id`. Where a
-//! relation inside has a column that is called like the relation outside, DataFusion takes
-//! `customer.id` for a field of that column (`sql_compound_identifier_to_expr` looks inside first),
-//! Postgres for a column of the relation. With a schema before it the name has only one meaning.
+//! Names of columns of the row outside a subquery: `orders.customer = customer.id`. A relation
+//! inside the subquery may have a column with the same name as the relation outside. Then
+//! DataFusion takes `customer.id` for a field of that column (`sql_compound_identifier_to_expr`
+//! looks inside first), and Postgres for a column of the relation. With its schema before it the
+//! name has only one meaning.
 
 use super::rewrite::folded;
 use crate::walk::WalkMut;

@@ -1,4 +1,5 @@
-//! Parameters: how many a statement has, of which types they are, and how they get into its plan.
+//! Parameters: how many a statement has, which types they have, and how their values get into its
+//! plan.
 
 use super::rewrite::visit_all;
 use super::sql_types::{numbers_of_objects, unsized_numeric};
@@ -33,7 +34,8 @@ pub(crate) fn count_parameters(statement: &DfStatement) -> Result<usize, SqlErro
     let mut most = 0;
     visit_all(&mut statement, &mut |expr| most = most.max(number_of(expr).unwrap_or(0)));
     if most > PARAMETERS_MAX {
-        let message = format!("there is no parameter ${most}: {PARAMETERS_MAX} are possible");
+        let message =
+            format!("there is no parameter ${most}: at most {PARAMETERS_MAX} are possible");
         return Err(SqlError::new(SqlState::UndefinedParameter, message));
     }
     Ok(most)

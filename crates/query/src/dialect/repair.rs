@@ -1,5 +1,5 @@
-//! Statements that DataFusion does not plan as Postgres has them, told by its error, and put so
-//! that it does:
+//! Statements that DataFusion does not plan as Postgres does. Its error says which kind it is, and
+//! the statement is changed so that DataFusion plans it:
 //!
 //! - `SELECT t FROM t` and `json_agg(t)`: a relation's name where no column has it is its whole
 //!   row;
@@ -11,8 +11,8 @@
 //! - `SELECT unnest(t.list), t.a + 1 AS a`: a column called as one that its SELECT reads;
 //! - `FROM current_schema()`: a function of one value where a table stands.
 //!
-//! They are looked for only after planning has failed: names of columns come first, and others pay
-//! nothing.
+//! This is done only after planning has failed. So the names of columns come first, and other
+//! statements pay nothing.
 
 mod table_oid;
 mod unnested;

@@ -1,5 +1,5 @@
-//! Set operations: rows that count as often as they are there, and texts whose type another query
-//! says.
+//! Set operations. Rows count as often as they are there (INTERSECT ALL, EXCEPT ALL), and a text
+//! without a type gets the type that the other query has in its place.
 
 use crate::error::{SqlError, SqlState};
 use datafusion::arrow::datatypes::{DataType, Field};

@@ -91,7 +91,7 @@ fn computed(precision: u16, scale: u16) -> std::result::Result<DataType, SqlErro
     match (u8::try_from(precision.min(76)), i8::try_from(scale)) {
         (Ok(precision), Ok(scale)) if scale <= 76 => Ok(DataType::Decimal256(precision, scale)),
         _ => Err(SqlError::unsupported(format!(
-            "numeric({precision},{scale}): computations have 76 digits"
+            "numeric({precision},{scale}): computations have at most 76 digits"
         ))),
     }
 }

@@ -1,6 +1,6 @@
-//! Times are microseconds in all that is computed: what files hold in nanoseconds becomes that
-//! where it is read, and what the library would compare in nanoseconds, which end in the year 2262,
-//! is compared in microseconds.
+//! Times are microseconds in everything that is computed. Nanoseconds in files become microseconds
+//! when they are read. Where DataFusion would compare in nanoseconds, which end in the year 2262,
+//! this rule compares in microseconds.
 //!
 //! DataFusion compares a date with a timestamp, and puts them into one column, as nanoseconds
 //! (`type_coercion/binary.rs`, `temporal_coercion`); `tests/slt/times.slt` tells when this can go.

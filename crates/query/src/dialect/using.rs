@@ -1,12 +1,12 @@
-//! `JOIN … USING` and NATURAL joins, put as joins ON a condition. A column that is joined over is
-//! one column in Postgres: that of the left relation, of the right one where the join is a RIGHT
-//! JOIN, and whichever has a value where it is a FULL JOIN; `*` shows it once, and first.
-//! DataFusion takes the left one always, and calls it ambiguous in WHERE (its `plan_selection`
-//! gives the columns of the condition where those of USING belong).
+//! `JOIN … USING` and NATURAL joins, rewritten as joins ON a condition. In Postgres a column that
+//! is joined over is one column: the left relation's, or the right one's in a RIGHT JOIN, or
+//! whichever has a value in a FULL JOIN. `*` shows it once, and first. DataFusion always takes the
+//! left one and calls it ambiguous in WHERE (its `plan_selection` gives the columns of the
+//! condition where those of USING belong).
 //!
-//! What a relation's columns are called is found out by planning a query that reads it alone, so
-//! statements without such joins pay nothing. A statement whose names cannot be told apart is left
-//! as it is: DataFusion then says what is wrong with it.
+//! The columns of a relation are found by planning a query that reads it alone, so statements
+//! without such joins pay nothing. A statement whose names cannot be told apart is left as it is,
+//! and DataFusion then says what is wrong with it.
 
 mod put;
 mod scope;

@@ -1,5 +1,6 @@
-//! Functions that take and give back advisory locks. A statement is written so that their first
-//! argument says whose session asks, and the second tells calls apart.
+//! Functions that take and give back advisory locks. The statement is rewritten before it is
+//! planned: a first argument says whose session asks, and a second one makes each call different
+//! from others.
 
 use crate::advisory::{AdvisoryLocks, Key, Mode};
 use crate::error::{SqlError, SqlState};
@@ -117,7 +118,7 @@ impl ScalarUDFImpl for Advisory {
     }
 
     fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        Err(SqlError::unsupported("advisory locks cannot be taken here").into())
+        Err(SqlError::unsupported("advisory locks are not possible here").into())
     }
 }
 

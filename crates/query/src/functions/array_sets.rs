@@ -1,5 +1,5 @@
-//! Arrays as sets: `@>`, `<@` and `&&`. Each looks its elements up, so that the work is as much as
-//! there are elements, and nulls are equal to nothing, as in Postgres.
+//! Arrays as sets: `@>`, `<@` and `&&`. Elements are looked up by hash, so the work grows with the
+//! number of elements and not with its square. Nulls are equal to nothing, as in Postgres.
 
 use super::{Call, Function, no_function, returns_boolean};
 use crate::error::SqlError;

@@ -1,5 +1,5 @@
 //! Large values that are the same for all rows. DataFusion copies such a value for each row of a
-//! batch, eight thousand times; here all rows share its bytes, and a function of it is computed
+//! batch, eight thousand times. Here all rows share its bytes, and a function of it is computed
 //! once.
 
 use super::limits::PLANNED_MAX_BYTES;

@@ -1,5 +1,5 @@
-//! Functions that go through texts letter by letter. A text may have 64 MiB: it is gone through in
-//! pieces, and between them the work can be stopped.
+//! Functions that read texts letter by letter. A text may have 64 MiB, so it is read in pieces, and
+//! between two pieces the work can be stopped.
 
 use super::text::{one, three};
 use super::{Asked, Call, Function, no_function, returns_integer, returns_text};

@@ -1,4 +1,4 @@
-//! How large values may become: looked at before they are made.
+//! How large values may become. The size is checked before a value is made.
 
 use crate::error::{SqlError, SqlState};
 use crate::stop;
@@ -98,7 +98,7 @@ impl Budget {
         stop::work(bytes)?;
         check_planned(self.bytes)?;
         if bytes > SMALL_BYTES && crate::watch::is_memory_short() {
-            let message = "a large value is not made now: the node has hardly any memory left";
+            let message = "the node has hardly any memory left, so it makes no large value now";
             return Err(SqlError::new(SqlState::OutOfMemory, message));
         }
         check_value(bytes)?;

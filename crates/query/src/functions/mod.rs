@@ -1,5 +1,5 @@
-//! Functions as Postgres has them. Each is a name, what it returns for its arguments' types, and
-//! what it does with columns; one struct makes all of them known to DataFusion.
+//! Functions as Postgres has them. Each has a name, a type of result for its arguments' types, and
+//! code that computes columns. One struct makes all of them known to DataFusion.
 
 mod advisory;
 mod array_sets;

@@ -1,7 +1,7 @@
-//! Rows as values, and what is made of the values of many rows: `json_agg`, `json_object_agg`,
-//! `array_fill`.
+//! Rows as values, and functions that make one value of many rows or elements: `json_agg`,
+//! `json_object_agg`, `array_fill`.
 //!
-//! The aggregates collect with `array_agg`, and what stands here makes JSON of the lists.
+//! The aggregates collect with `array_agg`; the functions here make JSON of the lists.
 
 use super::json::put_json;
 use super::{Asked, Budget, Call, Function, no_function, returns};

@@ -1,5 +1,4 @@
-//! `generate_series` where a table stands: rows are made as they are asked for, however many there
-//! are.
+//! `generate_series` in FROM: rows are made as they are asked for, however many there are.
 
 mod lists;
 mod table;

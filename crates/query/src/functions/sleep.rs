@@ -39,7 +39,7 @@ impl ScalarUDFImpl for Sleep {
     }
 
     fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let message = "pg_sleep cannot stand here";
+        let message = "pg_sleep is not possible here";
         Err(crate::error::SqlError::unsupported(message).into())
     }
 }

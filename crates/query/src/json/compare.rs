@@ -1,4 +1,4 @@
-//! What is in what.
+//! Whether one JSON value contains another (`@>`, `<@`).
 
 use super::Json;
 use crate::error::SqlError;

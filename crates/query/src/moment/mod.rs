@@ -1,5 +1,5 @@
-//! The one reader of dates, times, zones and intervals: whatever text they come in (a cast, a
-//! parameter, INSERT, COPY, a file, a record), it is read here, and what Postgres takes is taken.
+//! The one reader of dates, times, zones and intervals. All their texts are read here, from casts,
+//! parameters, INSERT, COPY, files and records, and every text that Postgres takes is taken.
 
 mod fields;
 mod formats;

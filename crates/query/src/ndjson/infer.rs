@@ -1,5 +1,5 @@
-//! What the numbers of a file's first records are: doubles, or integers and decimals that a double
-//! does not hold.
+//! What the numbers in a file's first records are: doubles, or integers and decimals that a double
+//! cannot hold exactly.
 
 use super::narrow::SEEN_KEY;
 use crate::error::{SqlError, SqlState};

@@ -1,10 +1,10 @@
 //! JSON files, whose numbers are exact or refused.
 //!
-//! Arrow's reader takes a number that its column cannot hold by cutting it off: 1.5 in a column of
-//! integers is 1 (apache/arrow-rs reads it as a double first), and its inference makes doubles of
-//! integers beyond 64 bits. So columns of integers and decimals are read wider than they are and
-//! narrowed here, and what looks like doubles is looked at again. A file whose columns nobody
-//! declared has the types of its first records; what does not fit them later is refused by name.
+//! Arrow's reader cuts off what a column cannot hold: 1.5 in a column of integers becomes 1
+//! (apache/arrow-rs reads it as a double first). Its inference makes doubles of integers beyond 64
+//! bits. So columns of integers and decimals are read with a wider type and narrowed here, and
+//! columns that look like doubles are looked at again. If nobody declared the columns of a file,
+//! they have the types of its first records. A later value that does not fit is refused by name.
 
 mod infer;
 mod narrow;

@@ -98,7 +98,7 @@ fn integers(wide: &ArrayRef, kind: &DataType) -> Result<ArrayRef, SqlError> {
     for value in wide.as_primitive::<Decimal128Type>().iter().flatten() {
         if value % ONE != 0 {
             let shown = value as f64 / ONE as f64;
-            return Err(SqlError::new(SqlState::InvalidText, format!("{shown} is no integer"))
+            return Err(SqlError::new(SqlState::InvalidText, format!("{shown} is not an integer"))
                 .hint(
                     "declare the columns of the table, this one as numeric or double precision",
                 ));

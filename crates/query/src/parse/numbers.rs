@@ -1,4 +1,4 @@
-//! Numbers and what is written like them.
+//! Numbers from their texts, and other types that are read in the same way.
 
 use super::*;
 

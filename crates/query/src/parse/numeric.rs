@@ -68,7 +68,7 @@ pub(crate) fn decimal_scalar(text: &str, kind: &DataType) -> Result<ScalarValue,
     let (negative, digits, given) =
         decimal_digits(text).ok_or_else(|| match text.trim().to_ascii_lowercase().as_str() {
             "nan" | "inf" | "infinity" | "-inf" | "-infinity" => SqlError::unsupported(format!(
-                "numeric {} is not supported: decimals have digits; double precision has it",
+                "numeric {} is not supported; double precision has it",
                 text.trim()
             )),
             _ => invalid("numeric", text),

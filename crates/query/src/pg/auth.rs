@@ -1,5 +1,6 @@
-//! Who may connect: with a password set, whoever proves by SCRAM-SHA-256 that he knows it; without,
-//! whoever can reach the door, which listens to other machines only with a password.
+//! Who may connect. With a password set, a client that proves by SCRAM-SHA-256 that it knows the
+//! password. Without one, any client that can reach the door; a door without a password listens to
+//! its own machine only.
 
 use async_trait::async_trait;
 use futures_util::Sink;

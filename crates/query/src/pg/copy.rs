@@ -64,7 +64,7 @@ impl CopyIn {
         let definition = definition.ok_or_else(|| SqlError::unknown("relation", &copy.relation))?;
         let columns = columns_of(&definition).ok_or_else(|| {
             let message = format!(
-                "\"{}\" cannot be copied into: it has no columns of its own",
+                "\"{}\" has no columns of its own, so COPY cannot write to it",
                 copy.relation
             );
             SqlError::new(SqlState::WrongObjectType, message)

@@ -1,9 +1,9 @@
 //! The Postgres door: wire protocol 3, simple and extended, SCRAM-SHA-256, cancel, COPY.
 //!
-//! The messages' bytes and SCRAM are `pgwire`'s; what a message means is here: a pipeline up to its
-//! Sync is one transaction, portals and prepared statements end when they should, answers stream
-//! with back-pressure. Each connection has a [`Session`](crate::Session) of its own: what one
-//! client sets is nobody else's.
+//! The messages' bytes and SCRAM are `pgwire`'s; what a message means is here. A pipeline up to its
+//! Sync is one transaction. Portals and prepared statements end when Postgres ends them. A slow
+//! client slows its answer down. Each connection has a [`Session`](crate::Session) of its own, so
+//! what one client sets does not reach another.
 
 mod auth;
 mod connection;

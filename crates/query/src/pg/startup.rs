@@ -1,5 +1,5 @@
-//! The beginning of a connection: what may come before it (a wish for TLS, the cancelling of
-//! another one), who it is, and what drivers are told at once.
+//! The beginning of a connection: a request for TLS or for cancelling another connection, which may
+//! come first, the client's name and parameters, and what drivers are told at once.
 
 use super::auth::Startup;
 use super::wire::Wire;

@@ -1,6 +1,6 @@
-//! The socket of one connection: whole messages in, answers out. Answers leave together, when the
-//! client has nothing more to say or when there are many of them, so that one row costs one system
-//! call and not four.
+//! The socket of one connection: whole messages in, answers out. Answers are sent together, when
+//! the client waits for them or when there are many, so that a row costs one system call and not
+//! four.
 
 use crate::error::{SqlError, SqlState};
 use bytes::{Buf, BufMut, BytesMut};
@@ -87,7 +87,7 @@ impl Wire {
         let length = u32::from_be_bytes(head.try_into().unwrap_or_default()) as usize;
         if !(4..=MESSAGE_MAX_BYTES).contains(&length) {
             return Err(violation(format!(
-                "a message of {length} bytes; {MESSAGE_MAX_BYTES} are possible"
+                "a message of {length} bytes; at most {MESSAGE_MAX_BYTES} are possible"
             )));
         }
         if self.incoming.len() < length + 1 {

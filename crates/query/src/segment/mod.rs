@@ -2,10 +2,10 @@
 //! they lie.
 //!
 //! A partition's newest records are entries of the node: in memory and in its log. When there are
-//! many, the oldest of them are written to a file in an object store (a folder, mostly), the file
-//! is named in the partition's manifest, and only then are they trimmed from the entry. Whoever
-//! reads asks the manifest first, so a record is never missed, and never read twice: up to the
-//! manifest's last ID the files count, above it the entry.
+//! many, the oldest are written to a file in an object store (usually a folder). Then the file is
+//! named in the partition's manifest, and only then are the records trimmed from the entry. Readers
+//! look at the manifest first: up to its last ID the files count, above it the entry. So no record
+//! is missed, and none is read twice.
 //!
 //! The manifest of a partition is the hash `thalweg:segments:<key of the partition>`: a field for
 //! each file, named like it, its value a [`Segment`] as JSON. Files are
@@ -298,7 +298,7 @@ impl Segments {
         for file in gone {
             let removed = self.wait(place.store.delete(&StorePath::from(file)), "remove a segment");
             if let Err(error) = removed {
-                tracing::warn!(%error, "a segment stays behind");
+                tracing::warn!(%error, "a segment that nothing needs could not be removed");
             }
         }
     }

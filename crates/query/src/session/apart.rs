@@ -1,7 +1,7 @@
-//! Large statements are planned on threads of their own. Planning holds its thread until it is
-//! done; so whoever waits for it can be cancelled at once, and the work ends by itself, a few
-//! seconds later at most. Two of them run at a time: others wait, and the threads that answer
-//! everybody else are free.
+//! Large statements are planned on threads of their own. Planning cannot be stopped and holds its
+//! thread until it is done. A client that waits for it can be cancelled at once, and the work ends
+//! by itself a few seconds later at most. Two large plans are made at a time and others wait, so
+//! the threads that answer everybody else stay free.
 
 use crate::error::SqlError;
 use crate::stop;

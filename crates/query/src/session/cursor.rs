@@ -1,5 +1,5 @@
-//! Cursors: DECLARE, FETCH, MOVE, CLOSE. Rows are taken from the query when they are asked for;
-//! those that were taken are kept, up to a limit, so that a cursor can go back.
+//! Cursors: DECLARE, FETCH, MOVE, CLOSE. Rows are taken from the query when the client asks for
+//! them. Rows that were taken are kept, up to a limit, so that a cursor can go back.
 
 use super::control::folded;
 use super::{Outcome, Prepared, Rows, RowsTag, Session};
@@ -82,7 +82,7 @@ impl Cursor {
             return Ok(RecordBatch::new_empty(self.schema.clone()));
         }
         if from.min(to) <= self.dropped {
-            let message = "the rows before are too many to be kept";
+            let message = "the cursor cannot go back so far: it keeps too few rows";
             return Err(SqlError::new(SqlState::LimitExceeded, message).hint("ask for fewer rows"));
         }
         if from <= to {

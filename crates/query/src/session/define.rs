@@ -88,7 +88,9 @@ impl Session {
         let stream = inner.catalog.stream(name);
         let stream = stream.ok_or_else(|| SqlError::unknown("stream", name))?;
         if !inner.segments.enabled() {
-            return Err(SqlError::unsupported("this node keeps no files, so it seals nothing"));
+            return Err(SqlError::unsupported(
+                "this node keeps nothing on disk, so it cannot seal",
+            ));
         }
         let mut sealed = 0;
         for partition in 0..stream.partitions {

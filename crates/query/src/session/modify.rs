@@ -1,5 +1,6 @@
-//! INSERT, UPDATE and DELETE. Each becomes a query that gives the rows to be written, with their
-//! keys where they are there already, and a step that writes them into a transaction.
+//! INSERT, UPDATE and DELETE. Each becomes a query and a step. The query gives the rows to be
+//! written, with their keys if they are in the table already. The step writes them into a
+//! transaction.
 
 mod assign;
 mod returning;

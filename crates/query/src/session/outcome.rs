@@ -1,4 +1,4 @@
-//! What a statement gives: rows as they come, or a word about what was done.
+//! What a statement gives: rows as they are computed, or a tag that says what was done.
 
 use super::*;
 

@@ -1,5 +1,5 @@
-//! What a session sees beside the catalog: its temporary tables, and what its transaction has
-//! declared and dropped.
+//! What a session sees in addition to the catalog: its temporary tables, and what its open
+//! transaction has declared and dropped.
 
 use super::Session;
 use crate::catalog::{Definition, Overlay};
@@ -63,7 +63,7 @@ impl Session {
             let is_kept = self.temporary.iter().any(|(name, kept)| stored(name, kept) == held);
             let Some(held) = held.filter(|_| !is_kept) else { continue };
             if let Err(error) = held.clear(&self.inner.engine) {
-                tracing::warn!(%error, ?held, "what was temporary could not be deleted");
+                tracing::warn!(%error, ?held, "the data of temporary tables could not be deleted");
             }
         }
     }

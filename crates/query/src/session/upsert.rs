@@ -1,4 +1,4 @@
-//! ON CONFLICT: what an INSERT does where the key is there already.
+//! ON CONFLICT: what an INSERT does with a row whose key is in the table already.
 
 use super::Session;
 use super::define::object_name;

@@ -1,5 +1,5 @@
-//! A session's variables: which there are, what they take, and what a transaction that is taken
-//! back makes of them.
+//! A session's variables: which there are, which values they take, and which values they have after
+//! a rollback.
 
 use crate::encode::Style;
 use crate::error::{SqlError, SqlState};

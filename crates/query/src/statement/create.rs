@@ -116,8 +116,9 @@ pub(super) fn create_view(
                 view.changes = Some(kept.ok_or_else(wrong)?);
             }
             _ => {
-                return Err(wrong_option(&name, &value, "there is no such option")
-                    .hint("views have batch_rows, batch_delay, lateness, emit and changes"));
+                return Err(wrong_option(&name, &value, "there is no such option").hint(
+                    "the options of a view are batch_rows, batch_delay, lateness, emit and changes",
+                ));
             }
         }
     }

@@ -1,6 +1,6 @@
-//! Statements that are deep: a chain of twenty thousand ORs, which an ORM writes, is a tree of
+//! Statements that are deep. A chain of twenty thousand ORs, which an ORM writes, is a tree of
 //! twenty thousand levels. It is parsed on a stack that is large enough for it, and made flat
-//! before anything else walks it; what is truly deep is refused.
+//! before anything else walks it. What is still deep after that is refused.
 
 use crate::dialect::call;
 use crate::error::{SqlError, SqlState};

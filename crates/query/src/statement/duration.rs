@@ -13,7 +13,7 @@ pub(crate) fn interval_us(expr: &Expr) -> Result<i64, SqlError> {
         let wrong = |wrong: crate::moment::Wrong| wrong.error("interval", &text);
         let interval = crate::moment::interval(&text).map_err(wrong)?;
         if interval.months != 0 {
-            let message = format!("'{text}' has months, whose length differs");
+            let message = format!("'{text}' has months, which differ in length");
             return Err(SqlError::new(SqlState::InvalidParameter, message));
         }
         return Ok(i64::from(interval.days) * crate::moment::DAY_US + interval.us);

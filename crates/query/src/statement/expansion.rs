@@ -1,6 +1,6 @@
-//! Statements that are short and mean much: each WITH that names the one before twice doubles what
-//! is planned. What a statement becomes when its WITHs are put in their places is counted before
-//! anybody plans it.
+//! Statements that are short and become large. If each WITH names the one before twice, each
+//! doubles what is planned. How large a statement is when its WITHs are put in their places is
+//! counted before it is planned.
 
 use crate::error::{SqlError, SqlState};
 use crate::walk::Walk;

@@ -1,4 +1,4 @@
-//! FETCH and MOVE: in which direction, how far, and of which cursor. The parser's own takes no
+//! FETCH and MOVE: the direction, the number of rows, and the cursor. The parser's own takes no
 //! negative counts.
 
 use super::word;

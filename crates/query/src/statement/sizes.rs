@@ -1,6 +1,6 @@
-//! How much a query may have of what takes the planner more than its share: it goes through all
-//! joins for each join, through all windows for each window. Beyond these numbers a statement of a
-//! hundred kilobytes took minutes and gigabytes.
+//! Limits for the parts of a query that cost the planner more than their number: it goes through
+//! all joins for each join, and through all windows for each window. Beyond these limits a
+//! statement of a hundred kilobytes took minutes and gigabytes.
 
 use crate::error::{SqlError, SqlState};
 use crate::walk::Walk;

@@ -48,8 +48,8 @@ fn watermark(parser: &mut Parser<'_>) -> Result<Watermark, SqlError> {
     let source = ident(parser)?;
     if source != column {
         return Err(SqlError::unsupported(format!(
-            "a watermark is behind its own column: WATERMARK FOR {column} AS {column} - INTERVAL \
-             '5' SECOND"
+            "a watermark is computed from its own column: WATERMARK FOR {column} AS {column} - \
+             INTERVAL '5' SECOND"
         )));
     }
     let mut delay_us = 0;
@@ -126,8 +126,8 @@ fn stream_options(
             }
             _ => {
                 return Err(wrong_option(&name, &value, "there is no such option").hint(
-                    "streams have partitions, retention, retention_bytes, segment_records \
-                           and on_error",
+                    "the options of a stream are partitions, retention, retention_bytes, \
+                           segment_records and on_error",
                 ));
             }
         }

@@ -1,9 +1,9 @@
 //! Marks of a partition that fell silent: how far it lets event time go on without it.
 //!
-//! A mark stands between two records, for good: it is written only while nothing has come after the
-//! record that it follows. So every view, now or in a replay years later, finds the same marks
-//! before the same records, and counts the same records as late. Of several marks in one place the
-//! highest counts, so a place keeps one.
+//! A mark is between two records, and stays there: it is written only while nothing has come after
+//! the record that it follows. So every view finds the same marks before the same records, now or
+//! in a replay years later, and counts the same records as late. If there are several marks in one
+//! place, the highest counts, so a place keeps one.
 //!
 //! The marks of a partition are one hash, `thalweg:marks:<partition's key>`, in the log like
 //! everything else:

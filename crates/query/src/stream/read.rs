@@ -1,4 +1,4 @@
-//! Reading a partition in order, wherever its records are: sealed in segments, or entries still.
+//! Reads a partition's records in order, those in segments and those that are still in the entry.
 
 use super::marks::{self, Mark, Marks};
 use super::{Decoder, Fields, Misfit};

@@ -1,4 +1,4 @@
-//! Rows by primary key: what of a query's conditions names one row.
+//! Rows by primary key: finds conditions of a query that name one row.
 
 use super::row::{RowDecoder, bucket_key, bucket_of, damaged, put_key};
 use crate::catalog::{Catalog, Definition, TableDefinition};

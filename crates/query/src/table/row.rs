@@ -9,7 +9,7 @@
 //! | (columns + 7) / 8 | one bit for each column, lowest first: it has no value |
 //! | … | the values of the columns that have one, in order, as `values.rs` stores them |
 //!
-//! In a key, -0 is stored as 0 and whatever is no number as the usual NaN.
+//! In a key, -0 is stored as 0, and every NaN as the usual one.
 //!
 //! The bucket is XXH3-64 of the field's name, modulo 64.
 

@@ -1,6 +1,6 @@
-//! A transaction: what it has read is watched, what it writes is kept aside and seen by itself, and
-//! commit applies all of it in one batch of the log, or nothing where something it has read was
-//! changed meanwhile.
+//! A transaction. What it has read is watched. What it writes is kept aside, where only the
+//! transaction itself sees it. Commit applies all of it in one batch of the log, or nothing if
+//! somebody else has changed what the transaction had read.
 
 use super::row::{bucket_key, bucket_of};
 use super::{Written, read_row};
@@ -329,7 +329,7 @@ impl Transaction {
         for retired in retired {
             // What cannot be deleted now is only space: nobody reaches it.
             if let Err(error) = retired.clear(&self.engine) {
-                tracing::warn!(%error, ?retired, "what was dropped could not be deleted");
+                tracing::warn!(%error, ?retired, "the data of dropped tables could not be deleted");
             }
         }
         Ok(())

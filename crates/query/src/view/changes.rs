@@ -1,13 +1,13 @@
 //! Changes of views, for those who follow them. A view `v` that was made `WITH (changes = 10000)`
-//! has a stream `v.changes` of about its latest 10,000 changes, which is read and followed like any
+//! has a stream `v.changes` with about its latest 10,000 changes. It is read and followed like any
 //! other stream: XREAD, server-sent events, long poll, SQL. A record is a row that came, changed or
-//! went: `_op` is `insert`, `update` or `delete`, the other fields are the row's columns, of a row
-//! that went those that tell it apart.
+//! went. `_op` is `insert`, `update` or `delete`; the other fields are the row's columns. Of a row
+//! that went, they are the columns that tell it apart.
 //!
 //! What has been told is the hash `thalweg:changes:<view>`: a field for each row, its value a hash
 //! of the row. It changes in one transaction with the stream, and nothing is told before the view
-//! has caught up; so a crash neither repeats nor loses a change, whatever the view had taken in and
-//! forgotten again.
+//! has caught up. So a crash neither repeats nor loses a change, even if the view had forgotten
+//! what it had taken in.
 //!
 //! | field | value |
 //! |---|---|
@@ -75,7 +75,11 @@ impl Inner {
             }
             let outcome = self.tell_changes_of(&view, kept, told).await;
             if let Err(error) = outcome {
-                tracing::warn!(view = view.name, %error, "changes could not be told; they will be");
+                tracing::warn!(
+                    view = view.name,
+                    %error,
+                    "changes of a view could not be written to its stream; this is tried again"
+                );
                 // What the log has of it is read again.
                 told.remove(&view.name);
             }

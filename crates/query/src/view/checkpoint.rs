@@ -1,5 +1,5 @@
-//! A view on disk: its state and the offsets it has consumed are one checkpoint, so after a crash
-//! it goes on as if nothing had happened, whatever it had taken in since.
+//! A view on disk. Its state and the offsets it has consumed are one checkpoint. So after a crash
+//! it continues as if nothing had happened, whatever it had taken in since.
 //!
 //! A view's folder has a file `checkpoint` and files `frozen-<n>`. Rows of closed windows do not
 //! change: each checkpoint adds those that are new as one more frozen file. Then it replaces

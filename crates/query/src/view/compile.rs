@@ -1,7 +1,7 @@
 //! From a query to what a view does. The plan is cut in three: what is done to each record (steps),
 //! how records are grouped (keys and accumulators), and what is done with the groups when the view
-//! is read (`finish`, a DataFusion plan over the groups). What cannot be maintained so is refused
-//! here, with the reason.
+//! is read (`finish`, a DataFusion plan over the groups). A query that cannot be kept up to date in
+//! this way is refused here, with the reason.
 
 mod checks;
 mod shape;
@@ -113,7 +113,7 @@ fn find_aggregate(plan: &LogicalPlan) -> Result<&Aggregate, SqlError> {
             "the query has no aggregate, so it has nothing to keep up to date",
         )
         .map_err(|error| error.hint("CREATE VIEW runs it over the stream whenever it is read")),
-        LogicalPlan::Join(_) => refuse("a join that no aggregate stands above"),
+        LogicalPlan::Join(_) => refuse("a join without an aggregate over it"),
         LogicalPlan::Union(_) => refuse("UNION"),
         other => refuse(format!("{} above the groups", other.display())),
     }
@@ -201,7 +201,7 @@ fn source_of(inner: &Inner, scan: &TableScan, plan: &LogicalPlan) -> Result<Sour
     }
     let name = scan.table_name.table().to_owned();
     if matches!(scan.table_name.schema(), Some(schema) if schema != "public") {
-        return refuse(format!("\"{}\" does not say when it changes", scan.table_name));
+        return refuse(format!("\"{}\" has no changes that a view could follow", scan.table_name));
     }
     match inner.catalog.get(&name).as_deref() {
         Some(Definition::Stream(definition)) => Ok(Source::Stream {

@@ -1,10 +1,9 @@
-//! Which partitions are idle: silent while others brought records, so that windows need not wait
-//! for them.
+//! Which partitions are idle: silent while others brought records. Windows need not wait for them.
 //!
-//! This is decided once and then written down as a mark in the partition (`stream/marks.rs`); views
-//! go by the marks alone. After a time in which no partition brought anything nobody is idle yet:
-//! of two partitions that a load fills again, the one that is read second has its idle time from
-//! the load's beginning on.
+//! This is decided once and written down as a mark in the partition (`stream/marks.rs`). Views go
+//! by the marks alone. After a time in which no partition brought anything, no partition is idle
+//! yet. When a load then fills two partitions again, the one that is read second counts as silent
+//! from the beginning of the load, and not from before.
 
 use std::time::{Duration, Instant};
 

@@ -1,9 +1,9 @@
 //! Views that join a stream with tables or key-value data. Records are grouped before the join, by
-//! every column of theirs that it or anything above it looks at; that is what is kept up to date.
-//! When the view is read, these partial groups take the records' place in the query, are joined
-//! with the tables as they are at that moment, and their accumulators' states are merged into the
-//! query's groups. So a change in a table shows at once, and the answer is always that of the whole
-//! query run anew.
+//! every column of theirs that the join or anything above it uses. These partial groups are kept up
+//! to date. When the view is read, they take the place of the records in the query. They are joined
+//! with the tables as these are at that moment, and the states of their accumulators are merged
+//! into the groups of the query. So a change in a table shows at once, and the answer is always
+//! that of the whole query run anew.
 
 mod groups;
 mod mixed;
@@ -88,7 +88,9 @@ pub(super) fn stream_side(
                 at = match (left, right, join.join_type) {
                     (Motion::Stream, Motion::Stream, _) => return refuse("a join of streams"),
                     (Motion::None, Motion::None, _) => {
-                        return refuse("a join of tables, which do not say when they change");
+                        return refuse(
+                            "a join of tables alone: they have no changes that a view could follow",
+                        );
                     }
                     (left, right, JoinType::Inner | JoinType::Left) if left >= right => &join.left,
                     (left, right, JoinType::Inner | JoinType::Right) if left < right => &join.right,

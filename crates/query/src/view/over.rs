@@ -1,10 +1,10 @@
 //! Views over views. Windows of the view below that cannot change any more are taken in once, as
-//! they close. Those that may are few; whenever the view above is read, they are read anew and
-//! added to a copy of what it has. So no change has ever to be taken back, and the view above is
+//! they close. The few that may still change are read again whenever the view above is read, and
+//! added to a copy of its state. So no change ever has to be taken back, and the view above is
 //! always that of the view below at one moment.
 //!
-//! What a view over another one has taken in is not written down: it follows from the closed
-//! windows below, which are.
+//! The state of a view over a view is not written to disk: it follows from the closed windows
+//! below, which are.
 
 use super::checkpoint::{restore, skip_rows, state_batches, state_schema};
 use super::compile::{Compiled, Completes, KeyColumn, Source};

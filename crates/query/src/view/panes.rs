@@ -1,5 +1,5 @@
-//! Panes: groups by time. A tumbling window is a pane; a hopping window is made of several, which
-//! it shares with others.
+//! Panes: groups by time. A tumbling window is one pane. A hopping window is several panes, each of
+//! which belongs to several windows.
 
 use super::compile::Compiled;
 use super::groups::Groups;

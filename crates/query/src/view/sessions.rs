@@ -1,5 +1,5 @@
-//! Session windows: a key's records belong together as long as no gap parts them. A late record may
-//! join two sessions.
+//! Session windows. Records of a key belong together until nothing comes for the gap. A late record
+//! may make one window of two.
 
 use super::accumulate::{Accumulator, AggregatePlan};
 use super::groups::{GroupRows, Keys, accumulators};

@@ -1,10 +1,10 @@
 //! The state of a view: groups by window, and how far event time has come.
 //!
-//! The state is a function of the records that were taken in, not of how they were cut into batches
-//! or in which order partitions were read: a record is too late by the watermark of its own
-//! partition, which only the records before it in that partition, and the marks between them,
-//! decide; windows close by the lowest watermark of all partitions, so no record that is in time
-//! finds its window closed.
+//! The state depends on the records that were taken in alone. It does not depend on how they were
+//! cut into batches, or on the order in which partitions were read. For a record is late by the
+//! watermark of its own partition, and only the records before it in that partition, with the marks
+//! between them, decide that watermark. Windows close by the lowest watermark of all partitions, so
+//! no record that is in time finds its window closed.
 
 mod rows;
 

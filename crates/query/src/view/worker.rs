@@ -146,9 +146,10 @@ impl Reader {
         let error = match outcome {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error,
-            Err(_) => {
-                SqlError::new(SqlState::Internal, "a fault in the view's worker; see the log")
-            }
+            Err(_) => SqlError::new(
+                SqlState::Internal,
+                "a fault in the view's worker; the messages of the node say where",
+            ),
         };
         self.view.fail(error);
     }

@@ -1,5 +1,5 @@
-//! The stream of a view's changes: whoever applies them one after the other has the view, whatever
-//! happened in between.
+//! The stream of a view's changes. Who applies them one after the other has the rows of the view,
+//! whatever happened in between.
 
 use crate::support::Sql;
 use crate::views::wait_for_views;

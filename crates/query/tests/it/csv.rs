@@ -1,5 +1,5 @@
-//! CSV is read the same by our reader and by Arrow's, which a table with `newlines_in_values` is
-//! left to.
+//! Our reader of CSV and Arrow's read the same. A table with `newlines_in_values` is left to
+//! Arrow's.
 
 use crate::support::Sql;
 use proptest::prelude::*;

@@ -1,4 +1,5 @@
-//! JSON files, and columns of times in files: what is read is what was written, or it is refused.
+//! JSON files, and columns of times in files: a value is read exactly as it was written, or it is
+//! refused.
 
 use crate::support::Sql;
 use proptest::prelude::*;

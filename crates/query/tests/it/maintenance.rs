@@ -1,5 +1,5 @@
-//! How views are kept: records that come too late, statements that make and change views, views
-//! that fail, and views that have no memory.
+//! Views over time: records that come too late, statements that make and change views, views that
+//! fail, and views that have no memory.
 
 use crate::support::Sql;
 use crate::views::wait_for_views;

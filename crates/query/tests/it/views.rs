@@ -1,5 +1,5 @@
-//! Continuous views against the batch answer over the same events: shuffled, with other knobs,
-//! other partition counts, and a crash in the middle.
+//! Continuous views against the answer of the same query run once over the same events: in another
+//! order, with other options, with other numbers of partitions, and with a crash in the middle.
 
 use crate::support::Sql;
 use proptest::prelude::*;

@@ -1,9 +1,9 @@
 //! `thalweg bench`: an open-loop load generator for anything that speaks Redis.
 //!
-//! At a fixed rate every request has an intended time, and its latency counts from then, whether or
-//! not the server let us send it in time: a server that stalls is charged for everything that
-//! should have been sent meanwhile. Without a rate each connection keeps its window full and
-//! latency counts from sending.
+//! At a fixed rate every request has an intended time, and its latency counts from that time,
+//! whether or not the server let us send it then. So a server that stops for a while is charged for
+//! all requests that should have been sent meanwhile. Without a rate each connection keeps its
+//! window full, and latency counts from sending.
 
 mod generator;
 mod workload;

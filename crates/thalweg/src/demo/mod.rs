@@ -2,11 +2,11 @@
 //!
 //! A node runs as a process of its own. The shop is declared in SQL (`orders.sql`): a stream, a
 //! table, and views that keep revenue and stock up to date. Producers send orders through the RESP
-//! door in pipelines, as any client would, each to the stream's partition that its product belongs
-//! to; each append carries the order's ID as idempotency key, so an order that comes twice is taken
-//! once. A view's state and the offsets it has read are one checkpoint, so whatever is killed
-//! whenever, every order counts exactly once. At the end everything is computed again from the
-//! stream and from the generator, independently, and compared.
+//! door in pipelines, as any client would. Each order goes to the partition of the stream that its
+//! product belongs to. Each append carries the order's ID as idempotency key, so an order that
+//! comes twice is taken once. A view's state and the offsets it has read are one checkpoint. So
+//! every order counts exactly once, whatever is killed and whenever. At the end everything is
+//! computed again from the stream and from the generator, independently, and compared.
 
 mod node;
 mod orders;

@@ -1,4 +1,4 @@
-//! The demo's picture in the terminal: redrawn in place on a terminal, a line a second elsewhere.
+//! The demo's picture. On a terminal it is redrawn in place; elsewhere it is a line a second.
 
 use super::Board;
 use std::io::{IsTerminal, Write};

@@ -1,5 +1,5 @@
-//! Everything once more, independently: from the source, from the stream as a query, and as the
-//! views keep it. Three ways, one answer.
+//! Computes everything again in three ways: from the source, from the stream as a query, and from
+//! the views. All three must agree.
 
 use super::STOCK_AT_FIRST;
 use super::orders::{Order, Source, parse_milli};

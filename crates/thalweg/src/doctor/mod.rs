@@ -1,5 +1,5 @@
-//! `thalweg doctor`: looks at the machine as a node with these settings would meet it, and says
-//! what to change. It starts nothing, and what it writes it removes again.
+//! `thalweg doctor`: looks at the machine as a node with these settings would find it, and says
+//! what to change. It starts nothing, and removes what it writes.
 
 mod disk;
 mod machine;

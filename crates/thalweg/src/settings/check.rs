@@ -1,5 +1,5 @@
-//! From settings as they are given to settings that a node can be started with: defaults are filled
-//! in, and what makes no sense is refused with the name of the setting.
+//! From settings as they are given to settings that a node can be started with. Defaults are filled
+//! in. A value that makes no sense is refused with the name of the setting.
 
 use super::{ServeArgs, Settings};
 use anyhow::{Context, bail};

@@ -1,5 +1,5 @@
-//! Tells a person who waits for a statement how long it has been running, and how far views are
-//! that are being built.
+//! Tells a person who waits for a statement how long it has been running, and how far a view is
+//! that is being built.
 
 use crate::http::SqlClient;
 use std::io::Write;

@@ -1,5 +1,5 @@
-//! Clients that mean harm or are broken: each gets a clear error or is cut, memory stays bounded,
-//! others do not notice.
+//! Clients that attack or are broken. Each gets a clear error or loses its connection, memory stays
+//! within its limits, and other clients do not notice.
 
 use crate::server::{Connection, Server};
 use std::io::{Read, Write};

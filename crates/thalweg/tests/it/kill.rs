@@ -1,5 +1,5 @@
-//! kill -9, again and again, with writers at work and a ledger outside the process: nothing
-//! acknowledged is lost, nothing appears twice, nothing appears that was never sent.
+//! kill -9, again and again, with writers at work and a ledger outside the process. Nothing
+//! acknowledged is lost, nothing appears twice, and nothing appears that was never sent.
 //!
 //! `THALWEG_TEST_KILLS` says how often; 200 unless told.
 

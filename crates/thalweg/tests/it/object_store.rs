@@ -1,4 +1,4 @@
-//! Segments and files in a bucket, as on S3: moto stands in for it.
+//! Segments and files in a bucket. The program moto answers in the place of S3.
 
 use crate::server::Server;
 use std::io::{BufRead, BufReader, Write};

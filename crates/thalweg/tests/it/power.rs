@@ -2,9 +2,9 @@
 //! without its journal being flushed, so that whatever was not made durable is gone.
 //!
 //! An fdatasync that is under way at that moment may return success although its block was lost:
-//! the kernel's journal is gone by then and nobody tells the caller (seen with a program of ten
-//! lines). With real power nobody would be left to hear of it, so acknowledgements count up to the
-//! moment of the cut.
+//! the kernel's journal has ended by then, and the caller is not told (seen with a program of ten
+//! lines). With a real power cut no process would be left to see the success. So acknowledgements
+//! count up to the moment of the cut.
 //!
 //! Needs root, a loop device and Linux; says so and passes where those are missing.
 //! `THALWEG_TEST_CUTS` says how often.

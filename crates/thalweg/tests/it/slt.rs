@@ -1,6 +1,5 @@
-//! Every file in `tests/slt/` through the Postgres door, each against a node of its own. A
-//! continuous query is tested by dropping in a file: events in, expected rows out, with `retry`
-//! where the view needs a moment.
+//! Runs every file in `tests/slt/` through the Postgres door, each against a node of its own. A new
+//! file is a new test: events in, expected rows out, with `retry` where a view needs a moment.
 
 use crate::server::Server;
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};

@@ -74,15 +74,54 @@ fn the_map_names_every_crate() {
     }
 }
 
-fn sources(folder: &Path, out: &mut Vec<PathBuf>) {
+/// The map is read in one sitting; what it leaves out is a page away.
+#[test]
+fn the_map_is_short_and_names_every_decision() {
+    const MAP_LINES_MAX: usize = 150;
+    let root = root();
+    let map = std::fs::read_to_string(root.join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    let lines = map.lines().count();
+    assert!(lines <= MAP_LINES_MAX, "ARCHITECTURE.md has {lines} lines");
+    let mut notes = Vec::new();
+    files_of_kind("md", &root.join("docs/design"), &mut notes);
+    assert!(!notes.is_empty(), "docs/design has no page");
+    for note in notes {
+        let name = note.strip_prefix(&root).expect("inside").display().to_string();
+        assert!(map.contains(&format!("({name})")), "ARCHITECTURE.md does not link to {name}");
+    }
+}
+
+fn files_of_kind(kind: &str, folder: &Path, out: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
-            sources(&path, out);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files_of_kind(kind, &path, out);
+        } else if path.extension().is_some_and(|extension| extension == kind) {
             out.push(path);
         }
     }
+}
+
+fn sources(folder: &Path, out: &mut Vec<PathBuf>) {
+    files_of_kind("rs", folder, out);
+}
+
+/// What people read.
+fn pages(root: &Path) -> Vec<PathBuf> {
+    let names =
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md"];
+    let mut pages: Vec<PathBuf> = names.iter().map(|page| root.join(page)).collect();
+    files_of_kind("md", &root.join("docs"), &mut pages);
+    pages
+}
+
+/// The lines of a page that are prose, from 1. What is typed or printed is as it is.
+fn prose(page: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut is_code = false;
+    page.lines().enumerate().filter_map(move |(number, line)| {
+        is_code ^= line.trim_start().starts_with("```");
+        (!is_code).then_some((number + 1, line))
+    })
 }
 
 #[test]
@@ -137,26 +176,72 @@ fn long_lines(text: &str) -> impl Iterator<Item = usize> {
 #[test]
 fn prose_fits_beside_another_window() {
     let root = root();
-    let mut pages: Vec<PathBuf> = ["README.md", "ARCHITECTURE.md", "bench/README.md"]
-        .iter()
-        .map(|page| root.join(page))
-        .collect();
-    let docs = std::fs::read_dir(root.join("docs")).expect("docs");
-    pages.extend(docs.map(|entry| entry.expect("an entry").path()));
     let mut wrong = Vec::new();
-    for path in pages.iter().filter(|path| path.extension().is_some_and(|kind| kind == "md")) {
-        let text = std::fs::read_to_string(path).expect("text");
-        let mut is_code = false;
-        for (number, line) in text.lines().enumerate() {
-            is_code ^= line.trim_start().starts_with("```");
-            // A row of a table is one line; what is typed is typed as it stands.
-            let is_prose = !is_code && !line.trim_start().starts_with('|');
-            if is_prose && line.chars().count() > COLUMNS_MAX {
-                wrong.push(format!("{}:{}", path.display(), number + 1));
+    for path in pages(&root) {
+        let text = std::fs::read_to_string(&path).expect("text");
+        // A row of a table is one line.
+        let lines = prose(&text).filter(|(_, line)| !line.trim_start().starts_with('|'));
+        for (number, line) in lines {
+            if line.chars().count() > COLUMNS_MAX {
+                wrong.push(format!("{}:{number}", path.display()));
             }
         }
     }
     assert!(wrong.is_empty(), "lines are longer than {COLUMNS_MAX}: {}", wrong.join(", "));
+}
+
+/// The page that says which words are used, and which are not.
+const WORDS: &str = "docs/design/words.md";
+
+/// The first column of the page's last table.
+fn words_not_used(page: &str) -> Vec<String> {
+    let (_, table) = page.split_once("## Words that we do not use").expect("the table");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
+    rows.skip(1).map(str::to_lowercase).collect()
+}
+
+/// A line without what stands between backticks, in small letters.
+fn without_code(line: &str) -> String {
+    let parts = line.split('`').step_by(2);
+    parts.collect::<Vec<_>>().join(" ").to_lowercase()
+}
+
+/// Whether a line has a word, not as a part of a longer one.
+fn has_word(line: &str, word: &str) -> bool {
+    let is_letter = |letter: Option<char>| letter.is_some_and(char::is_alphanumeric);
+    line.match_indices(word).any(|(start, found)| {
+        let (before, after) = (&line[..start], &line[start + found.len()..]);
+        !is_letter(before.chars().next_back()) && !is_letter(after.chars().next())
+    })
+}
+
+#[test]
+fn words_that_we_do_not_use_are_not_used() {
+    let root = root();
+    let words = words_not_used(&std::fs::read_to_string(root.join(WORDS)).expect("the words"));
+    assert!(words.len() > 20, "the page has {} words", words.len());
+    let mut wrong = Vec::new();
+    let mut look = |path: &Path, number: usize, line: &str| {
+        let line = without_code(line);
+        for word in words.iter().filter(|word| has_word(&line, word)) {
+            wrong.push(format!("{}:{number}: {word}", path.display()));
+        }
+    };
+    for path in pages(&root).iter().filter(|path| !path.ends_with(WORDS)) {
+        let text = std::fs::read_to_string(path).expect("text");
+        prose(&text).for_each(|(number, line)| look(path, number, line));
+    }
+    let mut files = Vec::new();
+    sources(&root.join("crates"), &mut files);
+    for path in files {
+        let text = std::fs::read_to_string(&path).expect("text");
+        for (number, line) in text.lines().enumerate() {
+            if line.trim_start().starts_with("//") {
+                look(&path, number + 1, line);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{WORDS} says what to say instead:\n{}", wrong.join("\n"));
 }
 
 #[test]

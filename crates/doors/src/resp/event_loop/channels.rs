@@ -1,4 +1,4 @@
-//! What was published, on its way to this event loop's connections.
+//! Takes published messages to this event loop's connections.
 
 use super::super::encode::RespWriter;
 use super::{EventLoop, Inbox, Message};
@@ -74,7 +74,7 @@ impl EventLoop {
 
     fn close_deaf(&mut self, token: u64, connection: Box<super::Connection>) {
         let client = connection.peer.client.address.clone();
-        tracing::warn!(%client, "a listener does not take its messages and is closed");
+        tracing::warn!(%client, "a listener does not read its messages; its connection is closed");
         self.close(token, connection);
     }
 }

@@ -1,6 +1,7 @@
-//! An event loop: a thread, its connections, and level-triggered epoll. One read and one send for
-//! each wake-up of a connection; commits are started once a turn. Replies of several connections
-//! leave together: a client that has many of them wakes up once, not once for each.
+//! An event loop: a thread, its connections, and level-triggered epoll. A connection is read once
+//! and sent to once for each wake-up. Commits are started once a turn. Replies to several
+//! connections leave together, so that a client which has many of them wakes up once and not once
+//! for each.
 
 mod channels;
 mod commands;
@@ -153,7 +154,7 @@ impl EventLoop {
             match epoll::wait(&self.epoll, buffer, timeout.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => {
-                    tracing::error!(%error, "an event loop of the RESP door ends");
+                    tracing::error!(%error, "an event loop of the RESP door has failed and ends");
                     return;
                 }
             }
@@ -285,7 +286,7 @@ impl EventLoop {
         connection.active_us = self.now_us;
         if let Err(error) = epoll::add(&self.epoll, &connection.stream, data, epoll::EventFlags::IN)
         {
-            tracing::warn!(%error, "a connection could not be watched and is closed");
+            tracing::warn!(%error, "epoll refused a connection; it is closed");
             self.shared.clients.lock().remove(&connection.peer.client.id);
             self.free.push(index);
             return;
@@ -336,7 +337,7 @@ impl EventLoop {
         connection.watched = flags;
         let data = epoll::EventData::new_u64(token);
         if let Err(error) = epoll::modify(&self.epoll, &connection.stream, data, flags) {
-            tracing::warn!(%error, "a connection could not be watched");
+            tracing::warn!(%error, "epoll refused a connection");
         }
     }
 

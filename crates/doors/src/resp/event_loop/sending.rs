@@ -1,4 +1,4 @@
-//! Replies on their way out: when their gate is passed, as much as the socket takes.
+//! Sends replies when their gate is passed, as many bytes as the socket takes.
 
 use super::*;
 

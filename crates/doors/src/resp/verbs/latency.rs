@@ -1,4 +1,4 @@
-//! LATENCY: how long requests take. Thalweg keeps one histogram rather than a log of events.
+//! LATENCY: how long requests take. Redis keeps a log of slow events; here it is one histogram.
 
 use super::{Control, Verdict, help, is, unknown};
 use thalweg_machine::Answer;

@@ -1,5 +1,5 @@
-//! SUBSCRIBE and its like: listening to channels. (PUBLISH is the node's: it may stand in a
-//! transaction.)
+//! SUBSCRIBE and its like: listening to channels. (PUBLISH is the node's, because a transaction may
+//! contain it.)
 
 use super::super::connection::Peer;
 use super::super::subscriptions::SUBSCRIPTIONS_MAX;

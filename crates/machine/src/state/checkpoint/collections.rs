@@ -1,4 +1,4 @@
-//! Hashes and streams on their way into the store and out of it.
+//! Hashes and streams: how they go into the checkpoint store and come out of it.
 
 use super::*;
 

@@ -1,5 +1,5 @@
-//! Who is connected and what is locked, and what monitors ask for beside it: statistics, which are
-//! not kept here and are therefore without rows, not zero.
+//! Who is connected, what is locked, and other tables that monitors read. Statistics are not kept
+//! here: their tables have no rows, because zeros would be wrong.
 
 use super::{CatalogTable, Facts, Row, some, truth};
 use crate::advisory::Key;

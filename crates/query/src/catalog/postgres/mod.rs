@@ -1,6 +1,6 @@
 //! Postgres' own catalog, as far as psql, drivers and tools ask for it: `pg_catalog` and
-//! `information_schema` over what has been declared here. What never changes, as `pg_type`, and
-//! what is always empty comes from the library `datafusion-pg-catalog`.
+//! `information_schema` over what has been declared here. Tables that never change, such as
+//! `pg_type`, and tables that are always empty come from the library `datafusion-pg-catalog`.
 
 mod activity;
 mod backends;

@@ -1,4 +1,4 @@
-//! Which subqueries are run for each row.
+//! Which subqueries are run for each row outside.
 
 use super::*;
 

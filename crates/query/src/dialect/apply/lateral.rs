@@ -1,5 +1,5 @@
-//! LATERAL relations that are made of more than the row beside them: each is read for each
-//! different row beside it. Its rows come as one list, which is then taken apart again.
+//! LATERAL relations that read more than the row beside them. Each is read once for each different
+//! row beside it. Its rows come as one list, which is then taken apart again.
 
 use super::*;
 use crate::functions::bytes_of;

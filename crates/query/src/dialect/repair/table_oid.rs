@@ -1,4 +1,4 @@
-//! `tableoid`: the number of the relation that a row is of, which is the same for all its rows.
+//! `tableoid`: the number of the relation that a row comes from.
 
 use super::super::rewrite::{call, folded};
 use super::{name_of, relations_of};

@@ -1,6 +1,6 @@
-//! `SELECT unnest(t.list), t.a + 1 AS a FROM t`: DataFusion plans it in two steps, of which the
-//! first one has both `t.a` and `a`, and finds that ambiguous. The columns get other names inside,
-//! and their own ones outside.
+//! `SELECT unnest(t.list), t.a + 1 AS a FROM t`: DataFusion plans it in two steps. The first step
+//! has both `t.a` and `a`, and DataFusion finds that ambiguous. So the columns get other names
+//! inside, and their own names outside.
 
 use super::super::rewrite::{folded, function_name, query_of};
 use crate::walk::WalkMut;

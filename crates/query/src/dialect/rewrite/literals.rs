@@ -1,5 +1,5 @@
-//! Texts without a type whose place says what they are: `'t' AND x`, `CASE x WHEN 't'`, `x =
-//! ANY('{1,2}')`.
+//! Texts without a type that get one from their place: `'t' AND x`, `CASE x WHEN 't'`,
+//! `x = ANY('{1,2}')`.
 
 use super::*;
 

@@ -1,5 +1,5 @@
-//! `IN` and `NOT IN` over queries: where nulls make them unknown, they are written so that the
-//! answer is Postgres'.
+//! `IN` and `NOT IN` over queries. Nulls can make their answer unknown; they are written so that
+//! the answer is Postgres'.
 
 use super::*;
 use crate::walk::WalkMut;

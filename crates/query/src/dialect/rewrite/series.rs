@@ -1,4 +1,4 @@
-//! Functions that give rows, in the SELECT list and where a table stands.
+//! Functions that give rows, in the SELECT list and in FROM.
 
 mod beside;
 

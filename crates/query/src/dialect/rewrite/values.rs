@@ -1,4 +1,5 @@
-//! The rows of VALUES: what one row says a column is, it is in all rows.
+//! The rows of VALUES: a column has one type in all rows, and a row that says the type says it for
+//! all.
 
 use datafusion::sql::sqlparser::ast::{CastKind, Expr, Value, Values};
 

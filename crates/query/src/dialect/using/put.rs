@@ -1,4 +1,4 @@
-//! A SELECT whose joins are put otherwise: what its expressions and `*` name is put with them.
+//! A SELECT whose joins were rewritten: the names in its expressions and `*` are rewritten to fit.
 
 use super::Names;
 use super::scope::{Scope, beside, put_item};

@@ -1,4 +1,4 @@
-//! What a FROM with such joins shows: its columns as `*` has them, and what each of them is.
+//! The columns that a FROM with such joins shows, as `*` has them, and the expression for each.
 
 use super::Names;
 use super::put::replace;

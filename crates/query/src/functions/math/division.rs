@@ -1,4 +1,4 @@
-//! Division, remainders, and what goes with them.
+//! Division, remainders, and related functions.
 
 use super::*;
 

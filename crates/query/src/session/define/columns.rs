@@ -77,7 +77,7 @@ struct Declared<'a> {
 
 fn refuse_reference(table: &ObjectName) -> SqlError {
     SqlError::unsupported(format!(
-        "REFERENCES {table} is not supported: foreign keys are not checked, so they are not taken"
+        "REFERENCES {table} is not supported: foreign keys would not be checked"
     ))
 }
 

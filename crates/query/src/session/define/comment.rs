@@ -1,4 +1,4 @@
-//! COMMENT ON: what people say about tables and their columns is kept with them.
+//! COMMENT ON: comments on tables and columns, which are kept with them.
 
 use super::super::Session;
 use super::columns::ident;
@@ -27,7 +27,9 @@ impl Session {
                 (object_name(&ObjectName(parts))?, column)
             }
             other => {
-                let message = format!("COMMENT ON {other} is not supported: tables and columns");
+                let message = format!(
+                    "COMMENT ON {other} is not supported: only tables and columns have comments"
+                );
                 return Err(SqlError::unsupported(message));
             }
         };

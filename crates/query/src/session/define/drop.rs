@@ -1,4 +1,4 @@
-//! DROP: what depends on a thing is in its way, or goes with it.
+//! DROP: an object that others depend on is kept, or they are dropped with it (CASCADE).
 
 use super::super::{Block, Session};
 use super::object_name;

@@ -1,11 +1,11 @@
-//! UPDATE and DELETE as queries: the rows they are about, and what becomes of them.
+//! UPDATE and DELETE as queries: which rows they change, and what these rows are afterwards.
 
 use super::*;
 
 impl Session {
     pub(super) fn update_of(&self, update: Update) -> Result<Change, SqlError> {
         let TableFactor::Table { name, alias, .. } = &update.table.relation else {
-            return Err(SqlError::unsupported("UPDATE of what is no table is not supported"));
+            return Err(SqlError::unsupported("UPDATE works on tables only"));
         };
         let (name, definition) = self.target(name)?;
         let Definition::Table(table) = definition.as_ref() else {
@@ -53,7 +53,7 @@ impl Session {
         let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
         let Some(TableFactor::Table { name, alias, .. }) = from.first().map(|from| &from.relation)
         else {
-            return Err(SqlError::unsupported("DELETE from what is no table is not supported"));
+            return Err(SqlError::unsupported("DELETE works on tables only"));
         };
         let (name, definition) = self.target(name)?;
         let Definition::Table(table) = definition.as_ref() else {

@@ -1,11 +1,12 @@
 //! Aggregates of a query with a join that take values from a table: `sum(quantity * price)`, where
 //! the table has the price.
 //!
-//! A sum of products is cut: the stream's factors are summed record by record, in the partial
-//! groups; the others are looked up when the view is read, and multiply those sums. Where a factor
-//! looks at columns of both, the records are grouped by theirs. A value without a factor of the
-//! stream's own counts as often as there are records in the partial group. What does not care how
-//! often it sees a value (minimum, maximum, DISTINCT) needs no count.
+//! A sum of products is cut in two. The factors of the stream are summed record by record, in the
+//! partial groups. The other factors are looked up when the view is read, and multiply those sums.
+//! If one factor uses columns of both sides, the records are grouped by their columns in it. A
+//! value without a factor from the stream counts once for each record of the partial group.
+//! Aggregates that give the same however often they see a value (minimum, maximum, DISTINCT) need
+//! no count.
 
 mod cutter;
 

@@ -1,4 +1,4 @@
-//! Sets that are made of the row beside them.
+//! Functions in FROM that give rows made of the row beside them.
 
 use super::*;
 
