@@ -6,11 +6,10 @@ use crate::functions::{Asked, Call, Function};
 use crate::pg_type;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringViewBuilder};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DFSchema, Result};
 use datafusion::functions_aggregate::{average::avg_udaf, sum::sum_udaf};
 use datafusion::logical_expr::expr::AggregateFunction;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::function::AccumulatorArgs;
 use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
 use datafusion::logical_expr::{
@@ -107,7 +106,7 @@ fn shortest() -> Arc<datafusion::logical_expr::ScalarUDF> {
 
 /// Puts numbers where a plan has texts of numbers.
 pub(super) fn plan_numerics(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let plan = plan.transform_up_with_subqueries(|node| match negated(node)?.data {
+    let plan = plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::Sort(mut sort) => {
             let schema = sort.input.schema().clone();
             let mut changed = false;
@@ -127,26 +126,6 @@ pub(super) fn plan_numerics(plan: LogicalPlan) -> Result<LogicalPlan> {
         other => Ok(Transformed::no(other)),
     })?;
     Ok(plan.data)
-}
-
-/// Numbers below a minus sign.
-fn negated(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let has_minus = |expr: &Expr| expr.exists(|part| Ok(matches!(part, Expr::Negative(_))));
-    if !node.expressions().iter().any(|expr| has_minus(expr).unwrap_or(false)) {
-        return Ok(Transformed::no(node));
-    }
-    let schema = super::casts::schema_of(&node);
-    let names = NamePreserver::new(&node);
-    node.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let changed = expr.transform_up(|part| match part {
-            Expr::Negative(inner) if is_numeric(&inner, &schema) => {
-                Ok(Transformed::yes(Expr::Negative(Box::new(wide(*inner)))))
-            }
-            other => Ok(Transformed::no(other)),
-        })?;
-        Ok(changed.update_data(|expr| name.restore(expr)))
-    })
 }
 
 /// The same rows, equal numbers with equal texts.

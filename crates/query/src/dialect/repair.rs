@@ -9,6 +9,7 @@
 //! - `ARRAY[x]` of a row outside a subquery;
 //! - a column of the answer called as a column that ORDER BY names;
 //! - `SELECT unnest(t.list), t.a + 1 AS a`: a column called as one that its SELECT reads;
+//! - `-x` of a number that is kept as text;
 //! - `FROM current_schema()`: a function of one value where a table stands.
 //!
 //! This is done only after planning has failed. So the names of columns come first, and other
@@ -27,8 +28,8 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr,
-    Statement as SqlStatement, TableAlias, TableFactor, VisitorMut,
+    BinaryOperator, Expr, Ident, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr,
+    Statement as SqlStatement, TableAlias, TableFactor, UnaryOperator, Value, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -59,13 +60,14 @@ fn repair(statement: &mut DfStatement, error: &DataFusionError) -> bool {
     };
     match error.find_root() {
         DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
-            SchemaError::AmbiguousReference { field } if field.relation.is_some() => {
-                unnested::put(statement, &field.name)
+            SchemaError::AmbiguousReference { field } => {
+                let is_of_steps = field.relation.is_some();
+                is_of_steps && unnested::put(statement, &field.name)
+                    || match statement.as_mut() {
+                        SqlStatement::Query(query) => rename_output(query, &field.name),
+                        _ => false,
+                    }
             }
-            SchemaError::AmbiguousReference { field } => match statement.as_mut() {
-                SqlStatement::Query(query) => rename_output(query, &field.name),
-                _ => false,
-            },
             SchemaError::FieldNotFound { field, .. } if field.name == "tableoid" => {
                 table_oid::put(statement, field.relation.as_ref().map(|relation| relation.table()))
             }
@@ -75,6 +77,9 @@ fn repair(statement: &mut DfStatement, error: &DataFusionError) -> bool {
             SchemaError::FieldNotFound { .. } => as_calls(statement),
             _ => false,
         },
+        DataFusionError::Plan(message) if message.starts_with("Unary operator '-'") => {
+            negated(statement)
+        }
         DataFusionError::Plan(message) => {
             if let Some(name) = between(message, "the expression \"", "\" at position") {
                 let name = name.rsplit('.').next().unwrap_or_default();
@@ -210,6 +215,27 @@ fn as_calls(statement: &mut SqlStatement) -> bool {
             && !array.elem.iter().all(is_constant)
         {
             *expr = call("make_array", array.elem.clone());
+            changed = true;
+        }
+        ControlFlow::Continue(())
+    });
+    changed
+}
+
+/// `-x` of a number that is kept as text, as `0 - x`.
+fn negated(statement: &mut SqlStatement) -> bool {
+    let mut changed = false;
+    let _finished: ControlFlow<()> = statement.each_expr_mut(&mut |expr| {
+        if let Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } = expr
+            && !is_constant(inner)
+        {
+            let zero = Expr::Value(Value::Number("0".to_owned(), false).into());
+            let right = Box::new(Expr::Nested(inner.clone()));
+            *expr = Expr::Nested(Box::new(Expr::BinaryOp {
+                left: Box::new(zero),
+                op: BinaryOperator::Minus,
+                right,
+            }));
             changed = true;
         }
         ControlFlow::Continue(())

@@ -7,6 +7,10 @@ pub(super) fn retyped(array: ArrayRef, kind: &DataType) -> Result<ArrayRef> {
     if array.data_type() == kind {
         return Ok(array);
     }
+    // What a literal stands for may be of fewer bits than a column was planned with.
+    if !array.data_type().equals_datatype(kind) {
+        return Ok(datafusion::arrow::compute::cast(&array, kind)?);
+    }
     let data = array.into_data().into_builder().data_type(kind.clone());
     Ok(make_array(data.build()?))
 }
