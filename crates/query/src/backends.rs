@@ -22,6 +22,7 @@ pub(crate) struct Backends(Mutex<BTreeMap<u64, Listed>>);
 struct Listed {
     address: String,
     since_ms: u64,
+    activity: Arc<Activity>,
     /// Once the client has been let in.
     served: Option<Served>,
 }
@@ -32,7 +33,6 @@ pub(crate) struct Served {
     /// What its client proves with that it is the one who cancels.
     pub(crate) secret: Vec<u8>,
     pub(crate) cancel: Arc<Cancel>,
-    pub(crate) activity: Arc<Activity>,
     pub(crate) variables: Arc<Mutex<Variables>>,
 }
 
@@ -126,8 +126,11 @@ fn cancelled() -> SqlError {
 
 impl Backends {
     /// A client has connected.
-    pub(crate) fn add(&self, number: u64, address: String, since_ms: u64) {
-        self.0.lock().insert(number, Listed { address, since_ms, served: None });
+    pub(crate) fn add(&self, number: u64, address: String, since_ms: u64) -> Arc<Activity> {
+        let activity = Arc::<Activity>::default();
+        let listed = Listed { address, since_ms, activity: activity.clone(), served: None };
+        self.0.lock().insert(number, listed);
+        activity
     }
 
     /// It has been let in.
@@ -151,43 +154,45 @@ impl Backends {
                 .as_ref()
                 .and_then(|served| served.variables.lock().get("application_name"))
                 .unwrap_or_default(),
-            statement: listed
-                .served
-                .as_ref()
-                .and_then(|served| served.activity.last.lock().clone()),
+            statement: listed.activity.last.lock().clone(),
         };
         self.0.lock().iter().map(seen).collect()
     }
 
-    fn find(&self, pid: i32) -> Option<Served> {
+    /// Does something with a connection. Says whether there is one of this number.
+    fn with(&self, pid: i32, act: impl FnOnce(&Activity, Option<&Served>)) -> bool {
         let listed = self.0.lock();
         let found = listed.iter().find(|(number, _)| pid_of(**number) == pid);
-        found.and_then(|(_, listed)| listed.served.clone())
+        let Some((_, listed)) = found else { return false };
+        act(&listed.activity, listed.served.as_ref());
+        true
     }
 
     /// Stops a connection's statement, for the client that knows its secret.
     pub(crate) fn cancel_with(&self, pid: i32, secret: &[u8]) {
-        if let Some(served) = self.find(pid)
-            && served.secret == secret
-        {
-            served.cancel.cancel(cancelled());
-        }
+        let _is_there = self.with(pid, |_, served| {
+            if let Some(served) = served.filter(|served| served.secret == secret) {
+                served.cancel.cancel(cancelled());
+            }
+        });
     }
 
     /// Stops a connection's statement. Says whether there is such a connection.
     pub(crate) fn cancel(&self, pid: i32) -> bool {
-        let found = self.find(pid);
-        found.inspect(|served| served.cancel.cancel(cancelled())).is_some()
+        self.with(pid, |_, served| {
+            if let Some(served) = served {
+                served.cancel.cancel(cancelled());
+            }
+        })
     }
 
     /// Ends a connection. Says whether there is one.
     pub(crate) fn terminate(&self, pid: i32) -> bool {
-        let found = self.find(pid);
-        found
-            .inspect(|served| {
-                served.activity.terminate();
+        self.with(pid, |activity, served| {
+            activity.terminate();
+            if let Some(served) = served {
                 served.cancel.cancel(terminated());
-            })
-            .is_some()
+            }
+        })
     }
 }

@@ -316,26 +316,43 @@ impl Apply {
     fn with_values(&self, outside: &[ScalarValue]) -> Result<LogicalPlan> {
         let plan = self.plan.as_ref().clone();
         let plan = plan.transform_up_with_subqueries(|node| {
-            // A relation that looked at the row outside is one like any other then.
-            let node = match node {
-                LogicalPlan::Subquery(relation) if !contains_outside(&relation.subquery) => {
-                    relation.subquery.as_ref().clone()
-                }
-                other => other,
-            };
             node.map_expressions(|expr| {
-                expr.transform_up(|part| {
-                    let Expr::OuterReferenceColumn(_, column) = &part else {
-                        return Ok(Transformed::no(part));
-                    };
-                    let place = self.columns.iter().position(|own| own == column);
-                    Ok(match place.and_then(|place| outside.get(place)) {
-                        Some(value) => Transformed::yes(Expr::Literal(value.clone(), None)),
-                        None => Transformed::no(part),
-                    })
+                expr.transform_up(|part| match part {
+                    Expr::OuterReferenceColumn(field, column) => {
+                        let place = self.columns.iter().position(|own| *own == column);
+                        Ok(match place.and_then(|place| outside.get(place)) {
+                            Some(value) => Transformed::yes(Expr::Literal(value.clone(), None)),
+                            None => Transformed::no(Expr::OuterReferenceColumn(field, column)),
+                        })
+                    }
+                    part => Ok(self.forget(part)),
                 })
             })
         })?;
+        // A relation that looked at the row outside is one like any other then.
+        let plan = plan.data.transform_up(|node| match node {
+            LogicalPlan::Subquery(relation) if !contains_outside(&relation.subquery) => {
+                Ok(Transformed::yes(relation.subquery.as_ref().clone()))
+            }
+            other => Ok(Transformed::no(other)),
+        })?;
         Ok(plan.data)
+    }
+
+    /// An inner subquery that does not look at the columns outside any more.
+    fn forget(&self, mut part: Expr) -> Transformed<Expr> {
+        let looks_at = match &mut part {
+            Expr::ScalarSubquery(subquery) => &mut subquery.outer_ref_columns,
+            Expr::Exists(exists) => &mut exists.subquery.outer_ref_columns,
+            Expr::InSubquery(among) => &mut among.subquery.outer_ref_columns,
+            _ => return Transformed::no(part),
+        };
+        let before = looks_at.len();
+        looks_at.retain(|reference| match reference {
+            Expr::OuterReferenceColumn(_, column) => !self.columns.contains(column),
+            _ => true,
+        });
+        let changed = looks_at.len() != before;
+        Transformed::new_transformed(part, changed)
     }
 }

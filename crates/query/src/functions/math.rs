@@ -7,6 +7,7 @@ mod round;
 use super::{Asked, Call, Function, no_function, returns, returns_double, returns_first};
 use crate::dialect::cast_array;
 use crate::error::{SqlError, SqlState};
+use crate::pg_type;
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, Decimal256Array, Decimal256Builder, Float64Array,
 };
@@ -35,7 +36,7 @@ pub(super) fn functions() -> Vec<Function> {
         Function::new("trunc", returns_rounded, trunc),
         Function::new("ceil", returns_whole, |call| whole(call, true)).alias("ceiling"),
         Function::new("floor", returns_whole, |call| whole(call, false)),
-        Function::new("abs", returns_first, abs),
+        Function::new("abs", returns_magnitude, abs),
         Function::new("sign", returns_sign, sign),
         Function::new("mod", returns_modulo, modulo),
         Function::new("div", |_| returns(DataType::Decimal128(38, 0)), div),
@@ -103,7 +104,23 @@ fn returns_whole(asked: &Asked<'_>) -> Result<FieldRef, SqlError> {
             returns(DataType::Decimal128((*precision as i8 - scale + 1).clamp(1, 38) as u8, 0))
         }
         DataType::Decimal256(..) => returns(DataType::Decimal256(76, 0)),
+        _ if is_written_number(asked) => returns(DataType::Decimal256(76, 0)),
         _ => returns(DataType::Float64),
+    }
+}
+
+/// Whether the first argument is a number that is kept as it was written.
+fn is_written_number(asked: &Asked<'_>) -> bool {
+    let field = asked.fields.first();
+    field.is_some_and(|field| {
+        field.data_type().is_string() && pg_type::declared(field) == Some("numeric")
+    })
+}
+
+fn returns_magnitude(asked: &Asked<'_>) -> Result<FieldRef, SqlError> {
+    match is_written_number(asked) {
+        true => returns_product(asked),
+        false => returns_first(asked),
     }
 }
 
@@ -152,6 +169,11 @@ fn abs(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
         }
         DataType::Float64 => double(call, |x| Ok(x.abs())),
         DataType::Null => Ok(call.arg(0)?.clone()),
+        kind if kind.is_string() && call.returns.data_type().is_decimal() => {
+            let (values, scale) = wide(call, 0)?;
+            let out: Decimal256Array = values.unary(i256::wrapping_abs);
+            Ok(Arc::new(out.with_precision_and_scale(76, scale)?))
+        }
         kind if kind.is_string() => {
             let out = double(call, |x| Ok(x.abs()))?;
             cast_array(&out, call.returns, &call.moment())

@@ -113,7 +113,7 @@ async fn serve(socket: TcpStream, door: Arc<Door>) {
     let listed = Listed::new(door.database.clone(), address);
     if admission.is_some() {
         if let Some(begun) = begin(socket, &door, listed.number).await {
-            let serving = serve_one(begun, door.clone(), listed.number);
+            let serving = serve_one(begun, door.clone(), listed.number, listed.activity.clone());
             // Where its statements run.
             let _end = door.database.runtime().spawn(serving).await;
         }
@@ -142,7 +142,7 @@ async fn refuse(begun: Begun) -> Result<(), Ended> {
     Ok(wire.flush().await?)
 }
 
-async fn serve_one(mut begun: Begun, door: Arc<Door>, number: u64) {
+async fn serve_one(mut begun: Begun, door: Arc<Door>, number: u64, activity: Arc<Activity>) {
     let (secret, parameters) =
         (std::mem::take(&mut begun.secret), std::mem::take(&mut begun.parameters));
     let Ok(wire) = begun.wire() else { return };
@@ -150,8 +150,8 @@ async fn serve_one(mut begun: Begun, door: Arc<Door>, number: u64) {
     let cancel = Arc::new(Cancel::of_client(wire.client()));
     let session = Session::numbered(inner.clone(), number);
     session.variables.lock().introduce(&parameters);
-    let (activity, variables) = (Arc::<Activity>::default(), session.variables.clone());
-    let served = Served { secret, cancel: cancel.clone(), activity: activity.clone(), variables };
+    let variables = session.variables.clone();
+    let served = Served { secret, cancel: cancel.clone(), variables };
     inner.backends.serve(number, served);
     let _registered = inner.watch.register(cancel.clone());
     Connection::new(wire, session, cancel, activity).serve().await;
@@ -161,13 +161,15 @@ async fn serve_one(mut begun: Begun, door: Arc<Door>, number: u64) {
 struct Listed {
     database: Database,
     number: u64,
+    activity: Arc<Activity>,
 }
 
 impl Listed {
     fn new(database: Database, address: String) -> Self {
         let number = Session::next_number();
-        database.inner.backends.add(number, address, database.inner.engine.now_ms());
-        Self { database, number }
+        let now_ms = database.inner.engine.now_ms();
+        let activity = database.inner.backends.add(number, address, now_ms);
+        Self { database, number, activity }
     }
 }
 
