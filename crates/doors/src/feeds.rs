@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use thalweg_machine::{CommandError, StreamId, unpack_fields};
-use thalweg_node::{Engine, Entered, RecordBlock, Scope};
+use thalweg_node::{Engine, Executed, RecordBlock, Scope};
 
 const PREFIX: &[u8] = b"stream:";
 /// Streams that are followed at once.
@@ -112,9 +112,9 @@ fn keys_of_channel(name: &[u8], keys_of: &KeysOf) -> Vec<Vec<u8>> {
 fn last_id(engine: &Engine, key: &[u8]) -> Option<StreamId> {
     let mut block = RecordBlock::default();
     match engine.read_records(key, StreamId::MAX, 1, 1, &mut block) {
-        Entered::Done(Ok(()), _) => Some(block.last),
-        Entered::Done(Err(_), _) => Some(StreamId::MIN),
-        Entered::Needs(_) => None,
+        Executed::Done(Ok(()), _) => Some(block.last),
+        Executed::Done(Err(_), _) => Some(StreamId::MIN),
+        Executed::Suspended(_) => None,
     }
 }
 

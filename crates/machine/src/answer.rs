@@ -74,7 +74,12 @@ impl Reply {
         match self {
             Self::Bulk(bytes) => Some(bytes),
             Self::Simple(text) => Some(text.as_bytes()),
-            _ => None,
+            Self::Error(_)
+            | Self::Integer(_)
+            | Self::Double(_)
+            | Self::Null
+            | Self::Array(_)
+            | Self::Map(_) => None,
         }
     }
 
@@ -82,7 +87,13 @@ impl Reply {
     pub fn elements(&self) -> &[Reply] {
         match self {
             Self::Array(elements) => elements,
-            _ => &[],
+            Self::Simple(_)
+            | Self::Error(_)
+            | Self::Integer(_)
+            | Self::Double(_)
+            | Self::Bulk(_)
+            | Self::Null
+            | Self::Map(_) => &[],
         }
     }
 }
@@ -118,7 +129,7 @@ impl ReplyBuilder {
             if open.left > 0 {
                 return;
             }
-            let Some(open) = self.open.pop() else { return };
+            let Some(open) = self.open.pop() else { unreachable!("it was the last") };
             reply = if open.is_map { pairs(open.elements) } else { Reply::Array(open.elements) };
         }
     }

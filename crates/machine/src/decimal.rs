@@ -98,6 +98,12 @@ impl Decimal {
         (seen && value.is_in_range()).then_some(value)
     }
 
+    /// Whether a text is no number here, but what C reads as an infinite one.
+    pub(crate) fn is_infinite(bytes: &[u8]) -> bool {
+        let word = bytes.strip_prefix(b"-").or(bytes.strip_prefix(b"+")).unwrap_or(bytes);
+        word.eq_ignore_ascii_case(b"inf") || word.eq_ignore_ascii_case(b"infinity")
+    }
+
     fn is_in_range(&self) -> bool {
         self.exponent + DIGITS as i32 <= EXPONENT_MAX + 1
     }

@@ -2,7 +2,6 @@
 //! different for others. For replay tests and standbys.
 
 use crate::state::State;
-use crate::table::Kind;
 use xxhash_rust::xxh3::Xxh3;
 
 impl State {
@@ -21,34 +20,9 @@ impl State {
             field(&[entry.kind() as u8]);
             field(&entry.lsn.to_le_bytes());
             field(&self.expiry_ms(position).unwrap_or(0).to_le_bytes());
-            match entry.kind() {
-                Kind::String => field(entry.value()),
-                Kind::Hash => {
-                    let mut fields: Vec<_> = self
-                        .hashes
-                        .get(&position)
-                        .map(|hash| hash.iter().collect())
-                        .unwrap_or_default();
-                    fields.sort_unstable();
-                    for (name, value) in fields {
-                        field(name);
-                        field(value);
-                    }
-                }
-                Kind::Stream => {
-                    let Some(stream) = self.streams.get(&position) else { continue };
-                    field(&stream.last.to_sortable());
-                    field(&stream.added.to_le_bytes());
-                    field(&stream.max_deleted.to_sortable());
-                    for (id, blob) in stream.records.iter_from(crate::stream::StreamId::MIN) {
-                        field(&id.to_sortable());
-                        field(blob);
-                    }
-                    for (name, group) in &stream.groups {
-                        field(name);
-                        field(&group.encode());
-                    }
-                }
+            match self.collection(position) {
+                None => field(entry.value()),
+                Some(collection) => collection.elements().digest(&mut field),
             }
         }
         digest.digest()

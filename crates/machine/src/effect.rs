@@ -34,6 +34,7 @@
 
 mod decode;
 
+use crate::coded::coded;
 use crate::state::Lsn;
 use crate::stream::StreamId;
 pub use decode::Effects;
@@ -41,6 +42,31 @@ pub(crate) use decode::{take_bytes, take_id, take_varint};
 
 const NEXT_LSN: u8 = 0x80;
 const SET_LSN: u8 = 0;
+
+coded! {
+    /// The operation byte of an effect's record, without the high bit: up to 127.
+    enum Operation {
+        Put = 1,
+        PutExpiring = 2,
+        Delete = 3,
+        Expire = 4,
+        Splice = 5,
+        HashPut = 6,
+        HashDelete = 7,
+        Clear = 8,
+        StreamAppend = 9,
+        StreamDelete = 10,
+        StreamTrim = 11,
+        StreamCounters = 12,
+        GroupPut = 13,
+        GroupDelete = 14,
+        ConsumerPut = 15,
+        ConsumerDelete = 16,
+        PendingPut = 17,
+        PendingDelete = 18,
+        IdempotencyLimit = 19,
+    }
+}
 
 /// What a put does about expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +197,7 @@ impl<'a> Effect<'a> {
     /// Appends the effect's record. `next` says whether it begins the next LSN.
     fn encode(&self, next: bool, out: &mut Vec<u8>) {
         let start = out.len();
-        out.push(self.operation());
+        out.push(self.operation() as u8);
         if let Self::Put { key, value, expiry } = *self {
             // The most frequent effect, so the shortest way.
             put_bytes(out, key);
@@ -187,27 +213,27 @@ impl<'a> Effect<'a> {
         }
     }
 
-    fn operation(&self) -> u8 {
+    fn operation(&self) -> Operation {
         match self {
-            Self::Put { expiry: PutExpiry::Never, .. } => 1,
-            Self::Put { .. } => 2,
-            Self::Delete { .. } => 3,
-            Self::Expire { .. } => 4,
-            Self::Splice { .. } => 5,
-            Self::HashPut { .. } => 6,
-            Self::HashDelete { .. } => 7,
-            Self::Clear => 8,
-            Self::StreamAppend { .. } => 9,
-            Self::StreamDelete { .. } => 10,
-            Self::StreamTrim { .. } => 11,
-            Self::StreamCounters { .. } => 12,
-            Self::GroupPut { .. } => 13,
-            Self::GroupDelete { .. } => 14,
-            Self::ConsumerPut { .. } => 15,
-            Self::ConsumerDelete { .. } => 16,
-            Self::PendingPut { .. } => 17,
-            Self::PendingDelete { .. } => 18,
-            Self::IdempotencyLimit { .. } => 19,
+            Self::Put { expiry: PutExpiry::Never, .. } => Operation::Put,
+            Self::Put { expiry: PutExpiry::At(_), .. } => Operation::PutExpiring,
+            Self::Delete { .. } => Operation::Delete,
+            Self::Expire { .. } => Operation::Expire,
+            Self::Splice { .. } => Operation::Splice,
+            Self::HashPut { .. } => Operation::HashPut,
+            Self::HashDelete { .. } => Operation::HashDelete,
+            Self::Clear => Operation::Clear,
+            Self::StreamAppend { .. } => Operation::StreamAppend,
+            Self::StreamDelete { .. } => Operation::StreamDelete,
+            Self::StreamTrim { .. } => Operation::StreamTrim,
+            Self::StreamCounters { .. } => Operation::StreamCounters,
+            Self::GroupPut { .. } => Operation::GroupPut,
+            Self::GroupDelete { .. } => Operation::GroupDelete,
+            Self::ConsumerPut { .. } => Operation::ConsumerPut,
+            Self::ConsumerDelete { .. } => Operation::ConsumerDelete,
+            Self::PendingPut { .. } => Operation::PendingPut,
+            Self::PendingDelete { .. } => Operation::PendingDelete,
+            Self::IdempotencyLimit { .. } => Operation::IdempotencyLimit,
         }
     }
 

@@ -66,11 +66,9 @@ impl Execution<'_> {
         let Some(position) = self.find_kind(key, Kind::String)? else { return Ok(None) };
         let state = self.states.of(key);
         let expires_at_ms = state.expiry_ms(position);
-        Ok(state.entry(position).map(|entry| StringEntry {
-            value: entry.value().to_vec(),
-            version: entry.lsn,
-            expires_at_ms,
-        }))
+        let entry = state.entry(position);
+        let (value, version) = (entry.value().to_vec(), entry.lsn);
+        Ok(Some(StringEntry { value, version, expires_at_ms }))
     }
 
     /// Visits a stream's records above an ID, with their packed fields, until the visitor has had
@@ -141,6 +139,6 @@ impl Execution<'_> {
 
     fn version_of(&mut self, key: &[u8]) -> Option<Lsn> {
         let position = self.find(key)?;
-        self.states.of(key).entry(position).map(|entry| entry.lsn)
+        Some(self.states.of(key).entry(position).lsn)
     }
 }

@@ -22,18 +22,25 @@ pub enum States<'a> {
     },
 }
 
-impl States<'_> {
+impl<'a> States<'a> {
     /// The state that holds a key.
+    #[inline]
     pub fn of(&mut self, key: &[u8]) -> &mut State {
         match self {
             Self::One(state) => state,
-            Self::Many { states, route } => {
-                let index = route(key).min(states.len().saturating_sub(1));
-                match states.get_mut(index) {
-                    Some(state) => state,
-                    None => unreachable!("a command is given at least one state"),
-                }
-            }
+            Self::Many { states, route } => match states.get_mut(route(key)) {
+                Some(state) => state,
+                // Another state would be a wrong answer, or a write to a wrong place.
+                None => panic!("a command names a key whose partition was not locked for it"),
+            },
+        }
+    }
+
+    /// All of them, in the caller's order.
+    pub fn all(&self) -> &[&'a mut State] {
+        match self {
+            Self::One(state) => std::slice::from_ref(state),
+            Self::Many { states, .. } => states,
         }
     }
 }
@@ -128,11 +135,7 @@ fn cold_keys(
     args: &[&[u8]],
     execution: &mut Execution<'_>,
 ) -> Option<Vec<Vec<u8>>> {
-    let any = match &execution.states {
-        States::One(state) => state.has_cold(),
-        States::Many { states, .. } => states.iter().any(|state| state.has_cold()),
-    };
-    if !any {
+    if !execution.states.all().iter().any(|state| state.has_cold()) {
         return None;
     }
     let mut needs = Vec::new();
@@ -157,8 +160,7 @@ impl Execution<'_> {
             self.emit(&Effect::Delete { key });
             return None;
         }
-        let lsn = state.table.entry(position).map_or(0, |entry| entry.lsn);
-        self.gate = self.gate.max(lsn);
+        self.gate = self.gate.max(state.table.live(position).lsn);
         Some(position)
     }
 
@@ -176,8 +178,7 @@ impl Execution<'_> {
         kind: Kind,
     ) -> Result<Option<Position>, CommandError> {
         let Some(position) = self.find_used(key) else { return Ok(None) };
-        let entry = self.states.of(key).entry(position);
-        if entry.is_some_and(|entry| entry.kind() != kind) {
+        if !self.states.of(key).entry(position).is(kind) {
             return Err(CommandError::WRONG_TYPE);
         }
         Ok(Some(position))
@@ -186,13 +187,13 @@ impl Execution<'_> {
     /// The entry of a string key.
     pub(crate) fn find_string(&mut self, key: &[u8]) -> Result<Option<&Entry>, CommandError> {
         let Some(position) = self.find_kind(key, Kind::String)? else { return Ok(None) };
-        Ok(self.states.of(key).entry(position))
+        Ok(Some(self.states.of(key).entry(position)))
     }
 
     /// The value of a hash key.
     pub(crate) fn find_hash(&mut self, key: &[u8]) -> Result<Option<&HashObject>, CommandError> {
         let Some(position) = self.find_kind(key, Kind::Hash)? else { return Ok(None) };
-        Ok(self.states.of(key).hashes.get(&position))
+        Ok(Some(self.states.of(key).hash_at(position)))
     }
 
     /// The value of a stream key.
@@ -201,7 +202,7 @@ impl Execution<'_> {
         key: &[u8],
     ) -> Result<Option<&StreamObject>, CommandError> {
         let Some(position) = self.find_kind(key, Kind::Stream)? else { return Ok(None) };
-        Ok(self.states.of(key).streams.get(&position).map(Box::as_ref))
+        Ok(Some(self.states.of(key).stream_at(position)))
     }
 
     /// Decides an effect that no command asked for, such as an expiry.

@@ -7,10 +7,12 @@
 //!
 //! Where to look: `command/` is the one table of commands; `string/`, `hash/`, `keys/`, `stream/`
 //! hold the verbs, a family a file; `effect.rs` has the bytes that go into the log; `apply.rs` is
-//! the fold; `table/` is the hot table.
+//! the fold; `table/` is the hot table; `collection.rs` is what hashes and streams have in common.
 
 mod answer;
 mod apply;
+mod coded;
+mod collection;
 mod command;
 mod decimal;
 mod digest;

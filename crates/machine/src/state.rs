@@ -6,6 +6,7 @@ mod scan;
 
 pub use checkpoint::{ElementChange, KeyChange, Loaded};
 
+use crate::collection::Collection;
 use crate::eviction::{Policy, PolicyName};
 use crate::hash::HashObject;
 use crate::interest::Interest;
@@ -41,20 +42,20 @@ impl Default for StateLimits {
 /// The state of one partition.
 pub struct State {
     pub(crate) table: Table,
-    pub(crate) hashes: HashMap<Position, HashObject>,
-    pub(crate) streams: HashMap<Position, Box<StreamObject>>,
+    /// The values of keys that are no strings.
+    collections: HashMap<Position, Collection>,
     expiries: HashMap<Position, u64>,
     expiry_order: BTreeSet<(u64, Position)>,
     pub(crate) interest: Interest,
     pub(crate) residence: Residence,
     pub(crate) limits: StateLimits,
     policy: Box<dyn Policy>,
-    /// Bytes of hashes and streams.
+    /// Bytes of collections.
     pub(crate) collection_bytes: usize,
     pub(crate) last_lsn: Lsn,
     /// The LSN of the last removal: what the reply "there is no such key" depends on.
     pub(crate) vanished_lsn: Lsn,
-    hash_seed: u64,
+    pub(crate) hash_seed: u64,
 }
 
 impl State {
@@ -62,8 +63,7 @@ impl State {
     pub fn new(hash_seed: u64, policy: PolicyName, limits: StateLimits) -> Self {
         Self {
             table: Table::new(hash_seed),
-            hashes: HashMap::default(),
-            streams: HashMap::default(),
+            collections: HashMap::default(),
             expiries: HashMap::default(),
             expiry_order: BTreeSet::new(),
             interest: Interest::default(),
@@ -122,10 +122,8 @@ impl State {
 
     /// Bytes that one key uses, as MEMORY USAGE says.
     pub(crate) fn key_bytes(&self, position: Position) -> usize {
-        let entry = self.table.entry(position).map_or(0, |entry| entry.heap_bytes() + 40);
-        let hash = self.hashes.get(&position).map_or(0, HashObject::bytes);
-        let stream = self.streams.get(&position).map_or(0, |stream| stream.bytes());
-        entry + hash + stream
+        let entry = self.table.live(position).heap_bytes() + 40;
+        entry + self.collection(position).map_or(0, Collection::bytes)
     }
 
     /// The number of keys, in memory or not.
@@ -143,20 +141,23 @@ impl State {
         self.expiries.len() as u64
     }
 
-    pub(crate) fn entry(&self, position: Position) -> Option<&Entry> {
-        self.table.entry(position)
+    /// The entry of a key that was found.
+    pub(crate) fn entry(&self, position: Position) -> &Entry {
+        self.table.live(position)
     }
 
     /// When an entry expires.
     pub(crate) fn expiry_ms(&self, position: Position) -> Option<u64> {
-        if !self.table.entry(position)?.expires() {
+        if !self.table.live(position).expires() {
             return None;
         }
-        self.expiries.get(&position).copied()
+        let at_ms = self.expiries.get(&position);
+        assert!(at_ms.is_some(), "a key expires, but nobody knows when");
+        at_ms.copied()
     }
 
     pub(crate) fn set_expiry(&mut self, position: Position, at_ms: Option<u64>) {
-        let Some(entry) = self.table.entry_mut(position) else { return };
+        let entry = self.table.live_mut(position);
         if !entry.expires() && at_ms.is_none() {
             return;
         }
@@ -178,7 +179,7 @@ impl State {
         self.expiry_order
             .range(..=(now_ms, Position::MAX))
             .take(limit)
-            .filter_map(|&(_, position)| Some(self.table.entry(position)?.key().to_vec()))
+            .map(|&(_, position)| self.table.live(position).key().to_vec())
             .collect()
     }
 
@@ -201,29 +202,72 @@ impl State {
     }
 
     /// Takes an entry and everything beside it out of memory.
-    pub(crate) fn remove_entry(&mut self, position: Position) -> Option<Entry> {
+    pub(crate) fn remove_entry(&mut self, position: Position) -> Entry {
         self.set_expiry(position, None);
-        self.drop_collection(position);
+        if !self.table.live(position).is(Kind::String) {
+            self.drop_collection(position);
+        }
         self.table.remove(position)
+    }
+
+    /// What a key holds beside its entry; nothing for a string.
+    pub(crate) fn collection(&self, position: Position) -> Option<&Collection> {
+        if self.table.live(position).is(Kind::String) {
+            return None;
+        }
+        let collection = self.collections.get(&position);
+        assert!(collection.is_some(), "a key has lost its value");
+        collection
+    }
+
+    /// The hash of a key that was found to be one.
+    pub(crate) fn hash_at(&self, position: Position) -> &HashObject {
+        match self.collections.get(&position).and_then(Collection::as_hash) {
+            Some(hash) => hash,
+            None => panic!("a key is a hash and its value is not"),
+        }
+    }
+
+    /// The stream of a key that was found to be one.
+    pub(crate) fn stream_at(&self, position: Position) -> &StreamObject {
+        match self.collections.get(&position).and_then(Collection::as_stream) {
+            Some(stream) => stream,
+            None => panic!("a key is a stream and its value is not"),
+        }
+    }
+
+    /// Changes what a key holds beside its entry, and keeps count of its bytes.
+    pub(crate) fn change_collection(
+        &mut self,
+        position: Position,
+        change: impl FnOnce(&mut Collection),
+    ) {
+        let Some(collection) = self.collections.get_mut(&position) else {
+            panic!("a key has lost its value");
+        };
+        let before = collection.bytes();
+        change(collection);
+        self.collection_bytes = self.collection_bytes + collection.bytes() - before;
+    }
+
+    /// Gives a key what it holds beside its entry.
+    pub(crate) fn attach_collection(&mut self, position: Position, collection: Collection) {
+        self.collection_bytes += collection.bytes();
+        let before = self.collections.insert(position, collection);
+        assert!(before.is_none(), "a key has two values");
     }
 
     /// Takes away what a key holds beside its entry.
     pub(crate) fn drop_collection(&mut self, position: Position) {
-        if let Some(hash) = self.hashes.remove(&position) {
-            self.collection_bytes -= hash.bytes();
-        }
-        if let Some(stream) = self.streams.remove(&position) {
-            self.collection_bytes -= stream.bytes();
-        }
+        let Some(collection) = self.collections.remove(&position) else {
+            panic!("a key has lost its value");
+        };
+        self.collection_bytes -= collection.bytes();
     }
 
     /// Tells the eviction policy that an entry was used.
     pub(crate) fn touch(&mut self, position: Position) {
         self.policy.touched(&mut self.table, position);
-    }
-
-    pub(crate) fn new_hash(&self, born_lsn: Lsn) -> HashObject {
-        HashObject::new(self.hash_seed, born_lsn)
     }
 
     /// Begins to watch a key.
@@ -271,14 +315,15 @@ pub struct StreamReport {
 impl State {
     /// Streams in memory, at most `limit`.
     pub fn stream_reports(&self, limit: usize) -> Vec<StreamReport> {
-        let streams = self.streams.iter().take(limit);
+        let collections = self.collections.iter();
+        let streams = collections
+            .filter_map(|(&position, collection)| Some((position, collection.as_stream()?)));
         streams
-            .filter_map(|(&position, stream)| {
-                Some(StreamReport {
-                    key: self.table.entry(position)?.key().to_vec(),
-                    records: stream.records.len() as u64,
-                    groups: stream.groups.len() as u64,
-                })
+            .take(limit)
+            .map(|(position, stream)| StreamReport {
+                key: self.table.live(position).key().to_vec(),
+                records: stream.records.len() as u64,
+                groups: stream.groups.len() as u64,
             })
             .collect()
     }

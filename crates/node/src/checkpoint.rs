@@ -7,6 +7,7 @@
 
 use crate::engine::Inner;
 use crate::error::EngineError;
+use crate::halt::halt_on_bug;
 use std::sync::atomic::Ordering;
 use thalweg_machine::{KeyChange, Loaded, Lsn};
 use thalweg_store::{Changes, Element, Mark, Store};
@@ -90,8 +91,9 @@ impl Inner {
     }
 
     fn note_reached(&self, number: usize, lsn: Lsn) {
-        if let Some(reached) = self.checkpoint_lsns.lock().get_mut(number) {
-            *reached = lsn;
+        match self.checkpoint_lsns.lock().get_mut(number) {
+            Some(reached) => *reached = lsn,
+            None => halt_on_bug(&format!("partition {number} was stored, and there is none")),
         }
     }
 }

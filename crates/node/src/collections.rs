@@ -2,8 +2,7 @@
 //! time, copied under the partition's lock and looked at outside of it.
 
 use crate::engine::Engine;
-use crate::entries::Entered;
-use crate::error::EngineError;
+use crate::request::{Demand, Executed};
 use thalweg_machine::{CommandError, StreamId};
 
 /// Pieces of bytes, one after the other.
@@ -27,7 +26,10 @@ impl Packed {
     /// The pieces, in order.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, &end)| self.bytes.get(start..end).unwrap_or_default())
+        starts.zip(&self.ends).map(|(start, &end)| match self.bytes.get(start..end) {
+            Some(piece) => piece,
+            None => unreachable!("every end is the length that the bytes have had"),
+        })
     }
 
     /// Replaces the pieces by these.
@@ -94,8 +96,8 @@ impl Engine {
         records_max: usize,
         bytes_max: usize,
         block: &mut RecordBlock,
-    ) -> Entered<Result<(), CommandError>> {
-        self.enter(key, |execution| {
+    ) -> Executed<Result<(), CommandError>> {
+        self.access(key, Demand::Nothing, |execution| {
             block.ids.clear();
             block.fields.clear();
             let last = execution.visit_records(key, after, &mut |id, fields| {
@@ -114,8 +116,8 @@ impl Engine {
         &self,
         key: &[u8],
         fields: &mut Packed,
-    ) -> Entered<Result<(), CommandError>> {
-        self.enter(key, |execution| {
+    ) -> Executed<Result<(), CommandError>> {
+        self.access(key, Demand::Nothing, |execution| {
             fields.clear();
             execution.visit_fields(key, &mut |field, value| {
                 fields.push(field);
@@ -123,24 +125,5 @@ impl Engine {
             })?;
             Ok(())
         })
-    }
-}
-
-impl Engine {
-    /// Does such an access, getting first what it takes, and waits until nobody can take back what
-    /// it saw. Blocks the thread.
-    pub fn enter_blocking<T>(
-        &self,
-        mut work: impl FnMut(&Self) -> Entered<T>,
-    ) -> Result<T, EngineError> {
-        loop {
-            match work(self) {
-                Entered::Done(outcome, gate) => {
-                    self.wait_settled(gate)?;
-                    return Ok(outcome);
-                }
-                Entered::Needs(wanted) => self.provide_blocking(&wanted)?,
-            }
-        }
     }
 }

@@ -6,14 +6,12 @@ mod waiting;
 use crate::admission::Admission;
 use crate::channels::Channels;
 use crate::error::EngineError;
-use crate::execute::Executed;
 use crate::lane::Lane;
 use crate::load::Loader;
 use crate::memory::MemoryQueue;
 use crate::metrics::{EngineReport, Health, PartitionReport};
 use crate::partition::Partitions;
 use crate::recovery;
-use crate::session::Session;
 use crate::settings::{EngineSettings, Place};
 use crate::waiters::{WaiterId, Waiters};
 use parking_lot::Mutex;
@@ -26,7 +24,7 @@ use std::thread::JoinHandle;
 use thalweg_base::fs::RealFs;
 use thalweg_base::slot::SLOTS;
 use thalweg_log::{LocalLog, LocalLogSettings, Log, MemoryLog};
-use thalweg_machine::{Lsn, Reply, ReplyBuilder, State, StreamReport};
+use thalweg_machine::{Lsn, State, StreamReport};
 use thalweg_store::Store;
 
 /// A node. Clones share it; the last one to go closes it.
@@ -194,39 +192,6 @@ impl Engine {
     /// The time in milliseconds since 1970, by the node's clock.
     pub fn now_ms(&self) -> u64 {
         self.inner.settings.clock.now_ms()
-    }
-
-    /// Runs one command, waits until its outcome is as durable as the settings ask, and gives its
-    /// reply. For embedded use; blocks the thread.
-    pub fn call(&self, args: &[&[u8]]) -> Result<Reply, EngineError> {
-        self.call_in(&mut Session::default(), args)
-    }
-
-    /// Like [`Engine::call`], within a session, for transactions.
-    pub fn call_in(&self, session: &mut Session, args: &[&[u8]]) -> Result<Reply, EngineError> {
-        let (reply, gate) = self.run_in(session, args)?;
-        self.inner.lane.wait_settled(gate)?;
-        Ok(reply)
-    }
-
-    /// Runs one command and gives its reply with the LSN that must be settled before anybody is
-    /// told.
-    pub fn run_in(
-        &self,
-        session: &mut Session,
-        args: &[&[u8]],
-    ) -> Result<(Reply, Lsn), EngineError> {
-        loop {
-            let mut reply = ReplyBuilder::default();
-            match self.execute(session, args, self.now_ms(), &mut reply) {
-                Executed::Done { gate } | Executed::Transaction { gate, .. } => {
-                    return Ok((reply.finish(), gate));
-                }
-                Executed::Blocked { .. } => return Ok((Reply::Null, 0)),
-                Executed::Door { .. } => return Err(EngineError::NeedsConnection),
-                Executed::Needs(wanted) => self.provide_blocking(&wanted)?,
-            }
-        }
     }
 
     /// Whether a reply that depends on an LSN may leave.

@@ -19,13 +19,16 @@
 //! **The gate.** A reply that depends on an LSN may leave when [`Lane::settled_lsn`] has reached
 //! it.
 
+mod backlog;
 mod commit;
 
 use crate::engine::Listener;
 use crate::error::EngineError;
 use crate::metrics::Health;
 use crate::partition::Partitions;
+use crate::request::{Round, Wake};
 use crate::settings::Durability;
+use backlog::Backlog;
 use parking_lot::{Condvar, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -53,11 +56,15 @@ pub(crate) struct Lane {
     taken: Mutex<Vec<Taken>>,
     /// Bytes of effects in `taken`.
     taken_bytes: AtomicUsize,
+    /// Writers that wait until it is taken.
+    backlog: Backlog,
     /// Buffers to give back to partitions.
     spare: Mutex<Vec<EffectBuffer>>,
     health: AtomicU8,
     commit_thread: OnceLock<Thread>,
     listeners: Mutex<Vec<Arc<Listener>>>,
+    /// Tasks that wait at the gate, each for an LSN.
+    settling: Mutex<Vec<(Lsn, Wake)>>,
     settled_changed: (Mutex<()>, Condvar),
     stopping: AtomicBool,
 }
@@ -80,10 +87,12 @@ impl Lane {
             idle: AtomicBool::new(false),
             taken: Mutex::default(),
             taken_bytes: AtomicUsize::new(0),
+            backlog: Backlog::default(),
             spare: Mutex::default(),
             health: AtomicU8::new(Health::Ok as u8),
             commit_thread: OnceLock::new(),
             listeners: Mutex::default(),
+            settling: Mutex::default(),
             settled_changed: (Mutex::new(()), Condvar::new()),
             stopping: AtomicBool::new(false),
         }
@@ -142,7 +151,7 @@ impl Lane {
     }
 
     pub(crate) fn health(&self) -> Health {
-        match self.health.load(Ordering::Acquire) {
+        match self.health.load(Ordering::SeqCst) {
             0 => Health::Ok,
             1 => Health::Full,
             _ => Health::Failed,
@@ -150,7 +159,9 @@ impl Lane {
     }
 
     fn set_health(&self, health: Health) {
-        self.health.store(health as u8, Ordering::Release);
+        self.health.store(health as u8, Ordering::SeqCst);
+        // Writers that wait for the log are refused now, or taken again.
+        self.backlog.end_round();
     }
 
     pub(crate) fn add_listener(&self, listener: Arc<Listener>) {
@@ -188,8 +199,41 @@ impl Lane {
         self.taken_bytes.load(Ordering::Relaxed)
     }
 
+    /// How often the commit thread has taken what partitions hold.
+    pub(crate) fn round(&self) -> Round {
+        self.backlog.round()
+    }
+
+    /// Calls `wake` when it has done so once more. False: it has since, and `wake` is not called.
+    pub(crate) fn catch_up(&self, since: Round, wake: Wake) -> bool {
+        let waits = self.backlog.wait(since, wake);
+        if waits {
+            self.wake();
+        }
+        waits
+    }
+
     fn spare_buffer(&self) -> EffectBuffer {
         self.spare.lock().pop().unwrap_or_default()
+    }
+
+    /// Whether a reply that depends on an LSN may leave, or never will; `None` where it must wait.
+    pub(crate) fn passed(&self, lsn: Lsn) -> Option<Result<(), EngineError>> {
+        if self.is_settled(lsn) {
+            Some(Ok(()))
+        } else if self.health() == Health::Failed {
+            Some(Err(EngineError::Failed))
+        } else if self.stopping.load(Ordering::Acquire) {
+            Some(Err(EngineError::ShuttingDown))
+        } else {
+            None
+        }
+    }
+
+    /// Calls `wake` when an LSN is settled, or never will be. Look at [`Lane::passed`] once more
+    /// after this.
+    pub(crate) fn add_settling(&self, lsn: Lsn, wake: Wake) {
+        self.settling.lock().push((lsn, wake));
     }
 
     /// Waits until a reply that depends on an LSN may leave.
@@ -197,16 +241,12 @@ impl Lane {
         self.flush();
         let (mutex, changed) = &self.settled_changed;
         let mut guard = mutex.lock();
-        while !self.is_settled(lsn) {
-            match self.health() {
-                Health::Failed => return Err(EngineError::Failed),
-                _ if self.stopping.load(Ordering::Acquire) => {
-                    return Err(EngineError::ShuttingDown);
-                }
-                _ => changed.wait_for(&mut guard, Duration::from_millis(50)),
+        loop {
+            match self.passed(lsn) {
+                Some(outcome) => return outcome,
+                None => changed.wait_for(&mut guard, Duration::from_millis(50)),
             };
         }
-        Ok(())
     }
 
     /// Waits until everything up to an LSN is in the log for good, whatever the durability.

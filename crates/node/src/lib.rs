@@ -14,7 +14,7 @@
 //! ```
 //!
 //! A request runs to completion on the thread that brings it, under its partition's lock:
-//! `execute.rs`. What it changed goes into the partition's open batch. The lane's commit thread
+//! `request/`. What it changed goes into the partition's open batch. The lane's commit thread
 //! (`lane.rs`) collects the batches of all partitions, appends them to the log, makes them durable
 //! together, and publishes how far it is. A reply waits for that; this is the gate.
 
@@ -26,7 +26,7 @@ mod collections;
 mod engine;
 mod entries;
 mod error;
-mod execute;
+mod halt;
 mod lane;
 mod load;
 mod maintenance;
@@ -34,6 +34,7 @@ mod memory;
 mod metrics;
 mod partition;
 mod recovery;
+mod request;
 mod session;
 mod settings;
 mod transaction;
@@ -44,11 +45,9 @@ pub use admission::Admitted;
 pub use channels::{Channels, Message, Scope, Subscriber};
 pub use collections::{Packed, RecordBlock};
 pub use engine::{Engine, Listener};
-pub use entries::Entered;
 pub use error::EngineError;
-pub use execute::Executed;
-pub use memory::Wanted;
 pub use metrics::{EngineReport, Health, PartitionReport};
+pub use request::{Change, DoorPart, Executed, Provided, Wait, Wake};
 pub use session::Session;
 pub use settings::{Durability, EngineSettings, Place};
 pub use waiters::WaiterId;

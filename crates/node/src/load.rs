@@ -2,6 +2,8 @@
 //! many requests wait for it.
 
 use crate::engine::{Engine, Inner};
+use crate::halt::{halt_on_bug, halt_on_damage};
+use crate::request::Wake;
 use foldhash::HashMap;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
@@ -13,20 +15,16 @@ use thalweg_store::Store;
 /// Walks through the store's keys that are remembered at once.
 const SCANS_MAX: usize = 4_096;
 
-pub(crate) type Done = Box<dyn FnOnce() + Send>;
-
 /// Called when the last of several keys is there.
 struct Group {
     left: AtomicUsize,
-    done: Mutex<Option<Done>>,
+    wake: Wake,
 }
 
 impl Group {
     fn one_is_there(&self) {
-        if self.left.fetch_sub(1, Ordering::AcqRel) == 1
-            && let Some(done) = self.done.lock().take()
-        {
-            done();
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            (self.wake)();
         }
     }
 }
@@ -78,7 +76,9 @@ impl Loader {
             inner.fetch(&key);
             // Only now may the next flight for this key begin: two at once could install an old
             // version over a new.
-            let waiting = self.flights.lock().remove(&key).unwrap_or_default();
+            let Some(waiting) = self.flights.lock().remove(&key) else {
+                halt_on_bug("a key was fetched that nobody is registered for")
+            };
             for group in waiting {
                 group.one_is_there();
             }
@@ -137,7 +137,7 @@ impl Inner {
                 continue;
             }
             if let Err(what) = partition.state.install(key, loaded) {
-                self.fail_closed(what);
+                halt_on_damage(what);
             }
             self.make_room_for_reading(&mut partition);
             return;
@@ -152,7 +152,7 @@ impl Inner {
         match store.load(number as u16, key, Loaded::head_has_elements) {
             Ok(found) => Loaded { head: found.head, elements: found.elements },
             // Never a wrong answer: the node stops rather than say that a key is not there.
-            Err(error) => self.fail_closed(&error.to_string()),
+            Err(error) => halt_on_damage(&error.to_string()),
         }
     }
 
@@ -167,12 +167,6 @@ impl Inner {
         for (number, count) in counts.into_iter().enumerate().filter(|&(_, count)| count > 64) {
             self.partitions.lock(number).state.expect_arrivals(count);
         }
-    }
-
-    /// Damage on disk: a wrong answer would be worse than none.
-    fn fail_closed(&self, what: &str) -> ! {
-        tracing::error!("{what}; restore the data directory from a backup");
-        std::process::abort()
     }
 
     /// Keys that the store certainly does not hold need no flight.
@@ -197,9 +191,9 @@ impl Inner {
 }
 
 impl Engine {
-    /// Fetches keys, then calls `done` from another thread. False: they are there already, and
-    /// `done` was not called.
-    pub(crate) fn load(&self, keys: &[Vec<u8>], done: impl FnOnce() + Send + 'static) -> bool {
+    /// Fetches keys, then calls `wake` from another thread. False: they are there already, and
+    /// `wake` is not called.
+    pub(crate) fn load(&self, keys: &[Vec<u8>], wake: Wake) -> bool {
         let mut keys = self.inner.note_absent_keys(keys);
         keys.sort_unstable();
         keys.dedup();
@@ -207,10 +201,7 @@ impl Engine {
             return false;
         }
         self.inner.expect_arrivals(&keys);
-        let group = Arc::new(Group {
-            left: AtomicUsize::new(keys.len()),
-            done: Mutex::new(Some(Box::new(done))),
-        });
+        let group = Arc::new(Group { left: AtomicUsize::new(keys.len()), wake });
         for key in &keys {
             self.inner.loader.board(key, group.clone());
         }

@@ -2,10 +2,12 @@
 
 use crate::cold_expiry::ColdExpiry;
 use crate::engine::Inner;
+use crate::halt::halt_on_bug;
+use crate::request::Demand;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use thalweg_machine::{Effect, Execution, ReplyBuilder, States};
+use thalweg_machine::{Effect, ReplyBuilder};
 
 const TICK: Duration = Duration::from_millis(50);
 /// Keys of one partition that are expired under one lock.
@@ -36,36 +38,26 @@ pub(crate) fn run_timers(inner: &Arc<Inner>) {
 impl Inner {
     /// Deletes keys of a partition that have expired; says how many.
     fn expire_some(&self, number: usize, now_ms: u64) -> usize {
-        let mut guard = self.partitions.lock(number);
-        if guard.state.next_expiry_ms().is_none_or(|at_ms| at_ms > now_ms) {
+        let is_due = |at_ms| at_ms <= now_ms;
+        if !self.partitions.lock(number).state.next_expiry_ms().is_some_and(is_due) {
             return 0;
         }
-        let partition = &mut *guard;
-        let keys = partition.state.expired_keys(now_ms, EXPIRE_BATCH);
-        for key in &keys {
-            let lsn = self.lane.next_lsn(partition.state.last_lsn());
-            let mut nobody = ReplyBuilder::default();
-            let mut execution = Execution {
-                states: States::One(&mut partition.state),
-                effects: &mut partition.pending,
-                lsn,
-                now_ms,
-                random: 0,
-                gate: 0,
-                changed: false,
-                answer: &mut nobody,
-            };
-            execution.decide(&Effect::Delete { key });
-        }
-        let woken = partition.state.take_woken();
-        drop(guard);
-        if !keys.is_empty() {
-            self.expired.fetch_add(keys.len() as u64, Ordering::Relaxed);
-            self.lane.note_work();
-            self.lane.flush();
-        }
-        self.waiters.wake(&woken);
-        keys.len()
+        let mut nobody = ReplyBuilder::default();
+        let ran = self.run_on_one(number, Demand::Nothing, now_ms, &mut nobody, |execution| {
+            let states = execution.states.all().iter();
+            let keys: Vec<_> =
+                states.flat_map(|state| state.expired_keys(now_ms, EXPIRE_BATCH)).collect();
+            for key in &keys {
+                execution.decide(&Effect::Delete { key });
+            }
+            Ok(keys.len())
+        });
+        let Ok((count, _)) = ran else {
+            halt_on_bug("the deletion of expired keys was asked to wait, and has nowhere to")
+        };
+        self.expired.fetch_add(count as u64, Ordering::Relaxed);
+        self.lane.flush();
+        count
     }
 }
 

@@ -2,14 +2,11 @@
 //! checkpoint has made more entries clean. There is one budget for all partitions. When it is
 //! spent, the partitions that use more than their share lose entries first.
 
-use crate::engine::{Engine, Inner};
-use crate::error::EngineError;
-use crate::execute::{Executed, OUT_OF_MEMORY};
-use crate::load::Done;
+use crate::engine::Inner;
 use crate::partition::Partition;
+use crate::request::Wake;
 use parking_lot::Mutex;
 use std::sync::atomic::Ordering;
-use thalweg_machine::Answer;
 
 /// Clean entries that a write may have to push out of a partition that is far over its share.
 const EVICT_MAX: usize = 1_024;
@@ -20,16 +17,8 @@ const COUNTED_STEP_BYTES: usize = 16 << 10;
 /// leave it.
 const PATIENCE_US: u64 = 10_000_000;
 
-/// What a request cannot be run without.
-pub enum Wanted {
-    /// These keys, which only the checkpoint store holds.
-    Keys(Vec<Vec<u8>>),
-    /// Memory in this partition.
-    Memory(usize),
-}
-
 /// Whether a partition can take a write that makes it larger.
-enum Room {
+pub(crate) enum Room {
     Enough,
     Later,
     Never,
@@ -37,9 +26,13 @@ enum Room {
 
 /// Requests that wait for memory, with their partitions.
 #[derive(Default)]
-pub(crate) struct MemoryQueue(Mutex<Vec<(usize, Done)>>);
+pub(crate) struct MemoryQueue(Mutex<Vec<(usize, Wake)>>);
 
 impl MemoryQueue {
+    pub(crate) fn push(&self, number: usize, wake: Wake) {
+        self.0.lock().push((number, wake));
+    }
+
     /// Lets those run again that wait for a partition; all of them if none is named.
     pub(crate) fn wake(&self, number: Option<usize>) {
         let mut waiting = self.0.lock();
@@ -50,8 +43,8 @@ impl MemoryQueue {
             .extract_if(.., |(waits_for, _)| number.is_none_or(|number| number == *waits_for))
             .collect();
         drop(waiting);
-        for (_, done) in woken {
-            done();
+        for (_, wake) in woken {
+            wake();
         }
     }
 }
@@ -123,7 +116,7 @@ impl Inner {
     }
 
     /// Whether a partition has room for so many bytes more.
-    fn room(&self, partition: &mut Partition, bytes: u64) -> Room {
+    pub(crate) fn room(&self, partition: &mut Partition, bytes: u64) -> Room {
         let Some(limit) = self.entries_max_bytes().checked_sub(bytes) else { return Room::Never };
         let share = (limit / self.partitions.count() as u64) as usize;
         let is_over = |partition: &Partition| {
@@ -146,62 +139,5 @@ impl Inner {
         let now_us = self.settings.clock.monotonic_us();
         let since_us = *partition.pressed_since_us.get_or_insert(now_us);
         if now_us.saturating_sub(since_us) > PATIENCE_US { Room::Never } else { Room::Later }
-    }
-
-    /// How a write ends that a partition has no room for; `None` where it has.
-    #[inline]
-    pub(crate) fn out_of_room(
-        &self,
-        number: usize,
-        partition: &mut Partition,
-        bytes: u64,
-        answer: &mut dyn Answer,
-    ) -> Option<Executed> {
-        match self.room(partition, bytes) {
-            Room::Enough => None,
-            Room::Later => Some(Executed::Needs(Wanted::Memory(number))),
-            Room::Never => {
-                answer.error(&OUT_OF_MEMORY);
-                Some(Executed::Done { gate: 0 })
-            }
-        }
-    }
-
-    /// The same for a write to several partitions.
-    pub(crate) fn out_of_room_in(
-        &self,
-        numbers: &[usize],
-        bytes: u64,
-        answer: &mut dyn Answer,
-    ) -> Option<Executed> {
-        numbers.iter().find_map(|&number| {
-            self.out_of_room(number, &mut self.partitions.lock(number), bytes, answer)
-        })
-    }
-}
-
-impl Engine {
-    /// Gets what a request wants, then calls `done` from another thread. False: it is there
-    /// already, and `done` was not called.
-    pub fn provide(&self, wanted: &Wanted, done: impl FnOnce() + Send + 'static) -> bool {
-        match wanted {
-            Wanted::Keys(keys) => self.load(keys, done),
-            Wanted::Memory(number) => {
-                self.inner.memory_queue.0.lock().push((*number, Box::new(done)));
-                true
-            }
-        }
-    }
-
-    pub(crate) fn provide_blocking(&self, wanted: &Wanted) -> Result<(), EngineError> {
-        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-        let waiting = self.provide(wanted, move || {
-            // The other side only goes away with the call.
-            let _receiver_waits = sender.send(());
-        });
-        if waiting {
-            receiver.recv().map_err(|_| EngineError::ShuttingDown)?;
-        }
-        Ok(())
     }
 }

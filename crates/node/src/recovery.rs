@@ -117,8 +117,8 @@ fn replay(
             let (lsn, effect) =
                 effect.map_err(|what| LogError::Replay { lsn: 0, what: what.to_owned() })?;
             let numbers = match (effect.key(), partition) {
-                (Some(_), MANY_PARTITIONS) => {
-                    let number = partitions.of(effect.key().unwrap_or_default());
+                (Some(key), MANY_PARTITIONS) => {
+                    let number = partitions.of(key);
                     number..number + 1
                 }
                 (None, MANY_PARTITIONS) => 0..partitions.count(),

@@ -1,14 +1,13 @@
 //! MULTI, EXEC, DISCARD, WATCH: several commands as one batch.
 
 use crate::engine::{Engine, Inner};
-use crate::execute::{Executed, Locked, written_bytes};
-use crate::memory::Wanted;
+use crate::halt::halt_on_bug;
+use crate::request::{Demand, DoorPart, Executed, Numbers, Wait, written_bytes};
 use crate::session::{Queue, Session, Watched};
 use crate::verbs::Access;
-use smallvec::SmallVec;
 use thalweg_machine::{
-    Answer, Command, CommandError, DoorVerb, EffectBuffer, Execution, Flags, Lsn, NodeVerb,
-    Outcome, Run, States, execute_fetched, find_command,
+    Answer, Command, CommandError, DoorVerb, Execution, Flags, NodeVerb, Outcome, Run, States,
+    execute_fetched, find_command,
 };
 
 /// What one transaction may queue.
@@ -52,7 +51,7 @@ impl Engine {
                 answer.simple("QUEUED");
             }
         }
-        Some(Executed::Done { gate: 0 })
+        Some(Executed::answered(0))
     }
 
     pub(crate) fn multi(&self, session: &mut Session, answer: &mut dyn Answer) -> Executed {
@@ -62,7 +61,7 @@ impl Engine {
             session.queue = Some(Queue::default());
             answer.ok();
         }
-        Executed::Done { gate: 0 }
+        Executed::answered(0)
     }
 
     pub(crate) fn discard(&self, session: &mut Session, answer: &mut dyn Answer) -> Executed {
@@ -72,7 +71,7 @@ impl Engine {
         } else {
             answer.error(&CommandError::new("DISCARD without MULTI"));
         }
-        Executed::Done { gate: 0 }
+        Executed::answered(0)
     }
 
     pub(crate) fn watch(
@@ -83,7 +82,7 @@ impl Engine {
     ) -> Executed {
         if session.queue.is_some() {
             answer.error(&CommandError::new("WATCH inside MULTI is not allowed"));
-            return Executed::Done { gate: 0 };
+            return Executed::answered(0);
         }
         let mut gate = 0;
         for key in args.iter().skip(1) {
@@ -97,7 +96,7 @@ impl Engine {
             session.watched.push(Watched { key: key.to_vec(), changed_lsn });
         }
         answer.ok();
-        Executed::Done { gate }
+        Executed::answered(gate)
     }
 
     /// Forgets what a session watches. To be called when a connection ends, too.
@@ -116,7 +115,7 @@ impl Engine {
     ) -> Executed {
         let Some(queue) = session.queue.take() else {
             answer.error(&CommandError::new("EXEC without MULTI"));
-            return Executed::Done { gate: 0 };
+            return Executed::answered(0);
         };
         if queue.broken {
             self.unwatch_all(session);
@@ -124,13 +123,13 @@ impl Engine {
                 "EXECABORT",
                 "Transaction discarded because of previous errors.",
             ));
-            return Executed::Done { gate: 0 };
+            return Executed::answered(0);
         }
         let executed = self.run_queue(session, &queue, now_ms, answer);
         match executed {
             // To be run again once that is there.
-            Executed::Needs(_) => session.queue = Some(queue),
-            _ => self.unwatch_all(session),
+            Executed::Suspended(_) => session.queue = Some(queue),
+            Executed::Done(..) => self.unwatch_all(session),
         }
         executed
     }
@@ -142,52 +141,28 @@ impl Engine {
         now_ms: u64,
         answer: &mut dyn Answer,
     ) -> Executed {
-        let inner = &self.inner;
         let commands = commands_of(queue);
-        let numbers = self.numbers_of_queue(session, &commands);
-        if let Some(executed) = self.refuses_queue(&numbers, &commands, answer) {
-            return executed;
-        }
-        inner.wait_for_log(&numbers);
-        let locked = Locked::new(inner, &numbers);
-        let route = locked.route(inner);
-        if has_watched_change(session, &locked, &route) {
-            answer.null_array();
-            let gate = session.watched.iter().map(|watched| watched.changed_lsn).max();
-            return Executed::Done { gate: gate.unwrap_or(0) };
-        }
-        let needs = cold_keys(&locked, &route, &commands);
-        if !needs.is_empty() {
-            return Executed::Needs(Wanted::Keys(needs));
-        }
-        let mut transaction = Transaction::new(inner, locked, now_ms);
-        answer.array(commands.len());
-        for (command, args) in &commands {
-            transaction.run(command, args, &route, answer);
-        }
-        transaction.finish()
-    }
-
-    /// How a queue ends whose writes are refused or have no room; `None` where it can go on.
-    fn refuses_queue(
-        &self,
-        numbers: &[usize],
-        commands: &[Queued<'_>],
-        answer: &mut dyn Answer,
-    ) -> Option<Executed> {
-        if !commands.iter().any(|(command, _)| command.flags.has(Flags::WRITE)) {
-            return None;
-        }
-        if let Some(error) = self.refuses_writes() {
+        let writes = commands.iter().any(|(command, _)| command.flags.has(Flags::WRITE));
+        if writes && let Some(error) = self.refuses_writes() {
             answer.error(&error);
-            return Some(Executed::Done { gate: 0 });
+            return Executed::answered(0);
         }
-        self.inner.out_of_room_in(numbers, written_by_queue(commands), answer)
+        let demand =
+            if writes { Demand::Memory(written_by_queue(&commands)) } else { Demand::Nothing };
+        let numbers = self.numbers_of_queue(session, &commands);
+        let ran = self.inner.run(&numbers, demand, now_ms, &mut *answer, |execution| {
+            self.inner.run_transaction(session, &commands, execution)
+        });
+        match ran {
+            Ok((doors, gate)) if doors.is_empty() => Executed::answered(gate),
+            Ok((doors, gate)) => Executed::Done(DoorPart::Within(doors), gate),
+            Err(stop) => stop.answer(answer),
+        }
     }
 
-    fn numbers_of_queue(&self, session: &Session, commands: &[Queued<'_>]) -> SmallVec<[usize; 8]> {
+    fn numbers_of_queue(&self, session: &Session, commands: &[Queued<'_>]) -> Numbers {
         let inner = &self.inner;
-        let mut numbers = SmallVec::new();
+        let mut numbers = Numbers::new();
         if commands.iter().any(|(command, _)| command.flags.has(Flags::EVERYWHERE)) {
             numbers.extend(0..inner.partitions.count());
             return numbers;
@@ -198,115 +173,78 @@ impl Engine {
         for watched in &session.watched {
             numbers.push(inner.partitions.of(&watched.key));
         }
-        if numbers.is_empty() {
-            numbers.push(0);
-        }
         numbers.sort_unstable();
         numbers.dedup();
         numbers
     }
 }
 
-/// A transaction under way: its partitions, which are locked, and what has come of it so far.
-struct Transaction<'a> {
-    inner: &'a Inner,
-    locked: Locked<'a>,
-    lsn: Lsn,
-    now_ms: u64,
-    effects: EffectBuffer,
-    gate: Lsn,
-    changed: bool,
-    /// Commands that the door is to run.
-    doors: Vec<(DoorVerb, Vec<Vec<u8>>)>,
-}
+/// Commands that the door is to run.
+type ForDoor = Vec<(DoorVerb, Vec<Vec<u8>>)>;
 
-impl<'a> Transaction<'a> {
-    fn new(inner: &'a Inner, locked: Locked<'a>, now_ms: u64) -> Self {
-        let lsn = locked.next_lsn(inner);
-        let effects = EffectBuffer::default();
-        Self { inner, locked, lsn, now_ms, effects, gate: 0, changed: false, doors: Vec::new() }
-    }
-
-    /// Runs one of the commands.
-    fn run(
-        &mut self,
-        command: &Command,
-        args: &[&[u8]],
-        route: &dyn Fn(&[u8]) -> usize,
-        answer: &mut dyn Answer,
-    ) {
-        match command.run {
-            Run::Node(verb) => {
-                let mut access = Access::Held(&mut self.locked);
-                let gate = access.run(self.inner, verb, args, self.now_ms, answer);
-                self.gate = self.gate.max(gate);
-            }
-            Run::Door(verb) => {
-                answer.door();
-                self.doors.push((verb, args.iter().map(|arg| arg.to_vec()).collect()));
-            }
-            Run::Machine(_) => self.run_on_states(command, args, route, answer),
-        }
-    }
-
-    fn run_on_states(
-        &mut self,
-        command: &Command,
-        args: &[&[u8]],
-        route: &dyn Fn(&[u8]) -> usize,
-        answer: &mut dyn Answer,
-    ) {
-        let mut execution = Execution {
-            states: States::Many { states: self.locked.states(), route },
-            effects: &mut self.effects,
-            lsn: self.lsn,
-            now_ms: self.now_ms,
-            random: self.inner.next_random(),
-            gate: 0,
-            changed: false,
-            answer,
-        };
-        let outcome = execute_fetched(command, args, &mut execution);
-        self.gate = self.gate.max(execution.gate);
-        self.changed |= execution.changed;
-        // Inside a transaction nothing blocks: it is as if the time were over.
-        if let Outcome::Blocks { .. } = outcome {
+impl Inner {
+    /// Runs the commands of a transaction on its partitions, which are locked.
+    fn run_transaction(
+        &self,
+        session: &Session,
+        commands: &[Queued<'_>],
+        execution: &mut Execution<'_>,
+    ) -> Result<ForDoor, Wait> {
+        if has_watched_change(session, &mut execution.states) {
             execution.answer.null_array();
+            let gate = session.watched.iter().map(|watched| watched.changed_lsn).max();
+            execution.gate = gate.unwrap_or(0);
+            return Ok(ForDoor::new());
         }
-    }
-
-    /// Sends the effects on their way and wakes those who waited for them.
-    fn finish(mut self) -> Executed {
-        let woken = self.locked.finish(self.inner, self.lsn, self.effects, self.changed);
-        drop(self.locked);
-        self.inner.waiters.wake(&woken);
-        if self.doors.is_empty() {
-            Executed::Done { gate: self.gate }
-        } else {
-            Executed::Transaction { gate: self.gate, doors: self.doors }
+        let cold = cold_keys(&mut execution.states, commands);
+        if !cold.is_empty() {
+            return Err(Wait::ColdKeys(cold));
         }
+        let mut doors = ForDoor::new();
+        execution.answer.array(commands.len());
+        for (command, args) in commands {
+            match command.run {
+                Run::Node(verb) => {
+                    let mut access = Access::Held(&execution.states);
+                    let now_ms = execution.now_ms;
+                    let gate = access.run(self, verb, args, now_ms, execution.answer);
+                    execution.gate = execution.gate.max(gate);
+                }
+                Run::Door(verb) => {
+                    execution.answer.door();
+                    doors.push((verb, args.iter().map(|arg| arg.to_vec()).collect()));
+                }
+                Run::Machine(_) => {
+                    execution.random = self.next_random();
+                    // Inside a transaction nothing blocks: it is as if the time were over.
+                    if let Outcome::Blocks { .. } = execute_fetched(command, args, execution) {
+                        execution.answer.null_array();
+                    }
+                }
+            }
+        }
+        Ok(doors)
     }
 }
 
-/// The commands of a queue, as they are in the table.
+/// The commands of a queue, as they are in the table: a command that is not there was not queued.
 fn commands_of(queue: &Queue) -> Vec<Queued<'_>> {
-    let commands = queue.commands.iter().filter_map(|args| {
+    let commands = queue.commands.iter().map(|args| {
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-        Some((find_command(args.first()?)?, args))
+        match args.first().and_then(|name| find_command(name)) {
+            Some(command) => (command, args),
+            None => halt_on_bug("a transaction has queued a command that does not exist"),
+        }
     });
     commands.collect()
 }
 
 /// Whether a key has changed since the session began to watch it.
-fn has_watched_change(
-    session: &Session,
-    locked: &Locked<'_>,
-    route: &dyn Fn(&[u8]) -> usize,
-) -> bool {
-    session.watched.iter().any(|watched| {
-        let state = locked.guards.get(route(&watched.key)).map(|guard| &guard.state);
-        state.is_none_or(|state| state.watched_change(&watched.key) != watched.changed_lsn)
-    })
+fn has_watched_change(session: &Session, states: &mut States<'_>) -> bool {
+    session
+        .watched
+        .iter()
+        .any(|watched| states.of(&watched.key).watched_change(&watched.key) != watched.changed_lsn)
 }
 
 fn written_by_queue(commands: &[Queued<'_>]) -> u64 {
@@ -314,27 +252,17 @@ fn written_by_queue(commands: &[Queued<'_>]) -> u64 {
     writes.map(|(command, args)| written_bytes(command, args)).fold(0, u64::saturating_add)
 }
 
-fn cold_keys(
-    locked: &Locked<'_>,
-    route: &dyn Fn(&[u8]) -> usize,
-    commands: &[Queued<'_>],
-) -> Vec<Vec<u8>> {
-    let mut needs: Vec<Vec<u8>> = Vec::new();
-    if !locked.guards.iter().any(|guard| guard.state.has_cold()) {
-        return needs;
+fn cold_keys(states: &mut States<'_>, commands: &[Queued<'_>]) -> Vec<Vec<u8>> {
+    let mut cold: Vec<Vec<u8>> = Vec::new();
+    if !states.all().iter().any(|state| state.has_cold()) {
+        return cold;
     }
     for (command, args) in commands {
         command.keys.for_each(args, |key| {
-            let cold = locked.guards.get(route(key)).is_some_and(|guard| guard.state.is_cold(key));
-            if cold && !needs.iter().any(|other| other == key) {
-                needs.push(key.to_vec());
+            if states.of(key).is_cold(key) && !cold.iter().any(|other| other == key) {
+                cold.push(key.to_vec());
             }
         });
     }
-    needs
-}
-
-/// The LSN a verb's reply depends on: everything the states have seen.
-pub(crate) fn last_lsn(locked: &Locked<'_>) -> Lsn {
-    locked.guards.iter().map(|guard| guard.state.last_lsn()).max().unwrap_or(0)
+    cold
 }

@@ -2,17 +2,18 @@
 
 use crate::channels::Scope;
 use crate::engine::{Engine, Inner};
-use crate::execute::{Executed, Locked};
+use crate::halt::halt_on_bug;
+use crate::request::Executed;
 use crate::session::Session;
-use crate::transaction::last_lsn;
 use thalweg_machine::{
-    Answer, CommandError, Loaded, Lsn, NodeVerb, State, glob_matches, parse_u64, push_i64,
+    Answer, CommandError, Loaded, Lsn, NodeVerb, State, States, glob_matches, parse_u64, push_i64,
 };
+use thalweg_store::StoreError;
 
 /// How a verb gets at the partitions: one lock at a time, or all of them held by a transaction.
 pub(crate) enum Access<'a, 'b> {
     Each,
-    Held(&'a mut Locked<'b>),
+    Held(&'a States<'b>),
 }
 
 impl Access<'_, '_> {
@@ -22,12 +23,20 @@ impl Access<'_, '_> {
         number: usize,
         look: impl FnOnce(&State) -> R,
     ) -> Option<R> {
+        let count = inner.partitions.count();
+        if number >= count {
+            // A cursor that somebody made up.
+            return None;
+        }
         match self {
-            Self::Each if number < inner.partitions.count() => {
-                Some(look(&inner.partitions.lock(number).state))
-            }
-            Self::Each => None,
-            Self::Held(locked) => locked.guards.get(number).map(|guard| look(&guard.state)),
+            Self::Each => Some(look(&inner.partitions.lock(number).state)),
+            Self::Held(states) => match states.all() {
+                all if all.len() == count => all.get(number).map(|state| look(state)),
+                few => halt_on_bug(&format!(
+                    "a command looks at all {count} partitions, but {} are locked for it",
+                    few.len()
+                )),
+            },
         }
     }
 
@@ -45,10 +54,7 @@ impl Access<'_, '_> {
                 self.db_size(inner, answer);
                 Ok(())
             }
-            NodeVerb::RandomKey => {
-                self.random_key(inner, now_ms, answer);
-                Ok(())
-            }
+            NodeVerb::RandomKey => self.random_key(inner, now_ms, answer),
             NodeVerb::Keys => self.keys(inner, args, now_ms, answer),
             NodeVerb::Scan => self.scan(inner, args, now_ms, answer),
             NodeVerb::Publish | NodeVerb::SPublish => publish(inner, verb, args, answer),
@@ -64,7 +70,9 @@ impl Access<'_, '_> {
         }
         match self {
             Self::Each => 0,
-            Self::Held(locked) => last_lsn(locked),
+            Self::Held(states) => {
+                states.all().iter().map(|state| state.last_lsn()).max().unwrap_or(0)
+            }
         }
     }
 
@@ -74,28 +82,45 @@ impl Access<'_, '_> {
         answer.integer(counts.sum::<u64>() as i64);
     }
 
-    fn random_key(&mut self, inner: &Inner, now_ms: u64, answer: &mut dyn Answer) {
+    fn random_key(
+        &mut self,
+        inner: &Inner,
+        now_ms: u64,
+        answer: &mut dyn Answer,
+    ) -> Result<(), CommandError> {
         let random = inner.next_random();
         let count = inner.partitions.count();
         let start = (random >> 48) as usize % count;
         for step in 0..count {
             let number = (start + step) % count;
             let key = self.with(inner, number, |state| state.random_key(random, now_ms)).flatten();
-            if let Some(key) = key.or_else(|| self.stored_key(inner, number, random)) {
+            let key = match key {
+                Some(key) => Some(key),
+                None => self.stored_key(inner, number, random)?,
+            };
+            if let Some(key) = key {
                 answer.bulk(&key);
-                return;
+                return Ok(());
             }
         }
         answer.null();
+        Ok(())
     }
 
     /// A key that only the store holds: where nothing is in memory.
-    fn stored_key(&mut self, inner: &Inner, number: usize, random: u64) -> Option<Vec<u8>> {
-        let keys = inner.store.as_ref()?.keys_after(number as u16, None, 64).ok()?;
-        let live: Vec<Vec<u8>> = self.with(inner, number, |state| {
+    fn stored_key(
+        &mut self,
+        inner: &Inner,
+        number: usize,
+        random: u64,
+    ) -> Result<Option<Vec<u8>>, CommandError> {
+        let Some(store) = &inner.store else { return Ok(None) };
+        let keys = store.keys_after(number as u16, None, 64).map_err(unreadable)?;
+        let live: Option<Vec<Vec<u8>>> = self.with(inner, number, |state| {
             keys.into_iter().filter(|key| state.is_cold(key)).collect()
-        })?;
-        live.get(random as usize % live.len().max(1)).cloned()
+        });
+        let live = live.unwrap_or_default();
+        Ok(live.get(random as usize % live.len().max(1)).cloned())
     }
 
     fn keys(
@@ -190,9 +215,7 @@ impl Access<'_, '_> {
             let expired = Loaded::head_expiry_ms(head).is_some_and(|at_ms| at_ms <= now_ms);
             keys.push((key.to_vec(), expired));
         };
-        store
-            .walk(at.partition, after.as_deref(), count, &mut visit)
-            .map_err(|error| CommandError::text(error.to_string()))?;
+        store.walk(at.partition, after.as_deref(), count, &mut visit).map_err(unreadable)?;
         let next = match keys.last() {
             Some((last, _)) if keys.len() == count => {
                 Some(Cursor { position: inner.loader.remember_scan(last), ..at })
@@ -273,6 +296,10 @@ impl<'a> ScanOptions<'a> {
     }
 }
 
+fn unreadable(error: StoreError) -> CommandError {
+    CommandError::text(error.to_string())
+}
+
 /// PUBLISH channel message
 fn publish(
     inner: &Inner,
@@ -303,13 +330,13 @@ impl Engine {
             NodeVerb::Unwatch => {
                 self.unwatch_all(session);
                 answer.ok();
-                Executed::Done { gate: 0 }
+                Executed::answered(0)
             }
             NodeVerb::Publish | NodeVerb::SPublish => {
                 if let Err(error) = publish(&self.inner, verb, args, answer) {
                     answer.error(&error);
                 }
-                Executed::Done { gate: 0 }
+                Executed::answered(0)
             }
             _ => {
                 // What was seen may be younger than the last commit: the open group covers it.
@@ -317,7 +344,7 @@ impl Engine {
                 let gate = (0..self.inner.partitions.count())
                     .map(|number| self.inner.partitions.lock(number).state.last_lsn())
                     .max();
-                Executed::Done { gate: gate.unwrap_or(0) }
+                Executed::answered(gate.unwrap_or(0))
             }
         }
     }

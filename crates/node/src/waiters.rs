@@ -4,15 +4,13 @@
 //! turns: the one that has waited longest is woken first, and the next one when that one has
 //! looked. All other readers are woken together.
 
+use crate::request::Wake;
 use foldhash::HashMap;
 use parking_lot::Mutex;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Names a waiter; later ones have greater names.
 pub type WaiterId = u64;
-
-type Wake = Arc<dyn Fn() + Send + Sync>;
 
 struct Waiter {
     wake: Wake,
@@ -83,6 +81,7 @@ impl Waiters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
     #[test]
     fn readers_of_a_group_take_turns() {

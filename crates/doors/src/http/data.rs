@@ -32,7 +32,7 @@ pub(super) async fn get(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let engine = &door.shared.engine;
-    let found = door.gate.enter(|| engine.read_entry(key.as_bytes())).await??;
+    let found = engine.enter(|engine| engine.read_entry(key.as_bytes())).await??;
     let entry = found.ok_or_else(|| missing(&key))?;
     let not_changed = match condition_of(&headers)? {
         Condition::NotVersion(versions) => versions.contains(&entry.version),
@@ -122,9 +122,8 @@ async fn write(
         ),
         None => None,
     };
-    let outcome = door
-        .gate
-        .enter(|| engine.put_entry(key.as_bytes(), &value, expires_at_ms, &condition))
+    let outcome = engine
+        .enter(|engine| engine.put_entry(key.as_bytes(), &value, expires_at_ms, &condition))
         .await??;
     let (status, version) = match outcome {
         WriteOutcome::Created(version) => (StatusCode::CREATED, version),
@@ -144,7 +143,7 @@ pub(super) async fn delete(
 ) -> Result<StatusCode, Problem> {
     let condition = condition_of(&headers)?;
     let engine = &door.shared.engine;
-    let outcome = door.gate.enter(|| engine.delete_entry(key.as_bytes(), &condition)).await??;
+    let outcome = engine.enter(|engine| engine.delete_entry(key.as_bytes(), &condition)).await??;
     match outcome {
         WriteOutcome::Created(_) | WriteOutcome::Changed(_) => Ok(StatusCode::NO_CONTENT),
         WriteOutcome::Missing => Err(missing(&key)),

@@ -4,7 +4,6 @@ mod activity;
 mod auth;
 mod dashboard;
 mod data;
-mod gate;
 mod listener;
 mod metrics;
 mod openapi;
@@ -18,7 +17,6 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use gate::Gate;
 use problem::Problem;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,7 +28,6 @@ use thalweg_node::Health;
 #[derive(Clone)]
 pub(crate) struct Door {
     shared: Arc<Shared>,
-    gate: Arc<Gate>,
 }
 
 /// The open HTTP door.
@@ -51,8 +48,7 @@ pub async fn open(shared: Arc<Shared>, address: SocketAddr) -> Result<HttpDoor, 
     let listener = tokio::net::TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let listener = listener::Counted { listener, shared: shared.clone() };
-    let gate = Gate::new(&shared.engine);
-    let door = Door { shared: shared.clone(), gate };
+    let door = Door { shared: shared.clone() };
     let app = router(door).layer(axum::middleware::from_fn(activity::note));
     let app = app.into_make_service_with_connect_info::<activity::Activity>();
     let draining = async move {

@@ -62,20 +62,20 @@ pub(super) async fn append(
     }
     let mut session = Session::default();
     if bulk {
-        door.gate.call(&mut session, &[b"MULTI"]).await?;
+        door.shared.engine.call_async(&mut session, &[b"MULTI"]).await?;
     }
     let mut last = Reply::Null;
     for record in &records {
         let mut args: Vec<&[u8]> = vec![b"XADD", name.as_bytes(), b"*"];
         args.extend(record.iter().flat_map(|(field, value)| [field.as_slice(), value.as_slice()]));
-        last = door.gate.call(&mut session, &args).await?;
+        last = door.shared.engine.call_async(&mut session, &args).await?;
         refuse_error(&last)?;
     }
     if !bulk {
         let id = String::from_utf8_lossy(last.as_bytes().unwrap_or_default()).into_owned();
         return Ok((StatusCode::CREATED, Json(json!({ "id": id }))).into_response());
     }
-    let reply = door.gate.call(&mut session, &[b"EXEC"]).await?;
+    let reply = door.shared.engine.call_async(&mut session, &[b"EXEC"]).await?;
     refuse_error(&reply)?;
     let ids = reply.elements();
     for id in ids {
@@ -175,7 +175,8 @@ impl Reader {
         if reader.after == "$" {
             let args: [&[u8]; 6] =
                 [b"XREVRANGE", reader.name.as_bytes(), b"+", b"-", b"COUNT", b"1"];
-            let reply = reader.door.gate.call(&mut Session::default(), &args).await?;
+            let reply =
+                reader.door.shared.engine.call_async(&mut Session::default(), &args).await?;
             refuse_error(&reply)?;
             let last =
                 reply.elements().first().and_then(|record| record.elements().first()?.as_bytes());
@@ -210,7 +211,7 @@ impl Reader {
         let start = if self.after == "0" { "-" } else { &after };
         let args: [&[u8]; 6] =
             [b"XRANGE", self.name.as_bytes(), start.as_bytes(), b"+", b"COUNT", count.as_bytes()];
-        let reply = self.door.gate.call(&mut Session::default(), &args).await?;
+        let reply = self.door.shared.engine.call_async(&mut Session::default(), &args).await?;
         refuse_error(&reply)?;
         let records: Vec<Value> = reply.elements().iter().filter_map(as_json).collect();
         if let Some(id) = records.last().and_then(|record| record["id"].as_str()) {

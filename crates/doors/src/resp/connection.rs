@@ -58,8 +58,8 @@ pub(super) enum Replies {
 /// What a connection is doing.
 pub(super) enum State {
     Ready,
-    /// A command waits for keys from the store, or for memory.
-    Loading {
+    /// A command waits for keys from the store, for memory, or for the log.
+    Suspended {
         args: Vec<Vec<u8>>,
     },
     /// A command waits for a key to change.

@@ -1,10 +1,12 @@
 //! What a command is: its name, its arguments, where its keys are, who runs it.
 
 mod index;
+mod key_spec;
 mod reference;
 mod table;
 
 pub use index::find_command;
+pub use key_spec::KeySpec;
 pub use reference::render_reference;
 pub use table::COMMANDS;
 
@@ -41,26 +43,31 @@ impl Command {
 
 /// What kind of command it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flags(u8);
+pub struct Flags(u32);
 
 impl Flags {
     /// Changes data.
     pub const WRITE: Self = Self(1);
     /// Only reads data.
-    pub const READ: Self = Self(2);
+    pub const READ: Self = Self(1 << 1);
     /// About the connection or the server.
-    pub const ADMIN: Self = Self(4);
+    pub const ADMIN: Self = Self(1 << 2);
     /// May block.
-    pub const BLOCKING: Self = Self(8);
+    pub const BLOCKING: Self = Self(1 << 3);
     /// Allowed before authentication.
-    pub const NO_AUTH: Self = Self(16);
+    pub const NO_AUTH: Self = Self(1 << 4);
     /// Uses all partitions.
-    pub const EVERYWHERE: Self = Self(32);
+    pub const EVERYWHERE: Self = Self(1 << 5);
     /// Not allowed inside MULTI.
-    pub const NO_MULTI: Self = Self(64);
-
+    pub const NO_MULTI: Self = Self(1 << 6);
     /// A write that frees memory, or uses none: allowed when there is none left.
-    pub const SHRINKS: Self = Self(128);
+    pub const SHRINKS: Self = Self(1 << 7);
+    /// Takes constant or logarithmic time for each key, as Redis says it of its own: clients ask.
+    pub const FAST: Self = Self(1 << 8);
+    /// Not FAST, for what it replaces may be large, but run so often that it is not timed.
+    pub const UNTIMED: Self = Self(1 << 9);
+    /// Writes a whole value once more, under another name: a large one takes long.
+    pub const COPIES: Self = Self(1 << 10);
 
     /// Both sets of flags.
     pub const fn and(self, other: Self) -> Self {
@@ -71,55 +78,10 @@ impl Flags {
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
-}
 
-/// Which arguments are keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeySpec {
-    /// None.
-    None,
-    /// From the first index to the last (negative: from the end), in steps.
-    Range(i16, i16, i16),
-    /// The first half of what follows `STREAMS`.
-    Streams,
-}
-
-impl KeySpec {
-    /// Calls `visit` with every key.
-    pub fn for_each<'a>(self, args: &[&'a [u8]], mut visit: impl FnMut(&'a [u8])) {
-        match self {
-            Self::None => {}
-            // Most commands: one key, in the first place.
-            Self::Range(first, last, step) => {
-                let count = args.len() as i64;
-                let last = if last < 0 { count + i64::from(last) } else { i64::from(last) };
-                let mut index = i64::from(first);
-                while index <= last {
-                    if let Some(key) = args.get(index as usize) {
-                        visit(key);
-                    }
-                    index += i64::from(step.max(1));
-                }
-            }
-            Self::Streams => {
-                let Some(start) = args.iter().position(|arg| arg.eq_ignore_ascii_case(b"STREAMS"))
-                else {
-                    return;
-                };
-                let rest = args.get(start + 1..).unwrap_or_default();
-                for key in rest.iter().take(rest.len() / 2) {
-                    visit(key);
-                }
-            }
-        }
-    }
-
-    /// First index, last index and step, as COMMAND INFO says them.
-    pub fn positions(self) -> (i64, i64, i64) {
-        match self {
-            Self::None | Self::Streams => (0, 0, 0),
-            Self::Range(first, last, step) => (first.into(), last.into(), step.into()),
-        }
+    /// Whether any of the other's flags is set.
+    pub const fn has_any(self, other: Self) -> bool {
+        self.0 & other.0 != 0
     }
 }
 

@@ -4,8 +4,8 @@ use super::*;
 
 /// Reads encoded effects with their LSNs. Stops with an error at the first that makes no sense.
 pub struct Effects<'a> {
-    pub(super) rest: &'a [u8],
-    pub(super) lsn: Lsn,
+    rest: &'a [u8],
+    lsn: Lsn,
 }
 
 impl<'a> Effects<'a> {
@@ -14,7 +14,7 @@ impl<'a> Effects<'a> {
         Self { rest: payload, lsn: 0 }
     }
 
-    pub(super) fn decode(&mut self) -> Option<(Lsn, Effect<'a>)> {
+    fn decode(&mut self) -> Option<(Lsn, Effect<'a>)> {
         let mut operation = take_u8(&mut self.rest)?;
         while operation == SET_LSN {
             let (bytes, rest) = self.rest.split_at_checked(8)?;
@@ -25,7 +25,8 @@ impl<'a> Effects<'a> {
         if operation & NEXT_LSN != 0 {
             self.lsn = self.lsn.checked_add(1)?;
         }
-        let effect = decode_fields(operation & !NEXT_LSN, &mut self.rest)?;
+        let operation = Operation::from_code(operation & !NEXT_LSN)?;
+        let effect = decode_fields(operation, &mut self.rest)?;
         Some((self.lsn, effect))
     }
 }
@@ -45,61 +46,73 @@ impl<'a> Iterator for Effects<'a> {
     }
 }
 
-pub(super) fn decode_fields<'a>(operation: u8, rest: &mut &'a [u8]) -> Option<Effect<'a>> {
-    if operation == 8 {
-        return Some(Effect::Clear);
-    }
-    let key = take_bytes(rest)?;
+fn decode_fields<'a>(operation: Operation, rest: &mut &'a [u8]) -> Option<Effect<'a>> {
+    // All have a key, but for the one that is about every key.
+    let key = if operation == Operation::Clear { &[] } else { take_bytes(rest)? };
     Some(match operation {
-        1 => Effect::Put { key, value: take_bytes(rest)?, expiry: PutExpiry::Never },
-        2 => {
+        Operation::Clear => Effect::Clear,
+        Operation::Put => Effect::Put { key, value: take_bytes(rest)?, expiry: PutExpiry::Never },
+        Operation::PutExpiring => {
             Effect::Put { key, value: take_bytes(rest)?, expiry: PutExpiry::At(take_varint(rest)?) }
         }
-        3 => Effect::Delete { key },
-        4 => Effect::Expire { key, at_ms: take_varint(rest)? },
-        5 => Effect::Splice { key, offset: take_varint(rest)?, bytes: take_bytes(rest)? },
-        6 => Effect::HashPut { key, field: take_bytes(rest)?, value: take_bytes(rest)? },
-        7 => Effect::HashDelete { key, field: take_bytes(rest)? },
-        9 => Effect::StreamAppend {
+        Operation::Delete => Effect::Delete { key },
+        Operation::Expire => Effect::Expire { key, at_ms: take_varint(rest)? },
+        Operation::Splice => {
+            Effect::Splice { key, offset: take_varint(rest)?, bytes: take_bytes(rest)? }
+        }
+        Operation::HashPut => {
+            Effect::HashPut { key, field: take_bytes(rest)?, value: take_bytes(rest)? }
+        }
+        Operation::HashDelete => Effect::HashDelete { key, field: take_bytes(rest)? },
+        Operation::StreamAppend => Effect::StreamAppend {
             key,
             id: take_id(rest)?,
             idempotency: take_bytes(rest)?,
             fields: take_bytes(rest)?,
         },
-        10 => Effect::StreamDelete { key, id: take_id(rest)? },
-        11 => Effect::StreamTrim { key, below: take_id(rest)? },
-        12 => Effect::StreamCounters {
+        Operation::StreamDelete => Effect::StreamDelete { key, id: take_id(rest)? },
+        Operation::StreamTrim => Effect::StreamTrim { key, below: take_id(rest)? },
+        Operation::StreamCounters => Effect::StreamCounters {
             key,
             last: take_id(rest)?,
             added: take_varint(rest)?,
             max_deleted: take_id(rest)?,
         },
-        13 => Effect::GroupPut {
+        Operation::GroupPut => Effect::GroupPut {
             key,
             group: take_bytes(rest)?,
             last_delivered: take_id(rest)?,
             read: take_varint(rest)?.checked_sub(1),
         },
-        14 => Effect::GroupDelete { key, group: take_bytes(rest)? },
-        15 => Effect::ConsumerPut {
+        Operation::GroupDelete => Effect::GroupDelete { key, group: take_bytes(rest)? },
+        Operation::ConsumerPut => Effect::ConsumerPut {
             key,
             group: take_bytes(rest)?,
             consumer: take_bytes(rest)?,
             seen_ms: take_varint(rest)?,
             active_ms: take_varint(rest)?,
         },
-        16 => Effect::ConsumerDelete { key, group: take_bytes(rest)?, consumer: take_bytes(rest)? },
-        17 => Effect::PendingPut {
-            key,
-            group: take_bytes(rest)?,
-            id: take_id(rest)?,
-            consumer: take_bytes(rest)?,
-            delivered_ms: take_varint(rest)?,
-            deliveries: take_varint(rest)?,
-        },
-        18 => Effect::PendingDelete { key, group: take_bytes(rest)?, id: take_id(rest)? },
-        19 => Effect::IdempotencyLimit { key, records: take_varint(rest)? },
-        _ => return None,
+        Operation::ConsumerDelete => {
+            Effect::ConsumerDelete { key, group: take_bytes(rest)?, consumer: take_bytes(rest)? }
+        }
+        Operation::PendingPut => decode_pending(key, rest)?,
+        Operation::PendingDelete => {
+            Effect::PendingDelete { key, group: take_bytes(rest)?, id: take_id(rest)? }
+        }
+        Operation::IdempotencyLimit => {
+            Effect::IdempotencyLimit { key, records: take_varint(rest)? }
+        }
+    })
+}
+
+fn decode_pending<'a>(key: &'a [u8], rest: &mut &'a [u8]) -> Option<Effect<'a>> {
+    Some(Effect::PendingPut {
+        key,
+        group: take_bytes(rest)?,
+        id: take_id(rest)?,
+        consumer: take_bytes(rest)?,
+        delivered_ms: take_varint(rest)?,
+        deliveries: take_varint(rest)?,
     })
 }
 

@@ -11,7 +11,7 @@ pub(super) struct Fifo {
 
 impl Policy for Fifo {
     fn inserted(&mut self, table: &mut Table, position: Position) {
-        let Some(entry) = table.entry_mut(position) else { return };
+        let entry = table.live_mut(position);
         // A reused slot that still stands in the queue inherits its place.
         if !entry.is_queued() {
             entry.set_queued(true);

@@ -30,18 +30,16 @@ impl Lfu {
 
 impl Policy for Lfu {
     fn inserted(&mut self, table: &mut Table, position: Position) {
-        if let Some(entry) = table.entry_mut(position) {
-            entry.frequency = START;
-        }
+        table.live_mut(position).set_frequency(START);
     }
 
     fn touched(&mut self, table: &mut Table, position: Position) {
         let random = self.next();
-        let Some(entry) = table.entry_mut(position) else { return };
+        let entry = table.live_mut(position);
         // The higher the counter, the rarer it counts.
-        let scale = u64::from(entry.frequency.saturating_sub(START)) * 2 + 1;
+        let scale = u64::from(entry.frequency().saturating_sub(START)) * 2 + 1;
         if random.is_multiple_of(scale) {
-            entry.frequency = entry.frequency.saturating_add(1);
+            entry.set_frequency(entry.frequency() + 1);
         }
     }
 
@@ -56,7 +54,7 @@ impl Policy for Lfu {
                 .iter_from(start)
                 .next()
                 .or_else(|| table.iter().next())
-                .map(|(position, entry)| (entry.frequency, position));
+                .map(|(position, entry)| (entry.frequency(), position));
         }
         let (_, victim) =
             sampled.iter().flatten().min_by_key(|(frequency, _)| *frequency).copied()?;
@@ -65,7 +63,7 @@ impl Policy for Lfu {
                 && self.next().is_multiple_of(SAMPLE as u64)
                 && let Some(entry) = table.entry_mut(position)
             {
-                entry.frequency = entry.frequency.saturating_sub(1);
+                entry.set_frequency(entry.frequency().saturating_sub(1));
             }
         }
         Some(victim)
@@ -73,9 +71,8 @@ impl Policy for Lfu {
 
     fn spared(&mut self, table: &mut Table, position: Position) {
         // It must not be the lowest of every sample until it can leave.
-        if let Some(entry) = table.entry_mut(position) {
-            entry.frequency = entry.frequency.saturating_add(1);
-        }
+        let entry = table.live_mut(position);
+        entry.set_frequency(entry.frequency() + 1);
     }
 
     fn bytes(&self) -> usize {

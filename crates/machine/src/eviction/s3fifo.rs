@@ -37,8 +37,8 @@ impl S3Fifo {
                 table.set_queued(position, false);
                 continue;
             };
-            if entry.frequency > 0 {
-                entry.frequency = 0;
+            if entry.frequency() > 0 {
+                entry.set_frequency(0);
                 self.main.push_back(position);
                 continue;
             }
@@ -56,12 +56,13 @@ impl S3Fifo {
                 table.set_queued(position, false);
                 continue;
             };
-            if entry.frequency == 0 {
+            let frequency = entry.frequency();
+            if frequency == 0 {
                 entry.set_queued(false);
                 return Some(position);
             }
             // Every round takes one off, so this ends.
-            entry.frequency -= 1;
+            entry.set_frequency(frequency - 1);
             self.main.push_back(position);
         }
         None
@@ -70,11 +71,11 @@ impl S3Fifo {
 
 impl Policy for S3Fifo {
     fn inserted(&mut self, table: &mut Table, position: Position) {
-        let Some(entry) = table.entry_mut(position) else { return };
+        let entry = table.live_mut(position);
         let returned = self.ghost_set.remove(&entry.hash);
         // A reused slot that still stands in a queue inherits its place; merit shows when its turn
         // comes.
-        entry.frequency = u8::from(returned && entry.is_queued());
+        entry.set_frequency(u8::from(returned && entry.is_queued()));
         if entry.is_queued() {
             return;
         }
@@ -87,10 +88,9 @@ impl Policy for S3Fifo {
     }
 
     fn touched(&mut self, table: &mut Table, position: Position) {
-        if let Some(entry) = table.entry_mut(position)
-            && entry.frequency < FREQUENCY_MAX
-        {
-            entry.frequency += 1;
+        let entry = table.live_mut(position);
+        if entry.frequency() < FREQUENCY_MAX {
+            entry.set_frequency(entry.frequency() + 1);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::table::Kind;
 pub(crate) fn hget(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
     let &[_, key, field] = args else { return Err(CommandError::SYNTAX.into()) };
     let position = cx.find_kind(key, Kind::Hash)?;
-    let hash = position.and_then(|position| cx.states.of(key).hashes.get(&position));
+    let hash = position.map(|position| cx.states.of(key).hash_at(position));
     match hash.and_then(|hash| hash.get(field)) {
         Some(value) => cx.answer.bulk(value),
         None => cx.answer.null(),
@@ -22,7 +22,7 @@ pub(crate) fn hget(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
 pub(crate) fn hmget(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
     let &[_, key, ref fields @ ..] = args else { return Err(CommandError::SYNTAX.into()) };
     let position = cx.find_kind(key, Kind::Hash)?;
-    let hash = position.and_then(|position| cx.states.of(key).hashes.get(&position));
+    let hash = position.map(|position| cx.states.of(key).hash_at(position));
     cx.answer.array(fields.len());
     for field in fields {
         match hash.and_then(|hash| hash.get(field)) {
@@ -61,7 +61,7 @@ pub(crate) fn hstrlen(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
 pub(crate) fn hgetall(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
     let &[_, key] = args else { return Err(CommandError::SYNTAX.into()) };
     let position = cx.find_kind(key, Kind::Hash)?;
-    let hash = position.and_then(|position| cx.states.of(key).hashes.get(&position));
+    let hash = position.map(|position| cx.states.of(key).hash_at(position));
     cx.answer.map(hash.map_or(0, HashObject::len));
     for (field, value) in hash.into_iter().flat_map(HashObject::iter) {
         cx.answer.bulk(field);
@@ -87,7 +87,7 @@ fn list<'h>(
 ) -> Verdict {
     let &[_, key] = args else { return Err(CommandError::SYNTAX.into()) };
     let position = cx.find_kind(key, Kind::Hash)?;
-    let hash = position.and_then(|position| cx.states.of(key).hashes.get(&position));
+    let hash = position.map(|position| cx.states.of(key).hash_at(position));
     cx.answer.array(hash.map_or(0, HashObject::len));
     for pair in hash.into_iter().flat_map(HashObject::iter) {
         cx.answer.bulk(pick(pair));
@@ -114,7 +114,7 @@ pub(crate) fn hrandfield(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
     }
     let random = cx.random;
     let position = cx.find_kind(key, Kind::Hash)?;
-    let hash = position.and_then(|position| cx.states.of(key).hashes.get(&position));
+    let hash = position.map(|position| cx.states.of(key).hash_at(position));
     let fields: Vec<(&[u8], &[u8])> = hash.into_iter().flat_map(HashObject::iter).collect();
     let Some(count) = count else {
         match fields.get((random % fields.len().max(1) as u64) as usize) {

@@ -36,7 +36,7 @@ pub(crate) fn hscan(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
         }
     }
     let position = cx.find_kind(key, Kind::Hash)?;
-    let hash = position.and_then(|position| cx.states.of(key).hashes.get(&position));
+    let hash = position.map(|position| cx.states.of(key).hash_at(position));
     let slab_end = u64::from(hash.map_or(0, |hash| hash.fields.end()));
     let end = cursor.saturating_add(count).min(slab_end);
     let found: Vec<_> = hash

@@ -110,7 +110,13 @@ pub(crate) fn hincrby(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
 pub(crate) fn hincrbyfloat(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
     let &[_, key, field, by] = args else { return Err(CommandError::SYNTAX.into()) };
     check_field(cx, key, field, 0)?;
-    let by = Decimal::parse(by).ok_or(CommandError::NOT_A_FLOAT)?;
+    let by = match Decimal::parse(by) {
+        Some(by) => by,
+        None if Decimal::is_infinite(by) => {
+            return Err(CommandError::new("value is NaN or Infinity").into());
+        }
+        None => return Err(CommandError::NOT_A_FLOAT.into()),
+    };
     let value = match cx.find_hash(key)?.and_then(|hash| hash.get(field)) {
         Some(value) => {
             Decimal::parse(value).ok_or(CommandError::new("hash value is not a float"))?

@@ -23,7 +23,7 @@ pub(crate) fn touch(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
 pub(crate) fn type_of(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
     let &[_, key] = args else { return Err(CommandError::SYNTAX.into()) };
     let position = cx.find(key);
-    let entry = position.and_then(|position| cx.states.of(key).entry(position));
+    let entry = position.map(|position| cx.states.of(key).entry(position));
     cx.answer.simple(entry.map_or("none", |entry| entry.kind().name()));
     Ok(())
 }
@@ -45,14 +45,14 @@ pub(crate) fn object(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
         return Err(unknown("OBJECT", args).into());
     }
     let position = cx.find(key);
-    let Some(entry) = position.and_then(|position| cx.states.of(key).entry(position)) else {
+    let Some(entry) = position.map(|position| cx.states.of(key).entry(position)) else {
         cx.answer.null();
         return Ok(());
     };
     if what.eq_ignore_ascii_case(b"ENCODING") {
         cx.answer.bulk(encoding(entry).as_bytes());
     } else if what.eq_ignore_ascii_case(b"FREQ") {
-        cx.answer.integer(entry.frequency.into());
+        cx.answer.integer(entry.frequency().into());
     } else {
         // Values are never shared; when a key was last used is not kept.
         cx.answer.integer(i64::from(what.eq_ignore_ascii_case(b"REFCOUNT")));

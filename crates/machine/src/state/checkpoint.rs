@@ -1,25 +1,20 @@
 //! What goes between memory and the checkpoint store.
 //!
-//! A key's *head* in the store is: kind (1 byte), LSN (8), expiry in ms or 0 (8), and then a
-//! string's value, or for a stream its last ID, records added, highest deleted ID and idempotency
-//! limit (varints). Integers are little-endian.
+//! A key's *head* in the store is: kind (1 byte: 0 a string, 1 a hash, 2 a stream; a number never
+//! changes its meaning, whatever bits an entry in memory has for it), LSN (8), expiry in ms or 0
+//! (8), and then a string's value, or what the kind of collection says (`hash/stored.rs`,
+//! `stream/stored.rs`). Integers are little-endian.
 //!
-//! A collection's *elements* are stored one by one under the key and a suffix: `f` and the field's
-//! name for a hash; `r` and the ID (16 bytes, big-endian) for a record of a stream; `g` and the
-//! name for a consumer group.
+//! A collection's *elements* are stored one by one under the key and a suffix, which begins with a
+//! letter for what it is; the same files say which.
 //!
 //! Changes are collected while writes go on, a stretch of the slab at a time, under the partition's
 //! lock. Nothing is forgotten until the store has taken them: [`State::stored`] then clears what
 //! did not change in between, by LSN.
 
 use super::{Lsn, State, Tombstone};
-use crate::effect::{put_id, put_varint, take_id, take_varint};
-use crate::hash::HashObject;
-use crate::stream::{Group, StreamId, StreamObject, idempotency_hash, idempotency_of};
+use crate::collection::Collection;
 use crate::table::{Entry, Kind, Position};
-use collections::{
-    collect_hash, collect_stream, hash_stored, install_hash, install_stream, stream_stored,
-};
 
 /// What the store must learn about one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +54,7 @@ pub struct Loaded {
 impl Loaded {
     /// Whether a head is one of a collection, whose elements must be read as well.
     pub fn head_has_elements(head: &[u8]) -> bool {
-        head.first() != Some(&0)
+        head.first() != Some(&(Kind::String as u8))
     }
 
     /// When a key with this head expires.
@@ -85,20 +80,28 @@ impl State {
     /// The store did not take what was collected, or only perhaps.
     pub fn abandon_storing(&mut self) {
         for key in self.residence.abandon_storing() {
-            match self.table.find(&key).and_then(|position| self.table.entry_mut(position)) {
+            match self.table.find(&key).map(|position| self.table.live_mut(position)) {
                 // There again: the next checkpoint writes it anew, over whatever the store has.
                 Some(entry) if !entry.is_stored() => {
                     entry.set_stored(true);
-                    entry.set_stored_elements(true);
                     self.residence.stored += 1;
                     self.residence.stored_hot += 1;
                 }
                 Some(_) => {}
                 None if self.residence.tombstones.contains_key(&key) => {}
-                None => {
-                    self.residence.stored += 1;
-                    self.residence.bury(&key, Tombstone { lsn: self.last_lsn, elements: true });
-                }
+                None => self.residence.bury_uncertain(&key, self.last_lsn),
+            }
+        }
+        // Elements that are deleted from now on may be in the store, unknown to us. What was
+        // collected is to be written as a whole, over nothing.
+        for position in 0..self.table.end() {
+            let Some(entry) = self.table.entry_mut(position).filter(|entry| entry.is_dirty())
+            else {
+                continue;
+            };
+            entry.set_stored_elements(true);
+            if let Some(collection) = self.collections.get_mut(&position) {
+                collection.elements_mut().incarnation_mut().fresh = true;
             }
         }
     }
@@ -142,34 +145,23 @@ impl State {
         head.extend_from_slice(&entry.lsn.to_le_bytes());
         head.extend_from_slice(&self.expiry_ms(position).unwrap_or(0).to_le_bytes());
         let mut elements = Vec::new();
-        let mut fresh = true;
-        match entry.kind() {
-            Kind::String => head.extend_from_slice(entry.value()),
-            Kind::Hash => {
-                if let Some(hash) = self.hashes.get(&position) {
-                    fresh = hash.fresh;
-                    collect_hash(hash, &mut elements);
-                }
-            }
-            Kind::Stream => {
-                if let Some(stream) = self.streams.get(&position) {
-                    fresh = stream.fresh;
-                    put_id(&mut head, stream.last);
-                    put_varint(&mut head, stream.added);
-                    put_id(&mut head, stream.max_deleted);
-                    put_varint(&mut head, stream.idempotency_limit);
-                    collect_stream(stream, &mut elements);
-                }
+        let collection = self.collection(position).map(Collection::elements);
+        match collection {
+            None => head.extend_from_slice(entry.value()),
+            Some(collection) => {
+                collection.put_head(&mut head);
+                collection.collect(&mut elements);
             }
         }
         elements.sort_by(|a, b| a.suffix.cmp(&b.suffix));
+        let fresh = collection.is_none_or(|collection| collection.incarnation().fresh);
         KeyChange {
             key: entry.key().to_vec(),
             lsn: entry.lsn,
             head: Some(head),
             drop_elements: entry.has_stored_elements() && fresh,
             elements,
-            has_elements: entry.kind() != Kind::String,
+            has_elements: collection.is_some(),
         }
     }
 
@@ -210,7 +202,7 @@ impl State {
             }
             return;
         };
-        let Some(entry) = self.table.entry_mut(position) else { return };
+        let entry = self.table.live_mut(position);
         if !entry.is_stored() {
             entry.set_stored(true);
             self.residence.stored += 1;
@@ -221,35 +213,31 @@ impl State {
             entry.set_dirty(false);
         }
         // One that was made since is another incarnation: nothing of it is stored.
-        if let Some(hash) =
-            self.hashes.get_mut(&position).filter(|hash| hash.born_lsn <= change.lsn)
-        {
-            let before = hash.bytes();
-            hash_stored(hash, change);
-            self.collection_bytes = self.collection_bytes + hash.bytes() - before;
-        }
-        if let Some(stream) =
-            self.streams.get_mut(&position).filter(|stream| stream.born_lsn <= change.lsn)
-        {
-            let before = stream.bytes();
-            stream_stored(stream, change);
-            self.collection_bytes = self.collection_bytes + stream.bytes() - before;
+        let collected =
+            |collection: &Collection| collection.elements().incarnation().born_lsn <= change.lsn;
+        if self.collection(position).is_some_and(collected) {
+            self.change_collection(position, |collection| {
+                let collection = collection.elements_mut();
+                collection.incarnation_mut().fresh = false;
+                collection.stored(change);
+            });
         }
     }
 
     fn stored_deletion(&mut self, change: &KeyChange) {
+        // After a clear the count began at 0, and what is deleted may not have been in it.
         self.residence.stored = self.residence.stored.saturating_sub(1);
         if self.residence.unbury(&change.key).is_some() {
             return;
         }
         // There again since, but no longer in the store.
         if let Some(position) = self.table.find(&change.key)
-            && let Some(entry) = self.table.entry_mut(position)
-            && entry.is_stored()
+            && self.table.live(position).is_stored()
         {
+            let entry = self.table.live_mut(position);
             entry.set_stored(false);
             entry.set_stored_elements(false);
-            self.residence.stored_hot -= 1;
+            self.residence.stored_entry_left();
         }
     }
 
@@ -257,16 +245,13 @@ impl State {
     pub fn stored_after(&self, cleared_lsn: Option<Lsn>, changes: &[KeyChange]) -> u64 {
         let mut stored = if cleared_lsn.is_some() { 0 } else { self.residence.stored };
         for change in changes {
-            let known = self
-                .table
-                .find(&change.key)
-                .and_then(|position| self.table.entry(position))
-                .is_some_and(Entry::is_stored)
+            let position = self.table.find(&change.key);
+            let known = position.is_some_and(|position| self.table.live(position).is_stored())
                 || self.residence.tombstones.contains_key(change.key.as_slice());
             match (&change.head, known && cleared_lsn.is_none()) {
                 (Some(_), false) => stored += 1,
                 (None, true) => stored = stored.saturating_sub(1),
-                _ => {}
+                (Some(_), true) | (None, false) => {}
             }
         }
         stored
@@ -308,43 +293,31 @@ impl State {
         let (expiry, mut rest) = rest.split_at_checked(8)?;
         let lsn = Lsn::from_le_bytes(lsn.try_into().ok()?);
         let expiry = u64::from_le_bytes(expiry.try_into().ok()?);
-        let kind = match kind {
-            0 => Kind::String,
-            1 => Kind::Hash,
-            2 => Kind::Stream,
-            _ => return None,
+        let kind = Kind::from_code(kind)?;
+        let mut collection = Collection::new(kind, self.hash_seed, 0);
+        let value = match &mut collection {
+            None => rest,
+            Some(collection) => {
+                let collection = collection.elements_mut();
+                collection.incarnation_mut().fresh = false;
+                collection.install(lsn, &mut rest, elements)?;
+                b""
+            }
         };
-        let value = if kind == Kind::String { rest } else { b"" };
-        let mut hash = self.new_hash(0);
-        let mut stream = Box::<StreamObject>::default();
-        match kind {
-            Kind::String => {}
-            Kind::Hash => install_hash(&mut hash, lsn, elements)?,
-            Kind::Stream => install_stream(&mut stream, &mut rest, elements)?,
-        }
         let position = self.insert_entry(key, value, kind, lsn);
-        let entry = self.table.entry_mut(position)?;
+        let entry = self.table.live_mut(position);
         entry.set_dirty(false);
         entry.set_stored(true);
-        entry.set_stored_elements(kind != Kind::String);
+        entry.set_stored_elements(collection.is_some());
         self.residence.stored_hot += 1;
         self.residence.note_arrival(position);
-        match kind {
-            Kind::String => {}
-            Kind::Hash => {
-                self.collection_bytes += hash.bytes();
-                self.hashes.insert(position, hash);
-            }
-            Kind::Stream => {
-                self.collection_bytes += stream.bytes();
-                self.streams.insert(position, stream);
-            }
+        if let Some(collection) = collection {
+            self.attach_collection(position, collection);
         }
         self.set_expiry(position, (expiry > 0).then_some(expiry));
         Some(())
     }
 }
 
-mod collections;
 #[cfg(test)]
 mod tests;

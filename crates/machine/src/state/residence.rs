@@ -45,6 +45,9 @@ pub(crate) struct Residence {
     /// Keys that the store did not hold and that were deleted while storing: the checkpoint may be
     /// writing them, so what the store then says of them is not to be believed.
     gone_while_storing: HashSet<Box<[u8]>>,
+    /// The store failed and has not taken everything since: it may hold keys that are not known to
+    /// be stored.
+    uncertain: bool,
     /// Entries that were fetched last. They stay for the command that asked for them, however small
     /// the budget: a key larger than the budget would otherwise be fetched and dropped for ever.
     arrivals: VecDeque<Position>,
@@ -88,7 +91,10 @@ impl Residence {
         if self.cleared_lsn.is_some() {
             return 0;
         }
-        self.stored.saturating_sub(self.stored_hot).saturating_sub(self.tombstones.len() as u64)
+        let known = self.stored_hot + self.tombstones.len() as u64;
+        // Asked for every command, so only where tests run.
+        debug_assert!(known <= self.stored, "{known} keys stored, of {}", self.stored);
+        self.stored.saturating_sub(known)
     }
 
     pub(super) fn has_cold(&self) -> bool {
@@ -108,16 +114,31 @@ impl Residence {
             && !self.gone_while_storing.contains(key)
     }
 
-    /// A key that the store does not hold was deleted.
-    pub(crate) fn note_gone(&mut self, key: &[u8]) {
+    /// A stored key left memory.
+    pub(crate) fn stored_entry_left(&mut self) {
+        assert!(self.stored_hot > 0, "more stored keys left memory than were in it");
+        self.stored_hot -= 1;
+    }
+
+    /// A key that is not known to be stored was deleted.
+    pub(crate) fn note_gone(&mut self, key: &[u8], lsn: Lsn) {
         if self.storing {
             self.gone_while_storing.insert(key.into());
+        } else if self.uncertain && self.cleared_lsn.is_none() {
+            self.bury_uncertain(key, lsn);
         }
+    }
+
+    /// The store must be told that a key is gone, should it hold it.
+    pub(super) fn bury_uncertain(&mut self, key: &[u8], lsn: Lsn) {
+        self.stored += 1;
+        self.bury(key, Tombstone { lsn, elements: true });
     }
 
     /// The store has answered for everything that was collected.
     pub(super) fn end_storing(&mut self) {
         self.storing = false;
+        self.uncertain = false;
         self.gone_while_storing = HashSet::default();
         // Whoever asked for those that were there at the checkpoint before has had them by now, or
         // asks again.
@@ -127,10 +148,15 @@ impl Residence {
     }
 
     /// The store failed; whether it took anything is unknown. Gives the keys that it may hold
-    /// unknown to us.
+    /// unknown to us; none where all that it holds will be deleted in any case.
     pub(super) fn abandon_storing(&mut self) -> HashSet<Box<[u8]>> {
         self.storing = false;
-        std::mem::take(&mut self.gone_while_storing)
+        self.uncertain = true;
+        for tombstone in self.tombstones.values_mut() {
+            tombstone.elements = true;
+        }
+        let gone = std::mem::take(&mut self.gone_while_storing);
+        if self.cleared_lsn.is_some() { HashSet::default() } else { gone }
     }
 
     /// A stored key was deleted.
@@ -148,7 +174,7 @@ impl Residence {
         self.tombstones.clear();
         self.absent.clear();
         self.stored_hot = 0;
-        if self.stored > 0 || self.storing {
+        if self.stored > 0 || self.storing || self.uncertain {
             self.cleared_lsn = Some(lsn);
         }
     }

@@ -64,7 +64,7 @@ impl State {
             }
             let far_over_budget = self.memory_bytes() / 2 > budget_bytes;
             let Some(position) = self.policy.victim(&mut self.table) else { return false };
-            let Some(entry) = self.table.entry(position) else { continue };
+            let entry = self.table.live(position);
             let must_stay = entry.is_dirty()
                 || !entry.is_stored()
                 || self.interest.is_watched(entry.key())
@@ -73,10 +73,9 @@ impl State {
                 self.policy.spared(&mut self.table, position);
                 continue;
             }
-            if let Some(entry) = self.remove_entry(position) {
-                self.residence.absent.remove(entry.key());
-            }
-            self.residence.stored_hot -= 1;
+            let entry = self.remove_entry(position);
+            self.residence.absent.remove(entry.key());
+            self.residence.stored_entry_left();
             self.residence.evicted += 1;
         }
         self.memory_bytes() <= budget_bytes
@@ -100,7 +99,7 @@ impl State {
             None => self.residence.may_be_cold(key),
             Some(position) => {
                 let expired = self.expiry_ms(position).is_some_and(|at_ms| at_ms <= now_ms);
-                let kind = self.table.entry(position).map_or("", |entry| entry.kind().name());
+                let kind = self.table.live(position).kind().name();
                 let wanted =
                     type_name.is_none_or(|name| name.eq_ignore_ascii_case(kind.as_bytes()));
                 // Keys that the store did not hold were listed from memory.

@@ -84,7 +84,12 @@ fn parse<'a, 'b>(mut rest: &'a [&'b [u8]]) -> Result<(Options<'b>, &'a [&'b [u8]
             }
             [word, ..] if Trim::begins_with(word) => {
                 let (trim, after) = Trim::parse(rest)?;
-                options.trim = Some(trim);
+                if options.trim.replace(trim).is_some() {
+                    return Err(CommandError::new(
+                        "syntax error, MAXLEN and MINID options at the same time are not \
+                         compatible",
+                    ));
+                }
                 rest = after;
             }
             [id, ref fields @ ..] => {
@@ -119,6 +124,7 @@ fn next_id(
         let sequence = match ms.cmp(&last.ms) {
             std::cmp::Ordering::Less => return Err(TOO_SMALL),
             std::cmp::Ordering::Greater => 0,
+            std::cmp::Ordering::Equal if last == StreamId::MAX => return Err(EXHAUSTED),
             std::cmp::Ordering::Equal => last.sequence.checked_add(1).ok_or(TOO_SMALL)?,
         };
         return Ok(StreamId { ms, sequence });
@@ -164,6 +170,12 @@ pub(crate) fn xsetid(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
     if added < stream.records.len() as u64 {
         return Err(CommandError::new(
             "The entries_added specified in XSETID is smaller than the target stream length",
+        )
+        .into());
+    }
+    if last < max_deleted {
+        return Err(CommandError::new(
+            "The ID specified in XSETID is smaller than the provided max_deleted_entry_id",
         )
         .into());
     }

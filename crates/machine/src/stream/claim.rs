@@ -64,7 +64,7 @@ fn parse_options(mut rest: &[&[u8]], now_ms: u64) -> Result<Options, CommandErro
                 options.just_id = true;
                 rest = after;
             }
-            [word, value, after @ ..] => {
+            [word, value, after @ ..] if is_option_with_value(word) => {
                 let number = || parse_u64(value).ok_or(CommandError::NOT_AN_INTEGER);
                 if word.eq_ignore_ascii_case(b"IDLE") {
                     options.delivered_ms = now_ms.saturating_sub(number()?);
@@ -72,16 +72,22 @@ fn parse_options(mut rest: &[&[u8]], now_ms: u64) -> Result<Options, CommandErro
                     options.delivered_ms = number()?.min(now_ms);
                 } else if word.eq_ignore_ascii_case(b"RETRYCOUNT") {
                     options.deliveries = Some(number()?);
-                } else if word.eq_ignore_ascii_case(b"LASTID") {
-                    options.last = Some(StreamId::parse(value, 0).ok_or(StreamId::INVALID)?);
                 } else {
-                    return Err(CommandError::SYNTAX);
+                    options.last = Some(StreamId::parse(value, 0).ok_or(StreamId::INVALID)?);
                 }
                 rest = after;
             }
-            _ => return Err(CommandError::SYNTAX),
+            [word, ..] => {
+                let word = String::from_utf8_lossy(word);
+                return Err(CommandError::text(format!("Unrecognized XCLAIM option '{word}'")));
+            }
         }
     }
+}
+
+fn is_option_with_value(word: &[u8]) -> bool {
+    let known: [&[u8]; 4] = [b"IDLE", b"TIME", b"RETRYCOUNT", b"LASTID"];
+    known.iter().any(|name| word.eq_ignore_ascii_case(name))
 }
 
 #[derive(PartialEq, Eq)]
@@ -155,7 +161,7 @@ fn answer_claimed(
 ) -> Verdict {
     cx.answer.array(claimed.len());
     let position = cx.find(key);
-    let stream = position.and_then(|position| cx.states.of(key).streams.get(&position));
+    let stream = position.map(|position| cx.states.of(key).stream_at(position));
     for &id in claimed {
         match stream.and_then(|stream| stream.records.get(id)) {
             Some(blob) if !just_id => answer_record(cx.answer, id, blob),

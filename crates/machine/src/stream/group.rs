@@ -37,24 +37,6 @@ impl Group {
         size_of::<Self>() + self.consumers.len() * 80 + self.pending.len() * 72
     }
 
-    pub(crate) fn put_pending(&mut self, id: StreamId, pending: Pending) {
-        self.delete_pending(id);
-        self.consumers.entry(pending.consumer.clone()).or_default().pending += 1;
-        self.pending.insert(id, pending);
-    }
-
-    pub(crate) fn delete_pending(&mut self, id: StreamId) {
-        let Some(pending) = self.pending.remove(&id) else { return };
-        if let Some(consumer) = self.consumers.get_mut(&pending.consumer) {
-            consumer.pending = consumer.pending.saturating_sub(1);
-        }
-    }
-
-    pub(crate) fn delete_consumer(&mut self, name: &[u8]) {
-        self.consumers.remove(name);
-        self.pending.retain(|_, pending| *pending.consumer != *name);
-    }
-
     /// The group's bytes in the checkpoint store: last delivered id, varint records read + 1,
     /// varint consumers, each with name, seen and active time, varint pending records, each with
     /// id, consumer, time and deliveries.

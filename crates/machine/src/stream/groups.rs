@@ -127,7 +127,7 @@ fn create(
                 CommandError::coded("BUSYGROUP", "Consumer Group name already exists").into()
             );
         }
-        _ => {}
+        Some(_) | None => {}
     }
     let last_delivered = group_start(cx, key, id)?;
     if cx.find_stream(key)?.is_none() {

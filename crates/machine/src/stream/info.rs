@@ -21,7 +21,7 @@ pub(crate) fn xinfo(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
     };
     let now_ms = cx.now_ms;
     let position = cx.find_kind(key, Kind::Stream)?;
-    let stream = position.and_then(|position| cx.states.of(key).streams.get(&position));
+    let stream = position.map(|position| cx.states.of(key).stream_at(position));
     let Some(stream) = stream else { return Err(CommandError::NO_SUCH_KEY.into()) };
     let is = |name: &[u8]| what.eq_ignore_ascii_case(name);
     match *rest {

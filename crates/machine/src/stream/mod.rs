@@ -2,6 +2,7 @@
 
 mod add;
 mod claim;
+mod fold;
 mod group;
 mod groups;
 mod id;
@@ -10,6 +11,7 @@ mod pending;
 mod range;
 mod read;
 mod records;
+mod stored;
 mod trim;
 
 pub use add::{NewRecord, new_record};
@@ -25,6 +27,7 @@ pub(crate) use read::{xread, xreadgroup};
 pub(crate) use records::Records;
 pub(crate) use trim::{xdel, xtrim};
 
+use crate::collection::Incarnation;
 use crate::effect::{put_bytes, take_bytes};
 use crate::state::Lsn;
 use foldhash::HashMap;
@@ -50,15 +53,13 @@ pub(crate) struct StreamObject {
     pub(crate) removed: Vec<StreamId>,
     /// Stored groups that were deleted since.
     pub(crate) removed_groups: BTreeMap<Box<[u8]>, Lsn>,
-    /// Nothing of this incarnation has been stored.
-    pub(crate) fresh: bool,
-    /// When this incarnation was made; 0 for one that was read from the store.
-    pub(crate) born_lsn: Lsn,
+    pub(crate) incarnation: Incarnation,
     group_bytes: usize,
 }
 
-impl Default for StreamObject {
-    fn default() -> Self {
+impl StreamObject {
+    /// An empty stream, made at this LSN.
+    pub(crate) fn born(lsn: Lsn) -> Self {
         Self {
             records: Records::default(),
             last: StreamId::MIN,
@@ -70,25 +71,9 @@ impl Default for StreamObject {
             stored_to: StreamId::MIN,
             removed: Vec::new(),
             removed_groups: BTreeMap::new(),
-            fresh: true,
-            born_lsn: 0,
+            incarnation: Incarnation::born(lsn),
             group_bytes: 0,
         }
-    }
-}
-
-impl StreamObject {
-    /// An empty stream, made at this LSN.
-    pub(crate) fn born(lsn: Lsn) -> Self {
-        Self { born_lsn: lsn, ..Self::default() }
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        size_of::<Self>()
-            + self.records.bytes()
-            + self.idempotency.len() * 28
-            + self.removed.len() * 16
-            + self.group_bytes
     }
 
     /// Adds a record whose ID is above all others.
@@ -139,9 +124,7 @@ impl StreamObject {
     pub(crate) fn trim(&mut self, below: StreamId) {
         while let Some(first) = self.records.first_id().filter(|&first| first < below) {
             let max_deleted = self.max_deleted;
-            if !self.delete(first) {
-                return;
-            }
+            assert!(self.delete(first), "the first record of a stream is not in it");
             // Trimming is not deleting: the counter is for holes in the middle.
             self.max_deleted = max_deleted;
         }
@@ -175,11 +158,8 @@ impl StreamObject {
 
     /// Called after any change to groups, so that memory stays accounted for.
     pub(crate) fn recount_group(&mut self, before: usize, after: usize) {
-        self.group_bytes = (self.group_bytes + after).saturating_sub(before);
-    }
-
-    pub(crate) fn group_size(&self, group: &[u8]) -> usize {
-        self.groups.get(group).map_or(0, Group::bytes)
+        assert!(before <= self.group_bytes + after, "a stream lost count of its groups' bytes");
+        self.group_bytes = self.group_bytes + after - before;
     }
 
     /// Records that a group has not read, where that can be known.

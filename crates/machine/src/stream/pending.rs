@@ -32,7 +32,7 @@ pub(crate) fn xpending(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
     let count = usize::try_from(count).unwrap_or(0);
     let now_ms = cx.now_ms;
     let position = cx.find_kind(key, Kind::Stream)?;
-    let stream = position.and_then(|position| cx.states.of(key).streams.get(&position));
+    let stream = position.map(|position| cx.states.of(key).stream_at(position));
     let found: Vec<_> = stream
         .and_then(|stream| stream.groups.get(group))
         .filter(|_| start <= end)
@@ -55,7 +55,7 @@ pub(crate) fn xpending(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
 
 fn summary(cx: &mut Execution<'_>, key: &[u8], group: &[u8]) -> Verdict {
     let position = cx.find_kind(key, Kind::Stream)?;
-    let stream = position.and_then(|position| cx.states.of(key).streams.get(&position));
+    let stream = position.map(|position| cx.states.of(key).stream_at(position));
     let pending =
         stream.and_then(|stream| stream.groups.get(group)).map(|group: &Group| &group.pending);
     let bounds: Option<(StreamId, StreamId)> = pending

@@ -49,8 +49,12 @@ fn range(
         _ => return Err(CommandError::SYNTAX.into()),
     };
     let position = cx.find_kind(key, crate::table::Kind::Stream)?;
-    let stream = position.and_then(|position| cx.states.of(key).streams.get(&position));
-    let Some(stream) = stream.filter(|_| start <= end && count > 0) else {
+    let stream = position.map(|position| cx.states.of(key).stream_at(position));
+    if count == 0 && stream.is_some() {
+        cx.answer.null_array();
+        return Ok(());
+    }
+    let Some(stream) = stream.filter(|_| start <= end) else {
         cx.answer.array(0);
         return Ok(());
     };

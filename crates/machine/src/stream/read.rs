@@ -90,8 +90,17 @@ impl<'a, 'b> Request<'a, 'b> {
 /// XREAD [COUNT count] [BLOCK milliseconds] STREAMS key [key ...] id [id ...]
 pub(crate) fn xread(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
     let request = Request::parse(args)?;
-    if request.group.is_some() || request.no_ack {
-        return Err(CommandError::SYNTAX.into());
+    if request.group.is_some() {
+        return Err(CommandError::new(
+            "The GROUP option is only supported by XREADGROUP. You called XREAD instead.",
+        )
+        .into());
+    }
+    if request.no_ack {
+        return Err(CommandError::new(
+            "The NOACK option is only supported by XREADGROUP. You called XREAD instead.",
+        )
+        .into());
     }
     let mut starts = Vec::with_capacity(request.keys.len());
     for (key, id) in request.keys.iter().zip(request.ids) {
@@ -130,7 +139,7 @@ pub(crate) fn xread(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
     cx.answer.pairs(ready.len());
     for (key, after) in ready {
         let position = cx.find_kind(key, Kind::Stream)?;
-        let stream = position.and_then(|position| cx.states.of(key).streams.get(&position));
+        let stream = position.map(|position| cx.states.of(key).stream_at(position));
         let from = after.next();
         let records: Vec<_> = stream
             .zip(from)
@@ -168,6 +177,13 @@ pub(crate) fn xreadgroup(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
             if first_after(stream, found.last_delivered).is_some() {
                 ready.push((*key, None));
             }
+        } else if *id == b"$" {
+            return Err(CommandError::new(
+                "The $ ID is meaningless in the context of XREADGROUP: you want to read the \
+                 history of this consumer by specifying a proper ID, or use the > ID to get new \
+                 messages. The $ ID would just return an empty result set.",
+            )
+            .into());
         } else {
             let after = StreamId::parse(id, 0).ok_or(StreamId::INVALID)?;
             ready.push((*key, Some(after)));
@@ -239,7 +255,7 @@ fn answer_history(
     count: usize,
 ) -> Result<(), CommandError> {
     let position = cx.find_kind(key, Kind::Stream)?;
-    let stream = position.and_then(|position| cx.states.of(key).streams.get(&position));
+    let stream = position.map(|position| cx.states.of(key).stream_at(position));
     let found = stream.and_then(|stream| Some((stream, stream.groups.get(group)?)));
     let ids: Vec<StreamId> = found
         .zip(after.next())
@@ -274,7 +290,7 @@ fn deliver(
     no_ack: bool,
 ) -> Result<(), CommandError> {
     let position = cx.find_kind(key, Kind::Stream)?;
-    let stream = position.and_then(|position| cx.states.of(key).streams.get(&position));
+    let stream = position.map(|position| cx.states.of(key).stream_at(position));
     let Some((stream, found)) = stream.and_then(|stream| Some((stream, stream.groups.get(group)?)))
     else {
         cx.answer.array(0);

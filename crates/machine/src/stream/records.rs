@@ -82,7 +82,7 @@ impl Records {
             self.bytes += chunk.heap_bytes();
             self.chunks.push_back(chunk);
         }
-        let Some(chunk) = self.chunks.back_mut() else { return };
+        let Some(chunk) = self.chunks.back_mut() else { unreachable!("one was pushed") };
         self.bytes -= chunk.heap_bytes();
         chunk.ids.push(id);
         chunk.bytes.extend_from_slice(blob);

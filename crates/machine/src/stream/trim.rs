@@ -4,7 +4,7 @@ use super::{StreamId, StreamObject};
 use crate::effect::Effect;
 use crate::error::CommandError;
 use crate::execution::{Execution, Verdict};
-use crate::number::parse_u64;
+use crate::number::{parse_i64, parse_u64};
 
 /// How far to trim. `~` allows to trim less; we always trim exactly, and `LIMIT` bounds one call's
 /// work.
@@ -34,7 +34,9 @@ impl Trim {
         };
         let [threshold, rest @ ..] = rest else { return Err(CommandError::SYNTAX) };
         let kind = if what.eq_ignore_ascii_case(b"MAXLEN") {
-            let length = parse_u64(threshold).ok_or(CommandError::NOT_AN_INTEGER)?;
+            let length = parse_i64(threshold).ok_or(CommandError::NOT_AN_INTEGER)?;
+            let length = u64::try_from(length)
+                .map_err(|_| CommandError::new("The MAXLEN argument must be >= 0."))?;
             TrimKind::MaxLength(length)
         } else {
             TrimKind::MinId(StreamId::parse(threshold, 0).ok_or(StreamId::INVALID)?)
@@ -64,7 +66,9 @@ pub(super) fn trim_point(stream: &StreamObject, trim: &Trim) -> Option<StreamId>
                 return None;
             }
             if trim.limit.is_none() {
-                return Some(id);
+                // Not above what will come next: a replay over a stream that already has later
+                // records must not take those.
+                return Some(id.min(stream.last.next().unwrap_or(StreamId::MAX)));
             }
             stream.records.iter_from(StreamId::MIN).take_while(|&(other, _)| other < id).count()
                 as u64

@@ -34,7 +34,7 @@ fn add(cx: &mut Execution<'_>, args: &[&[u8]], by: Option<i64>) -> Verdict {
     let (Some(&key), Some(by)) = (args.get(1), by) else { return Err(CommandError::SYNTAX.into()) };
     cx.check_sizes(key, 0)?;
     let position = cx.find_kind(key, Kind::String)?;
-    let value = match position.and_then(|position| cx.states.of(key).entry(position)) {
+    let value = match position.map(|position| cx.states.of(key).entry(position)) {
         Some(entry) => parse_i64(entry.value()).ok_or(CommandError::NOT_AN_INTEGER)?,
         None => 0,
     };
@@ -49,9 +49,13 @@ fn add(cx: &mut Execution<'_>, args: &[&[u8]], by: Option<i64>) -> Verdict {
 pub(crate) fn incrbyfloat(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
     let &[_, key, by] = args else { return Err(CommandError::SYNTAX.into()) };
     cx.check_sizes(key, 0)?;
-    let by = Decimal::parse(by).ok_or(CommandError::NOT_A_FLOAT)?;
+    let by = match Decimal::parse(by) {
+        Some(by) => by,
+        None if Decimal::is_infinite(by) => return Err(CommandError::INFINITE_SUM.into()),
+        None => return Err(CommandError::NOT_A_FLOAT.into()),
+    };
     let position = cx.find_kind(key, Kind::String)?;
-    let value = match position.and_then(|position| cx.states.of(key).entry(position)) {
+    let value = match position.map(|position| cx.states.of(key).entry(position)) {
         Some(entry) => Decimal::parse(entry.value()).ok_or(CommandError::NOT_A_FLOAT)?,
         None => Decimal::default(),
     };

@@ -11,8 +11,8 @@ pub(crate) fn mget(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
     cx.answer.array(keys.len());
     for key in keys {
         let position = cx.find_used(key);
-        let entry = position.and_then(|position| cx.states.of(key).entry(position));
-        match entry.filter(|entry| entry.kind() == Kind::String) {
+        let entry = position.map(|position| cx.states.of(key).entry(position));
+        match entry.filter(|entry| entry.is(Kind::String)) {
             Some(entry) => cx.answer.bulk(entry.value()),
             None => cx.answer.null(),
         }

@@ -14,10 +14,7 @@ pub(crate) fn get(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
         cx.answer.null();
         return Ok(());
     };
-    match cx.states.of(key).entry(position) {
-        Some(entry) => cx.answer.bulk(entry.value()),
-        None => cx.answer.null(),
-    }
+    cx.answer.bulk(cx.states.of(key).entry(position).value());
     Ok(())
 }
 
@@ -93,7 +90,7 @@ pub(crate) fn getrange(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
         cx.answer.bulk(b"");
         return Ok(());
     };
-    let value = cx.states.of(key).entry(position).map(|entry| entry.value()).unwrap_or_default();
+    let value = cx.states.of(key).entry(position).value();
     cx.answer.bulk(range_of(value, start, end));
     Ok(())
 }

@@ -30,11 +30,11 @@ pub(crate) fn set(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
     let position = cx.find(key);
     if options.get
         && let Some(position) = position
-        && cx.states.of(key).entry(position).is_some_and(|entry| entry.kind() != Kind::String)
+        && !cx.states.of(key).entry(position).is(Kind::String)
     {
         return Err(CommandError::WRONG_TYPE.into());
     }
-    let previous = position.and_then(|position| cx.states.of(key).entry(position));
+    let previous = position.map(|position| cx.states.of(key).entry(position));
     let previous = previous.filter(|_| options.get).map(|entry| entry.value().to_vec());
     let refused = (options.only_if_absent && position.is_some())
         || (options.only_if_present && position.is_none());

@@ -1,14 +1,22 @@
 //! An entry of the hot table: 32 bytes, and key and value in one allocation.
 
-/// What an entry holds. For anything but a string the value lies in the state's side tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Kind {
-    String = 0,
-    Hash = 1,
-    Stream = 2,
+use crate::coded::coded;
+
+coded! {
+    /// What an entry holds. For anything but a string the value is a
+    /// [`Collection`](crate::collection::Collection) beside the table. The number is the kind's in
+    /// the checkpoint store, so it never changes; there is room up to [`Kind::CODE_MAX`].
+    pub(crate) enum Kind {
+        String = 0,
+        Hash = 1,
+        Stream = 2,
+    }
 }
 
 impl Kind {
+    /// The highest number that an entry has room for.
+    const CODE_MAX: u8 = KIND - 1;
+
     /// The type's name as TYPE and XINFO say it.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -17,20 +25,29 @@ impl Kind {
             Self::Stream => "stream",
         }
     }
+
+    /// The kind as an entry holds it: 0 is an empty slot.
+    #[inline]
+    const fn bits(self) -> u8 {
+        let code = self as u8;
+        assert!(code <= Self::CODE_MAX, "an entry has no room for this kind");
+        code + 1
+    }
 }
 
-const KIND: u8 = 0b0000_0011;
-const LIVE: u8 = 0b0000_0100;
+/// 0 for an empty slot, else the kind's number plus one.
+const KIND: u8 = 0b0000_1111;
 /// Has an expiry, which lies in the state's side table.
-const EXPIRES: u8 = 0b0000_1000;
+const EXPIRES: u8 = 0b0001_0000;
 /// Differs from what the checkpoint store holds.
-const DIRTY: u8 = 0b0001_0000;
+const DIRTY: u8 = 0b0010_0000;
 /// The checkpoint store holds some version of this key.
-const STORED: u8 = 0b0010_0000;
-/// The slot stands in an eviction queue. Survives the slot's reuse.
-const QUEUED: u8 = 0b0100_0000;
+const STORED: u8 = 0b0100_0000;
 /// The checkpoint store holds elements of this key.
 const ELEMENTS: u8 = 0b1000_0000;
+
+/// In the eviction policy's byte: the slot stands in an eviction queue. Survives the slot's reuse.
+const QUEUED: u8 = 0b1000_0000;
 
 pub(crate) struct Entry {
     /// The LSN of the last change: the version.
@@ -40,12 +57,17 @@ pub(crate) struct Entry {
     pub(crate) hash: u32,
     key_bytes: u16,
     flags: u8,
-    /// How often it was used, in the eviction policy's own measure.
-    pub(crate) frequency: u8,
+    /// The eviction policy's: QUEUED, and how often the entry was used, in the policy's own
+    /// measure.
+    eviction: u8,
 }
 
 impl Entry {
     pub(super) fn new(key: &[u8], value: &[u8], kind: Kind, hash: u32, lsn: u64) -> Self {
+        // `StateLimits` refuse longer keys: cut short, this would be another key.
+        let Ok(key_bytes) = u16::try_from(key.len()) else {
+            panic!("a key of {} bytes came to the table", key.len());
+        };
         let mut bytes = Vec::with_capacity(key.len() + value.len());
         bytes.extend_from_slice(key);
         bytes.extend_from_slice(value);
@@ -53,19 +75,26 @@ impl Entry {
             lsn,
             bytes: bytes.into_boxed_slice(),
             hash,
-            // Longer keys are refused by `StateLimits` before they come here.
-            key_bytes: key.len() as u16,
-            flags: LIVE | DIRTY | kind as u8,
-            frequency: 0,
+            key_bytes,
+            flags: DIRTY | kind.bits(),
+            eviction: 0,
         }
     }
 
     pub(crate) fn key(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.key_bytes)).unwrap_or_default()
+        self.key_and_value().0
     }
 
     pub(crate) fn value(&self) -> &[u8] {
-        self.bytes.get(usize::from(self.key_bytes)..).unwrap_or_default()
+        self.key_and_value().1
+    }
+
+    #[inline]
+    fn key_and_value(&self) -> (&[u8], &[u8]) {
+        match self.bytes.split_at_checked(usize::from(self.key_bytes)) {
+            Some(parts) => parts,
+            None => panic!("an entry of the table is shorter than its key"),
+        }
     }
 
     #[inline]
@@ -80,15 +109,20 @@ impl Entry {
     }
 
     pub(crate) fn kind(&self) -> Kind {
-        match self.flags & KIND {
-            0 => Kind::String,
-            1 => Kind::Hash,
-            _ => Kind::Stream,
+        match Kind::from_code((self.flags & KIND).wrapping_sub(1)) {
+            Some(kind) => kind,
+            None => panic!("an empty slot of the table has no kind"),
         }
     }
 
+    /// Whether the entry is of this kind.
+    #[inline]
+    pub(crate) fn is(&self, kind: Kind) -> bool {
+        self.flags & KIND == kind.bits()
+    }
+
     pub(crate) fn set_kind(&mut self, kind: Kind) {
-        self.flags = (self.flags & !KIND) | kind as u8;
+        self.flags = (self.flags & !KIND) | kind.bits();
     }
 
     pub(super) fn set_value(&mut self, value: &[u8]) {
@@ -124,7 +158,7 @@ impl Entry {
     }
 
     pub(crate) fn is_live(&self) -> bool {
-        self.flags & LIVE != 0
+        self.flags & KIND != 0
     }
 
     pub(crate) fn expires(&self) -> bool {
@@ -152,11 +186,25 @@ impl Entry {
     }
 
     pub(crate) fn is_queued(&self) -> bool {
-        self.flags & QUEUED != 0
+        self.eviction & QUEUED != 0
     }
 
     pub(crate) fn set_queued(&mut self, on: bool) {
-        self.set(QUEUED, on);
+        if on {
+            self.eviction |= QUEUED;
+        } else {
+            self.eviction &= !QUEUED;
+        }
+    }
+
+    /// How often it was used, in the eviction policy's own measure: at most 127.
+    pub(crate) fn frequency(&self) -> u8 {
+        self.eviction & !QUEUED
+    }
+
+    /// Takes a new frequency; one that is too high counts as the highest.
+    pub(crate) fn set_frequency(&mut self, frequency: u8) {
+        self.eviction = (self.eviction & QUEUED) | frequency.min(!QUEUED);
     }
 
     pub(crate) fn has_stored_elements(&self) -> bool {
@@ -177,22 +225,21 @@ impl Entry {
 
     /// Empties the slot.
     pub(super) fn take(&mut self) -> Self {
-        let queued = self.flags & QUEUED;
         let empty = Self {
             lsn: 0,
             bytes: Box::default(),
             hash: 0,
             key_bytes: 0,
-            flags: queued,
-            frequency: 0,
+            flags: 0,
+            eviction: self.eviction & QUEUED,
         };
         std::mem::replace(self, empty)
     }
 
     /// Puts a new entry into an empty slot.
     pub(super) fn reuse(&mut self, entry: Self) {
-        let queued = self.flags & QUEUED;
+        let queued = self.eviction & QUEUED;
         *self = entry;
-        self.flags |= queued;
+        self.eviction |= queued;
     }
 }

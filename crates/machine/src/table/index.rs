@@ -103,7 +103,7 @@ impl Index {
             match self.slots.get(gap) {
                 Some(&slot) if slot == wanted => break,
                 Some(&slot) if slot != 0 => gap = self.after(gap),
-                _ => return,
+                Some(_) | None => panic!("the index does not know position {position}"),
             }
         }
         self.len -= 1;

@@ -94,6 +94,24 @@ impl Table {
         chunk.get_mut(position as usize & (CHUNK - 1)).filter(|entry| entry.is_live())
     }
 
+    /// The entry at a position that was just found: to be missing, the table must be broken.
+    #[inline]
+    pub(crate) fn live(&self, position: Position) -> &Entry {
+        match self.entry(position) {
+            Some(entry) => entry,
+            None => lost(position),
+        }
+    }
+
+    /// The same for changes that do not alter its size.
+    #[inline]
+    pub(crate) fn live_mut(&mut self, position: Position) -> &mut Entry {
+        match self.entry_mut(position) {
+            Some(entry) => entry,
+            None => lost(position),
+        }
+    }
+
     /// Notes whether a slot, live or empty, stands in an eviction queue.
     pub(crate) fn set_queued(&mut self, position: Position, on: bool) {
         let chunk = self.chunks.get_mut((position >> CHUNK_BITS) as usize);
@@ -114,7 +132,7 @@ impl Table {
 
     /// Gives an entry another value; in place where the length stays.
     pub(crate) fn replace_value(&mut self, position: Position, value: &[u8]) {
-        let Some(entry) = self.entry_mut(position) else { return };
+        let entry = self.live_mut(position);
         let before = entry.heap_bytes();
         entry.set_value(value);
         let after = entry.heap_bytes();
@@ -123,7 +141,7 @@ impl Table {
 
     /// Writes into an entry's value at an offset, extending it with zeros where needed.
     pub(crate) fn splice_value(&mut self, position: Position, offset: usize, bytes: &[u8]) {
-        let Some(entry) = self.entry_mut(position) else { return };
+        let entry = self.live_mut(position);
         let before = entry.heap_bytes();
         entry.splice_value(offset, bytes);
         let after = entry.heap_bytes();
@@ -131,14 +149,12 @@ impl Table {
     }
 
     /// Takes an entry out.
-    pub(crate) fn remove(&mut self, position: Position) -> Option<Entry> {
-        let hash = self.entry(position)?.hash;
-        self.index.remove(hash, position);
-        let slot = self.entry_mut(position)?;
-        let entry = slot.take();
+    pub(crate) fn remove(&mut self, position: Position) -> Entry {
+        self.index.remove(self.live(position).hash, position);
+        let entry = self.live_mut(position).take();
         self.bytes -= entry.heap_bytes() + size_of::<Entry>();
         self.free.push(position);
-        Some(entry)
+        entry
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -168,12 +184,11 @@ impl Table {
     fn place(&mut self, entry: Entry) -> Position {
         if let Some(position) = self.free.pop() {
             let chunk = self.chunks.get_mut((position >> CHUNK_BITS) as usize);
-            if let Some(slot) =
-                chunk.and_then(|chunk| chunk.get_mut(position as usize & (CHUNK - 1)))
-            {
-                slot.reuse(entry);
-                return position;
+            match chunk.and_then(|chunk| chunk.get_mut(position as usize & (CHUNK - 1))) {
+                Some(slot) if !slot.is_live() => slot.reuse(entry),
+                Some(_) | None => panic!("the free slot {position} of the table is not free"),
             }
+            return position;
         }
         if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
             // The first chunk grows as needed: a small hash must not pay for a thousand entries.
@@ -186,6 +201,12 @@ impl Table {
         }
         position
     }
+}
+
+/// Going on would answer for another key, or write it into the checkpoint.
+#[cold]
+fn lost(position: Position) -> ! {
+    panic!("there is no entry at position {position} of the table, where one was found");
 }
 
 #[cfg(test)]

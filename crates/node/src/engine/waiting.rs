@@ -1,6 +1,7 @@
 //! Who waits for a key or for the log.
 
 use super::*;
+use crate::request::Wake;
 
 impl Engine {
     /// Adds somebody to be told when the settled LSN moves.
@@ -19,13 +20,13 @@ impl Engine {
     }
 
     /// Makes a waiter, to be woken when a key that it waits for changes.
-    pub fn add_waiter(&self, wake: Arc<dyn Fn() + Send + Sync>) -> WaiterId {
+    pub fn add_waiter(&self, wake: Wake) -> WaiterId {
         self.inner.waiters.add(wake, false)
     }
 
     /// The same for a reader that may take what others wait for: those that wait longest are woken
     /// first, one at a time. It says when it has looked ([`Engine::pass_turn`]).
-    pub fn add_waiter_in_turn(&self, wake: Arc<dyn Fn() + Send + Sync>) -> WaiterId {
+    pub fn add_waiter_in_turn(&self, wake: Wake) -> WaiterId {
         self.inner.waiters.add(wake, true)
     }
 

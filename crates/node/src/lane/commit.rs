@@ -67,6 +67,7 @@ impl Lane {
             self.taken_bytes.store(0, Ordering::Relaxed);
             std::mem::take(&mut *taken)
         };
+        self.backlog.end_round();
         if !taken.is_empty() && !self.append(&taken, clock.now_ms()) {
             return false;
         }
@@ -172,6 +173,11 @@ impl Lane {
         }
         for listener in &*self.listeners.lock() {
             listener.tell();
+        }
+        let passed = |waiting: &mut (Lsn, Wake)| self.passed(waiting.0).is_some();
+        let woken: Vec<_> = self.settling.lock().extract_if(.., passed).collect();
+        for (_, wake) in woken {
+            wake();
         }
     }
 }

@@ -1,8 +1,11 @@
 //! Tests of the node as an embedded library: replay, checkpoints, the memory budget, faults of the
-//! disk.
+//! disk, requests that wait.
 
 mod checkpoint;
 mod commands;
 mod disk;
+mod held_log;
 mod replay;
+mod routing;
 mod support;
+mod waiting;

@@ -9,8 +9,8 @@ use smallvec::SmallVec;
 use std::io::{ErrorKind, Read};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
-use thalweg_machine::{Answer, CommandError, DoorVerb, find_command};
-use thalweg_node::Executed;
+use thalweg_machine::{Answer, Command, CommandError, DoorVerb, Flags, find_command};
+use thalweg_node::{DoorPart, Executed};
 
 /// From so many commands at once on, a connection's work is bulk.
 const BULK_COMMANDS: u64 = 8;
@@ -171,7 +171,8 @@ impl EventLoop {
         behind: &[u8],
     ) -> u64 {
         let mark = connection.output.bytes.len();
-        let timed = (!is_quick(args)).then(Instant::now);
+        let command = args.first().and_then(|name| find_command(name));
+        let timed = (!is_quick(command, args)).then(Instant::now);
         let mut gate = 0;
         if !connection.peer.authenticated && !verbs::allowed_unauthenticated(args) {
             let error = CommandError::coded("NOAUTH", "Authentication required.");
@@ -185,23 +186,24 @@ impl EventLoop {
             let resp3 = connection.peer.resp3;
             let mut writer = RespWriter::within(&mut output.bytes, resp3, &mut output.space);
             let engine = &self.shared.engine;
-            let executed = engine.execute(&mut connection.session, args, self.now_ms, &mut writer);
+            let session = &mut connection.session;
+            let executed = engine.execute_found(session, command, args, self.now_ms, &mut writer);
             let places = writer.finish(mark);
             match executed {
-                Executed::Done { gate: depends } => gate = depends,
-                Executed::Transaction { gate: depends, doors } => {
+                Executed::Done(part, depends) => {
                     gate = depends;
-                    self.run_in_places(connection, &places, &doors);
+                    match part {
+                        DoorPart::None => {}
+                        DoorPart::Whole { verb, .. } => self.run_verb(connection, verb, args),
+                        DoorPart::Within(doors) => {
+                            self.run_in_places(connection, &places, &doors);
+                        }
+                    }
                 }
-                Executed::Door { verb, .. } => self.run_verb(connection, verb, args),
-                Executed::Needs(wanted) => {
+                Executed::Suspended(wait) => {
                     connection.output.bytes.truncate(mark);
                     let args = args.iter().map(|arg| arg.to_vec()).collect();
-                    self.provide(token, connection, args, wanted, behind);
-                }
-                Executed::Blocked { keys, timeout_ms, args } => {
-                    connection.output.bytes.truncate(mark);
-                    gate = self.block(token, connection, keys, timeout_ms, args, mark);
+                    gate = self.suspend(token, connection, args, wait, behind);
                 }
             }
         }
@@ -269,8 +271,43 @@ impl EventLoop {
     }
 }
 
-/// Commands that cannot be slow, however large the data: timing each would cost more than running
-/// it.
-fn is_quick(args: &[&[u8]]) -> bool {
-    args.len() <= 3 && args.first().is_some_and(|name| name.len() == 3 || name.len() == 4)
+/// Commands that are over at once: timing each would cost more than running it. Those that may give
+/// up or copy a large value are timed, though clients know them as fast.
+fn is_quick(command: Option<&Command>, args: &[&[u8]]) -> bool {
+    command.is_some_and(|command| {
+        args.len() <= 3
+            && command.flags.has_any(Flags::FAST.and(Flags::UNTIMED))
+            && !command.flags.has_any(Flags::SHRINKS.and(Flags::COPIES))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_quick_is_in_the_table_of_commands() {
+        for (line, quick) in [
+            ("GET k", true),
+            ("SET k v", true),
+            ("SET k v EX 10", false),
+            ("INCR k", true),
+            ("EXISTS k", true),
+            ("STRLEN k", true),
+            ("PING", true),
+            ("KEYS *", false),
+            ("SCAN 0", false),
+            ("EXEC", false),
+            ("INFO", false),
+            ("DEL k", false),
+            ("UNLINK k", false),
+            ("COPY a b", false),
+            ("RENAMENX a b", false),
+            ("MGET a b c", false),
+            ("SETS k", false),
+        ] {
+            let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            assert_eq!(is_quick(find_command(args[0]), &args), quick, "{line}");
+        }
+    }
 }

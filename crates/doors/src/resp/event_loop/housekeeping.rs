@@ -61,7 +61,7 @@ impl EventLoop {
             let token = token_of(index, slot.generation);
             let Some(connection) = self.take(token) else { continue };
             let silent = connection.output.unsent() == 0
-                && !matches!(connection.state, State::Loading { .. });
+                && !matches!(connection.state, State::Suspended { .. });
             if silent {
                 self.close(token, connection);
             } else {

@@ -38,7 +38,7 @@ const SWEEP_US: u64 = 1_000_000;
 /// What other threads tell an event loop.
 pub(super) enum Message {
     Accepted(TcpStream, Arc<crate::shared::Client>),
-    /// A blocked or loading connection may go on.
+    /// A blocked or suspended connection may go on.
     Resume(u64),
     /// Something was published that these connections listen to.
     Deliver(Vec<u64>, Arc<thalweg_node::Message>),

@@ -1,4 +1,4 @@
-//! Commands that wait: for keys from the store, for memory, or for a key to change.
+//! Commands that wait: for keys from the store, for memory, for the log, or for a key to change.
 
 use super::super::connection::{Connection, State};
 use super::super::encode::RespWriter;
@@ -8,30 +8,38 @@ use super::{EventLoop, Message};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use thalweg_machine::Answer;
-use thalweg_node::{Executed, Wanted};
+use thalweg_node::{Change, Executed, Provided, Wait, WaiterId, Wake};
 
 impl EventLoop {
-    /// Gets what a command wants, and keys for those behind it, then runs it again.
-    pub(super) fn provide(
+    /// Gets what a command waits for, and keys for those behind it, then runs it again. Meanwhile
+    /// the others are served. Gives the gate of a reply that was there after all.
+    pub(super) fn suspend(
         &mut self,
         token: u64,
         connection: &mut Connection,
         args: Vec<Vec<u8>>,
-        mut wanted: Wanted,
+        mut wait: Wait,
         behind: &[u8],
-    ) {
-        if let Wanted::Keys(keys) = &mut wanted {
+    ) -> u64 {
+        if let Wait::ColdKeys(keys) = &mut wait {
             self.find_cold_keys(connection, behind, keys);
         }
-        connection.state = State::Loading { args };
-        let inbox = self.inbox.clone();
-        let waiting =
-            self.shared.engine.provide(&wanted, move || inbox.send(Message::Resume(token)));
-        if !waiting {
-            // They are there, or certainly not: go on as soon as this connection is back in its
-            // slot.
+        let provided = self.shared.engine.provide(&wait, self.resuming(token));
+        if let (Provided::Listening(waiter), Wait::Change(change)) = (provided, wait) {
+            return self.block(token, connection, change, waiter);
+        }
+        connection.state = State::Suspended { args };
+        if provided == Provided::Already {
+            // Go on as soon as this connection is back in its slot.
             self.inbox.send(Message::Resume(token));
         }
+        0
+    }
+
+    /// What lets a connection go on, from any thread.
+    fn resuming(&self, token: u64) -> Wake {
+        let inbox = self.inbox.clone();
+        Arc::new(move || inbox.send(Message::Resume(token)))
     }
 
     /// Cold keys of the commands behind, so that a pipeline waits for the store once and not once a
@@ -58,44 +66,39 @@ impl EventLoop {
         }
     }
 
-    /// Registers a blocked command, looks once more, and lets the connection wait. Gives the gate
-    /// of a reply that was there after all.
-    pub(super) fn block(
+    /// Looks once more, after the keys are listened to, and lets the connection wait.
+    fn block(
         &mut self,
         token: u64,
         connection: &mut Connection,
-        keys: Vec<Vec<u8>>,
-        timeout_ms: u64,
-        args: Vec<Vec<u8>>,
-        mark: usize,
+        change: Change,
+        waiter: WaiterId,
     ) -> u64 {
-        let engine = self.shared.engine.clone();
-        let inbox = self.inbox.clone();
-        let wake = Arc::new(move || inbox.send(Message::Resume(token)));
-        let reads_alike = args.first().is_some_and(|name| name.eq_ignore_ascii_case(b"XREAD"));
-        let waiter =
-            if reads_alike { engine.add_waiter(wake) } else { engine.add_waiter_in_turn(wake) };
+        let Change { keys, timeout_ms, args } = change;
         let deadline_us = (timeout_ms > 0)
             .then(|| self.started.elapsed().as_micros() as u64 + timeout_ms.saturating_mul(1_000));
         if let Some(deadline_us) = deadline_us {
             self.deadlines.insert((deadline_us, token));
         }
         connection.state = State::Blocked { args, keys, waiter, deadline_us };
-        self.retry_blocked(token, connection, mark)
+        self.look_again(token, connection)
     }
 
-    /// Runs a blocked command again; gives the gate of its reply if there is one now.
-    pub(super) fn retry_blocked(
-        &mut self,
-        token: u64,
-        connection: &mut Connection,
-        mark: usize,
-    ) -> u64 {
-        let State::Blocked { args, keys, waiter, .. } = &connection.state else { return 0 };
-        let waiter = *waiter;
+    /// Goes on with a blocked command that was woken; gives the gate of its reply if there is one
+    /// now.
+    fn retry_blocked(&mut self, token: u64, connection: &mut Connection) -> u64 {
+        let State::Blocked { keys, waiter, .. } = &connection.state else { return 0 };
         // Registered first, looked at second: a change in between wakes us. A waiter is spent when
         // it was woken.
-        self.shared.engine.wait_for(waiter, keys);
+        self.shared.engine.wait_for(*waiter, keys);
+        self.look_again(token, connection)
+    }
+
+    /// Runs a blocked command again.
+    fn look_again(&mut self, token: u64, connection: &mut Connection) -> u64 {
+        let State::Blocked { args, waiter, .. } = &connection.state else { return 0 };
+        let waiter = *waiter;
+        let mark = connection.output.bytes.len();
         let borrowed: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
         let output = &mut connection.output;
         let resp3 = connection.peer.resp3;
@@ -104,21 +107,20 @@ impl EventLoop {
         let executed = engine.execute(&mut connection.session, &borrowed, self.now_ms, &mut writer);
         writer.finish(mark);
         match executed {
-            Executed::Done { gate } => {
+            Executed::Done(_, gate) => {
                 self.stop_blocking(token, connection);
                 gate
             }
-            Executed::Needs(wanted) => {
-                connection.output.bytes.truncate(mark);
-                let args = args.clone();
-                self.stop_blocking(token, connection);
-                self.provide(token, connection, args, wanted, &[]);
-                0
-            }
-            _ => {
+            Executed::Suspended(Wait::Change(_)) => {
                 connection.output.bytes.truncate(mark);
                 engine.pass_turn(waiter);
                 0
+            }
+            Executed::Suspended(wait) => {
+                connection.output.bytes.truncate(mark);
+                let args = args.clone();
+                self.stop_blocking(token, connection);
+                self.suspend(token, connection, args, wait, &[])
             }
         }
     }
@@ -129,14 +131,14 @@ impl EventLoop {
         let before = connection.output.bytes.len();
         match std::mem::replace(&mut connection.state, State::Ready) {
             State::Ready => {}
-            State::Loading { args } => {
+            State::Suspended { args } => {
                 let borrowed: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
                 let gate = self.run_command(token, &mut connection, &borrowed, &[]);
                 self.note_output(&mut connection, before, gate, 1);
             }
             blocked @ State::Blocked { .. } => {
                 connection.state = blocked;
-                let gate = self.retry_blocked(token, &mut connection, before);
+                let gate = self.retry_blocked(token, &mut connection);
                 if connection.is_ready() {
                     self.apply_reply_mode(&mut connection, before);
                 }

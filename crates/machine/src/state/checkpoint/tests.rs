@@ -66,3 +66,61 @@ fn a_key_that_came_back_while_the_store_failed_stays() {
     }
     assert_eq!(state.key_count(), 2);
 }
+
+/// Collects everything, and the store fails.
+fn fail_a_checkpoint(state: &mut State) {
+    let _nothing_cleared = state.begin_storing();
+    let mut changes = state.collect_deleted();
+    assert_eq!(state.collect_changed(0, 100, &mut changes), None);
+    state.abandon_storing();
+}
+
+/// The store may have taken the key before it failed.
+#[test]
+fn a_key_deleted_after_the_store_failed_is_deleted_there_later() {
+    let mut state = with_a_cold_key();
+    state.apply(1, &put(b"key", b"value"));
+    fail_a_checkpoint(&mut state);
+    state.apply(2, &Effect::Delete { key: b"key" });
+    assert!(!state.is_cold(b"key"));
+    assert_eq!(state.key_count(), 1);
+    let deleted = state.collect_deleted();
+    assert!(deleted.iter().any(|change| change.key == b"key" && change.drop_elements));
+}
+
+/// And fields: a field that was deleted since must not be there when the hash is read back.
+#[test]
+fn a_collection_is_stored_as_a_whole_after_the_store_failed() {
+    let mut state = with_a_cold_key();
+    let field = |field| Effect::HashPut { key: b"hash", field, value: b"value" };
+    state.apply(1, &field(b"gone"));
+    state.apply(2, &field(b"kept"));
+    fail_a_checkpoint(&mut state);
+    state.apply(3, &Effect::HashDelete { key: b"hash", field: b"gone" });
+    let mut changes = Vec::new();
+    state.collect_changed(0, 100, &mut changes);
+    let [change] = changes.as_slice() else { panic!("one change: {changes:?}") };
+    assert!(change.drop_elements, "the store may hold a field that is gone");
+    let suffixes: Vec<_> = change.elements.iter().map(|element| &*element.suffix).collect();
+    assert_eq!(suffixes, [b"fkept"]);
+}
+
+/// A key that was a string in the store, a hash when the store failed, and is gone.
+#[test]
+fn elements_of_a_key_deleted_while_the_store_fails_are_deleted_there() {
+    let mut state = with_a_cold_key();
+    state.apply(1, &put(b"key", b"value"));
+    let cleared_lsn = state.begin_storing();
+    let mut changes = Vec::new();
+    state.collect_changed(0, 100, &mut changes);
+    state.stored(cleared_lsn, &changes);
+    state.end_storing();
+    state.apply(2, &Effect::HashPut { key: b"key", field: b"field", value: b"value" });
+    let _nothing_cleared = state.begin_storing();
+    state.collect_changed(0, 100, &mut changes);
+    state.apply(3, &Effect::Delete { key: b"key" });
+    state.abandon_storing();
+    let deleted = state.collect_deleted();
+    let [change] = deleted.as_slice() else { panic!("one deletion: {deleted:?}") };
+    assert!(change.drop_elements, "the store may hold the field");
+}

@@ -1,0 +1,137 @@
+//! A log that can be held: appends wait until it is let go, as on a disk that hangs.
+
+use parking_lot::{Condvar, Mutex};
+use std::sync::Arc;
+use std::time::Duration;
+use thalweg_log::{Batch, Log, LogError, LogReport, MemoryLog};
+use thalweg_machine::ReplyBuilder;
+use thalweg_node::{Durability, Engine, EngineSettings, Session};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    Free,
+    Held,
+    Broken,
+}
+
+/// Whether appends wait, and whether one does.
+struct Door {
+    hold: Hold,
+    waiting: bool,
+}
+
+pub(crate) struct HeldLog {
+    log: MemoryLog,
+    door: Mutex<Door>,
+    changed: Condvar,
+}
+
+impl HeldLog {
+    fn set(&self, hold: Hold) {
+        self.door.lock().hold = hold;
+        self.changed.notify_all();
+    }
+
+    /// Holds the log, and lets the commit thread of its node hang in it with a write of its own.
+    pub(crate) fn hold(&self, engine: &Engine) {
+        self.set(Hold::Held);
+        let mut nobody = ReplyBuilder::default();
+        let set: [&[u8]; 3] = [b"SET", b"held", b"1"];
+        engine.execute(&mut Session::default(), &set, engine.now_ms(), &mut nobody);
+        engine.flush();
+        let mut door = self.door.lock();
+        while !door.waiting {
+            self.changed.wait(&mut door);
+        }
+    }
+
+    /// Appends go on.
+    pub(crate) fn release(&self) {
+        self.set(Hold::Free);
+    }
+
+    /// Appends fail for good.
+    pub(crate) fn break_down(&self) {
+        self.set(Hold::Broken);
+    }
+}
+
+impl Log for HeldLog {
+    fn append(&self, batches: &[Batch<'_>]) -> Result<(), LogError> {
+        let mut door = self.door.lock();
+        while door.hold == Hold::Held {
+            door.waiting = true;
+            self.changed.notify_all();
+            self.changed.wait(&mut door);
+        }
+        door.waiting = false;
+        if door.hold == Hold::Broken {
+            return Err(LogError::Poisoned);
+        }
+        self.log.append(batches)
+    }
+
+    fn sync(&self) -> Result<(), LogError> {
+        self.log.sync()
+    }
+
+    fn replay(
+        &self,
+        visit: &mut dyn FnMut(&Batch<'_>) -> Result<(), LogError>,
+    ) -> Result<(), LogError> {
+        self.log.replay(visit)
+    }
+
+    fn trim(&self, lsn: u64) -> Result<(), LogError> {
+        self.log.trim(lsn)
+    }
+
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn report(&self) -> LogReport {
+        self.log.report()
+    }
+}
+
+/// A node whose partitions hold back little, and its log.
+pub(crate) fn held_node() -> (Engine, Arc<HeldLog>) {
+    let log = Arc::new(HeldLog {
+        log: MemoryLog::new(0),
+        door: Mutex::new(Door { hold: Hold::Free, waiting: false }),
+        changed: Condvar::new(),
+    });
+    let settings = EngineSettings {
+        durability: Durability::Sync,
+        partitions: 4,
+        pending_max_bytes: 4 << 10,
+        ..EngineSettings::in_memory()
+    };
+    (Engine::open_with_log(settings, log.clone()).expect("open"), log)
+}
+
+/// Lets a held log go when a test takes too long: a thread that was put to sleep where it must not
+/// be wakes up, and the test fails rather than hang.
+pub(crate) struct Watchdog(Option<std::sync::mpsc::Sender<()>>);
+
+impl Watchdog {
+    pub(crate) fn on(log: &Arc<HeldLog>) -> Self {
+        let (sender, over) = std::sync::mpsc::channel::<()>();
+        let log = log.clone();
+        std::thread::spawn(move || {
+            if let Err(std::sync::mpsc::RecvTimeoutError::Timeout) =
+                over.recv_timeout(Duration::from_secs(20))
+            {
+                log.release();
+            }
+        });
+        Self(Some(sender))
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.0.take();
+    }
+}
