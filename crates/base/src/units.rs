@@ -56,6 +56,27 @@ pub fn format_bytes(bytes: u64) -> String {
     if unit == 0 { format!("{bytes} {name}") } else { format!("{value:.1} {name}") }
 }
 
+/// Writes a size so that `parse_bytes` reads the same number: in the largest unit that divides it.
+pub fn exact_bytes(bytes: u64) -> String {
+    exact(bytes, &[(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")], "")
+}
+
+/// Writes a duration so that `parse_duration_ms` reads the same number: in the largest unit that
+/// divides it.
+pub fn exact_duration_ms(ms: u64) -> String {
+    exact(ms, &[(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")], "ms")
+}
+
+fn exact(number: u64, units: &[(u64, &str)], smallest: &str) -> String {
+    if number == 0 {
+        return "0".to_owned();
+    }
+    match units.iter().find(|(scale, _)| number.is_multiple_of(*scale)) {
+        Some((scale, unit)) => format!("{}{unit}", number / scale),
+        None => format!("{number}{smallest}"),
+    }
+}
+
 fn parse(text: &str, scale: impl Fn(&str) -> Option<u64>) -> Option<u64> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -82,5 +103,17 @@ mod tests {
         assert!(parse_bytes("99999999999999999999g").is_err());
         assert!(parse_duration_ms("5 parsecs").is_err());
         assert_eq!(format_bytes(1536), "1.5 KiB");
+    }
+
+    #[test]
+    fn what_is_written_exactly_is_read_as_it_was() {
+        assert_eq!(exact_bytes(64 << 20), "64MiB");
+        assert_eq!(exact_bytes(1_500), "1500");
+        assert_eq!(exact_duration_ms(90_000), "90s");
+        assert_eq!(exact_duration_ms(86_400_000), "1d");
+        for number in [0, 1, 999, 1_000, 1_024, 60_000, 1 << 30, 7 << 40, u64::MAX] {
+            assert_eq!(parse_bytes(&exact_bytes(number)), Ok(number));
+            assert_eq!(parse_duration_ms(&exact_duration_ms(number)), Ok(number));
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What all doors of a node share: settings, clients, figures.
 
 use crate::feeds::Feeds;
-use crate::resp::ReplyBudget;
+use crate::resp::{ConfigParameter, ReplyBudget};
 use crate::slowlog::SlowLog;
 use crate::sql::SqlService;
 use crate::stats::TrafficStats;
@@ -88,6 +88,8 @@ pub struct Shared {
     settings: RwLock<Arc<DoorSettings>>,
     /// Counts changes of the settings, so that event loops notice.
     settings_version: AtomicU64,
+    /// What CONFIG shows and changes, sorted by name.
+    pub(crate) parameters: Vec<ConfigParameter>,
     /// Traffic figures.
     pub stats: TrafficStats,
     pub(crate) slow_log: Mutex<SlowLog>,
@@ -147,7 +149,12 @@ const REPLY_MIN_BYTES: u64 = 640 << 20;
 
 impl Shared {
     /// Doors' common part, for a node.
-    pub fn new(engine: Engine, settings: DoorSettings) -> Arc<Self> {
+    pub fn new(
+        engine: Engine,
+        settings: DoorSettings,
+        mut parameters: Vec<ConfigParameter>,
+    ) -> Arc<Self> {
+        parameters.sort_by_key(|parameter| parameter.name);
         let slow_log = SlowLog::new(settings.slow_log_max);
         let started_ms = engine.now_ms();
         let run_id = run_id(started_ms);
@@ -157,6 +164,7 @@ impl Shared {
             engine,
             settings: RwLock::new(Arc::new(settings)),
             settings_version: AtomicU64::new(0),
+            parameters,
             stats: TrafficStats::default(),
             slow_log: Mutex::new(slow_log),
             clients: Mutex::default(),

@@ -16,6 +16,12 @@ impl State {
     /// Applies an effect. Effects are absolute, so applying one again does no harm.
     pub fn apply(&mut self, lsn: Lsn, effect: &Effect<'_>) {
         self.last_lsn = self.last_lsn.max(lsn);
+        if let Effect::Put { key, value, expiry } = *effect {
+            // The most frequent effect, so the shortest way.
+            self.put(lsn, key, value, expiry);
+            self.interest.changed(key, lsn);
+            return;
+        }
         self.fold(lsn, effect);
         match effect.key() {
             Some(key) => self.interest.changed(key, lsn),
@@ -77,9 +83,10 @@ impl State {
         let position = match self.table.find(key) {
             Some(position) => {
                 self.become_kind(position, Kind::String, lsn);
-                self.table.replace_value(position, value);
+                let entry = self.table.replace_value(position, value);
+                entry.lsn = lsn;
+                entry.set_dirty(true);
                 self.touch(position);
-                self.mark(position, lsn);
                 position
             }
             None => self.insert_new(key, value, Kind::String, lsn),

@@ -375,3 +375,6 @@ pub(crate) fn put_id(out: &mut Vec<u8>, id: StreamId) {
     put_varint(out, id.ms);
     put_varint(out, id.sequence);
 }
+
+#[cfg(test)]
+mod tests;

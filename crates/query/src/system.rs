@@ -25,7 +25,7 @@ pub(crate) struct SystemTable {
     rows: fn(&Inner) -> Vec<Row>,
 }
 
-use ColumnType::{Bigint, Text, Timestamptz};
+use ColumnType::{Bigint, Boolean, Text, Timestamptz};
 
 /// Every system table.
 pub(crate) const TABLES: &[SystemTable] = &[
@@ -108,10 +108,17 @@ pub(crate) const TABLES: &[SystemTable] = &[
     },
     SystemTable {
         name: "settings",
-        description: "The settings that the node was started with",
+        description: "The settings of the node, as they are now",
         columns: &[
             ("name", Text, "the setting"),
             ("value", Text, "its value; a secret is not shown"),
+            ("default_value", Text, "what it is where nobody says anything"),
+            (
+                "source",
+                Text,
+                "where it comes from: command line, environment, file, CONFIG SET or default",
+            ),
+            ("can_change", Boolean, "whether CONFIG SET changes it while the node runs"),
             ("description", Text, "what it does"),
         ],
         rows: |inner| (inner.sources.settings)(),

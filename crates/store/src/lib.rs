@@ -154,8 +154,8 @@ impl Store {
                 };
                 let what = if number(0) == FORMAT_VERSION {
                     format!(
-                        "it was created with {} partitions; start with that number instead of \
-                         {partitions}",
+                        "it was created with {0} partitions, and keeps them; set `partitions` to \
+                         {0} instead of {partitions}",
                         number(4)
                     )
                 } else {

@@ -68,8 +68,14 @@ impl SqlClient {
             .ok()
             .and_then(|mut addresses| addresses.next())
             .with_context(|| format!("'{}' is no address", self.address))?;
-        let mut stream = TcpStream::connect_timeout(&address, CONNECT_PATIENCE)
-            .with_context(|| format!("no node listens on {}", self.address))?;
+        let mut stream =
+            TcpStream::connect_timeout(&address, CONNECT_PATIENCE).with_context(|| {
+                format!(
+                    "no node listens on {}; start one with `thalweg serve`, or name its address \
+                     with --url",
+                    self.address
+                )
+            })?;
         let authorization = match &self.password {
             Some(password) => format!("Authorization: Bearer {password}\r\n"),
             None => String::new(),

@@ -3,16 +3,18 @@
 mod allocator;
 mod bench;
 mod client;
+mod completions;
 mod demo;
 mod doctor;
 mod http;
 mod random;
+mod refusal;
 mod serve;
 mod settings;
 mod shell;
 mod sql;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 #[derive(Parser)]
 #[command(
@@ -29,15 +31,17 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run a node
-    Serve(Box<settings::ServeArgs>),
+    Serve(settings::ServeArgs),
     /// Run the order system end to end and watch it
     Demo(demo::DemoArgs),
     /// Type SQL into a terminal
     Sql(shell::SqlArgs),
     /// Look at this machine as a node would meet it, and say what to change
-    Doctor(Box<doctor::DoctorArgs>),
+    Doctor(doctor::DoctorArgs),
     /// Put a Redis-speaking server under load and measure it
     Bench(bench::BenchArgs),
+    /// Write the script that lets a shell complete these commands and their flags
+    Completions(completions::CompletionsArgs),
 }
 
 fn main() -> std::process::ExitCode {
@@ -48,6 +52,7 @@ fn main() -> std::process::ExitCode {
         Command::Sql(args) => shell::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Completions(args) => completions::run(&args, Cli::command()),
     };
     match outcome {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -1,13 +1,15 @@
 //! `thalweg serve`: a node with its doors, until a signal ends it.
 
-use crate::settings::ServeArgs;
+use crate::refusal;
+use crate::settings::{ServeArgs, Settings, parameters};
 use crate::sql::Service;
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use thalweg_doors::Shared;
+use thalweg_doors::http::HttpDoor;
 use thalweg_doors::resp::RespDoor;
 use thalweg_node::{Engine, Health};
 use thalweg_query::{Database, PgDoor, PgSettings};
@@ -19,35 +21,25 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 /// Runs a node until SIGTERM or SIGINT, or until its disk fails.
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     start_logging();
-    let settings = args.resolve()?;
+    let settings = Arc::new(args.resolve()?);
     raise_file_limit();
-    let engine = Engine::open(settings.engine).context("open the data")?;
+    let engine = Engine::open(settings.engine.clone())
+        .map_err(|error| anyhow!(refusal::data(&error, &settings.engine.place)))?;
     let recovery_ms = engine.report().recovery_ms;
     if recovery_ms > 100 {
         tracing::info!(recovery_ms, "recovered");
     }
-    let shared = Shared::new(engine.clone(), settings.doors);
+    let shared = Shared::new(engine.clone(), settings.doors.clone(), parameters(&settings));
     let sql_runtime = start_sql_threads(settings.sql.threads)?;
-    let sources = crate::sql::sources(&shared, args.describe());
+    let sources = crate::sql::sources(&shared, settings.clone());
     let handle = sql_runtime.handle().clone();
-    let database =
-        Database::open(engine.clone(), settings.sql, sources, handle).context("open SQL")?;
+    let database = Database::open(engine.clone(), settings.sql.clone(), sources, handle)
+        .map_err(|error| anyhow!(refusal::sql(&error)))?;
     shared.set_sql(Arc::new(Service(database.clone())));
-    let resp = RespDoor::open(shared.clone(), settings.resp, settings.threads)?;
+    let resp = RespDoor::open(shared.clone(), settings.resp, settings.threads)
+        .map_err(|error| anyhow!(refusal::door("Redis", "--resp", &error)))?;
     let runtime = start_door_threads()?;
-    let postgres = match settings.postgres {
-        Some(address) => {
-            let pg = postgres_settings(&shared, address);
-            Some(runtime.block_on(PgDoor::open(database.clone(), pg))?)
-        }
-        None => None,
-    };
-    let http = match settings.http {
-        Some(address) => {
-            Some(runtime.block_on(thalweg_doors::http::open(shared.clone(), address))?)
-        }
-        None => None,
-    };
+    let (postgres, http) = runtime.block_on(open_other_doors(&shared, &database, &settings))?;
     if let Some(postgres) = &postgres {
         announce("postgres", &format!("{}", postgres.address()));
     }
@@ -63,6 +55,26 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     outcome
 }
 
+/// The Postgres door and the HTTP door, where they are wanted.
+async fn open_other_doors(
+    shared: &Arc<Shared>,
+    database: &Database,
+    settings: &Settings,
+) -> anyhow::Result<(Option<PgDoor>, Option<HttpDoor>)> {
+    let (mut postgres, mut http) = (None, None);
+    if let Some(address) = settings.postgres {
+        let door = PgDoor::open(database.clone(), postgres_settings(shared, address)).await;
+        postgres = Some(door.map_err(|error| {
+            anyhow!(refusal::listen("Postgres", "--postgres", address, &error))
+        })?);
+    }
+    if let Some(address) = settings.http {
+        let door = thalweg_doors::http::open(shared.clone(), address).await;
+        http = Some(door.map_err(|error| anyhow!(refusal::door("HTTP", "--http", &error)))?);
+    }
+    Ok((postgres, http))
+}
+
 fn start_sql_threads(threads: usize) -> anyhow::Result<Runtime> {
     Builder::new_multi_thread()
         .worker_threads(threads.max(2))
@@ -75,7 +87,7 @@ fn start_sql_threads(threads: usize) -> anyhow::Result<Runtime> {
         .on_thread_start(thalweg_base::priority::lower)
         .enable_all()
         .build()
-        .context("start the threads for SQL")
+        .context("cannot start the threads of SQL; lift the limit on threads (ulimit -u)")
 }
 
 fn start_door_threads() -> anyhow::Result<Runtime> {
@@ -84,7 +96,7 @@ fn start_door_threads() -> anyhow::Result<Runtime> {
         .thread_name("thalweg-doors")
         .enable_all()
         .build()
-        .context("start the threads of the doors")
+        .context("cannot start the threads of the doors; lift the limit on threads (ulimit -u)")
 }
 
 /// The Postgres door asks for the password and for room with each connection.

@@ -1,5 +1,6 @@
 //! SQL for the HTTP door: the database of the query crate, behind the trait that the door knows.
 
+use crate::settings::Settings;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use serde_json::Value;
@@ -126,25 +127,23 @@ impl SqlService for Service {
 }
 
 /// What `sys.clients` and `sys.settings` show.
-pub(crate) fn sources(shared: &Arc<Shared>, settings: Vec<[String; 3]>) -> Sources {
-    let shared = shared.clone();
+pub(crate) fn sources(shared: &Arc<Shared>, started: Arc<Settings>) -> Sources {
+    let (for_clients, for_settings) = (shared.clone(), shared.clone());
     Sources {
         clients: Box::new(move || {
-            let rows = shared.client_rows().into_iter().map(|(id, address, since_ms, name)| {
-                let name = (!name.is_empty()).then_some(name);
-                vec![
-                    Some(id.to_string()),
-                    Some("resp".to_owned()),
-                    Some(address),
-                    Some(since_ms.to_string()),
-                    name,
-                ]
-            });
+            let rows =
+                for_clients.client_rows().into_iter().map(|(id, address, since_ms, name)| {
+                    let name = (!name.is_empty()).then_some(name);
+                    vec![
+                        Some(id.to_string()),
+                        Some("resp".to_owned()),
+                        Some(address),
+                        Some(since_ms.to_string()),
+                        name,
+                    ]
+                });
             rows.collect()
         }),
-        settings: Box::new(move || {
-            let row = |setting: &[String; 3]| setting.iter().cloned().map(Some).collect();
-            settings.iter().map(row).collect()
-        }),
+        settings: Box::new(move || started.rows(&for_settings.settings())),
     }
 }

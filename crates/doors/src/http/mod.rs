@@ -72,7 +72,6 @@ pub fn fuzz_bodies(bytes: &[u8]) {
 }
 
 fn router(door: Door) -> Router {
-    let body_max_bytes = door.shared.settings().body_max_bytes;
     let guarded = Router::new()
         .route("/data/{*key}", get(data::get).put(data::put).post(data::post).delete(data::delete))
         .route("/streams/{name}", get(streams::read).post(streams::append).put(sql::declare))
@@ -95,17 +94,18 @@ fn router(door: Door) -> Router {
                 "this path does not have this method; see /openapi.json",
             )
         })
-        .layer(DefaultBodyLimit::max(body_max_bytes))
         .layer(axum::middleware::from_fn_with_state(door.clone(), count))
         .with_state(door)
 }
 
 async fn count(
     axum::extract::State(door): axum::extract::State<Door>,
-    request: axum::extract::Request,
+    mut request: axum::extract::Request,
     next: axum::middleware::Next,
 ) -> axum::response::Response {
     door.shared.stats.http_requests.fetch_add(1, Ordering::Relaxed);
+    // With each request, for CONFIG SET may change it.
+    DefaultBodyLimit::max(door.shared.settings().body_max_bytes).apply(&mut request);
     let response = next.run(request).await;
     let status = response.status();
     let is_text = response

@@ -18,3 +18,4 @@ pub use encode::RespWriter;
 pub use parse::{Found, FrameError, FrameLimits, Parser};
 pub use server::RespDoor;
 pub(crate) use space::ReplyBudget;
+pub use verbs::{ConfigParameter, GetParameter, SetParameter};

@@ -38,8 +38,7 @@ impl HashObject {
     pub(crate) fn put(&mut self, field: &[u8], value: &[u8], lsn: Lsn) {
         match self.fields.find(field) {
             Some(position) => {
-                self.fields.replace_value(position, value);
-                let entry = self.fields.live_mut(position);
+                let entry = self.fields.replace_value(position, value);
                 entry.lsn = lsn;
                 entry.set_dirty(true);
             }

@@ -243,3 +243,59 @@ impl Entry {
         self.eviction |= queued;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A reading of an entry's bits, in a fixed order.
+    fn bits(entry: &Entry) -> [bool; 5] {
+        [
+            entry.expires(),
+            entry.is_dirty(),
+            entry.is_stored(),
+            entry.has_stored_elements(),
+            entry.is_queued(),
+        ]
+    }
+
+    #[test]
+    fn kind_flags_and_frequency_do_not_touch_each_other() {
+        let setters = [
+            Entry::set_expires,
+            Entry::set_dirty,
+            Entry::set_stored,
+            Entry::set_stored_elements,
+            Entry::set_queued,
+        ];
+        for kind in [Kind::String, Kind::Hash, Kind::Stream] {
+            assert_eq!(Kind::from_code(kind as u8), Some(kind));
+            let mut entry = Entry::new(b"key", b"value", Kind::String, 1, 1);
+            entry.set_kind(kind);
+            let mut wanted = [false, true, false, false, false];
+            for (round, at) in (0u8..20).zip((0..setters.len()).cycle()) {
+                wanted[at] = round < 10;
+                setters[at](&mut entry, wanted[at]);
+                entry.set_frequency(round * 12);
+                assert_eq!(bits(&entry), wanted, "{kind:?} in round {round}");
+                assert_eq!(entry.frequency(), (round * 12).min(127));
+                assert!(entry.is(kind) && entry.kind() == kind && entry.is_live());
+            }
+        }
+        assert_eq!(Kind::from_code(3), None);
+    }
+
+    #[test]
+    fn an_empty_slot_keeps_its_place_in_the_queue() {
+        for queued in [true, false] {
+            let mut slot = Entry::new(b"key", b"value", Kind::Stream, 1, 1);
+            slot.set_queued(queued);
+            slot.set_frequency(9);
+            assert!(slot.take().is(Kind::Stream));
+            assert!(!slot.is_live() && !slot.is(Kind::String) && slot.frequency() == 0);
+            slot.reuse(Entry::new(b"other", b"", Kind::Hash, 2, 2));
+            assert!(slot.is(Kind::Hash) && slot.key() == b"other" && slot.value().is_empty());
+            assert_eq!(slot.is_queued(), queued);
+        }
+    }
+}

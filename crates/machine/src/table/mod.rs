@@ -90,8 +90,7 @@ impl Table {
     /// The entry for changes that do not alter its size. For those that do, see
     /// [`Table::replace_value`].
     pub(crate) fn entry_mut(&mut self, position: Position) -> Option<&mut Entry> {
-        let chunk = self.chunks.get_mut((position >> CHUNK_BITS) as usize)?;
-        chunk.get_mut(position as usize & (CHUNK - 1)).filter(|entry| entry.is_live())
+        slot_mut(&mut self.chunks, position)
     }
 
     /// The entry at a position that was just found: to be missing, the table must be broken.
@@ -130,13 +129,13 @@ impl Table {
         position
     }
 
-    /// Gives an entry another value; in place where the length stays.
-    pub(crate) fn replace_value(&mut self, position: Position, value: &[u8]) {
-        let entry = self.live_mut(position);
+    /// Gives an entry another value, in place where the length stays, and gives the entry.
+    pub(crate) fn replace_value(&mut self, position: Position, value: &[u8]) -> &mut Entry {
+        let Some(entry) = slot_mut(&mut self.chunks, position) else { lost(position) };
         let before = entry.heap_bytes();
         entry.set_value(value);
-        let after = entry.heap_bytes();
-        self.bytes = self.bytes + after - before;
+        self.bytes = self.bytes + entry.heap_bytes() - before;
+        entry
     }
 
     /// Writes into an entry's value at an offset, extending it with zeros where needed.
@@ -201,6 +200,12 @@ impl Table {
         }
         position
     }
+}
+
+#[inline]
+fn slot_mut(chunks: &mut [Vec<Entry>], position: Position) -> Option<&mut Entry> {
+    let chunk = chunks.get_mut((position >> CHUNK_BITS) as usize)?;
+    chunk.get_mut(position as usize & (CHUNK - 1)).filter(|entry| entry.is_live())
 }
 
 /// Going on would answer for another key, or write it into the checkpoint.

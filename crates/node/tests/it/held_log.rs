@@ -2,6 +2,7 @@
 
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 use thalweg_log::{Batch, Log, LogError, LogReport, MemoryLog};
 use thalweg_machine::ReplyBuilder;
@@ -112,26 +113,32 @@ pub(crate) fn held_node() -> (Engine, Arc<HeldLog>) {
 }
 
 /// Lets a held log go when a test takes too long: a thread that was put to sleep where it must not
-/// be wakes up, and the test fails rather than hang.
-pub(crate) struct Watchdog(Option<std::sync::mpsc::Sender<()>>);
+/// be wakes up, and the test fails rather than hang. At the end of the test as well, or a node could
+/// not be closed.
+pub(crate) struct Watchdog {
+    log: Arc<HeldLog>,
+    over: Sender<()>,
+}
 
 impl Watchdog {
     pub(crate) fn on(log: &Arc<HeldLog>) -> Self {
-        let (sender, over) = std::sync::mpsc::channel::<()>();
-        let log = log.clone();
+        let (over, ended) = channel::<()>();
+        let held = log.clone();
         std::thread::spawn(move || {
-            if let Err(std::sync::mpsc::RecvTimeoutError::Timeout) =
-                over.recv_timeout(Duration::from_secs(20))
-            {
-                log.release();
+            if ended.recv_timeout(Duration::from_secs(20)).is_err() {
+                held.release();
             }
         });
-        Self(Some(sender))
+        Self { log: log.clone(), over }
     }
 }
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        self.0.take();
+        // The thread has ended if the time was over.
+        let _already_released = self.over.send(());
+        if self.log.door.lock().hold == Hold::Held {
+            self.log.release();
+        }
     }
 }

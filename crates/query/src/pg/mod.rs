@@ -61,13 +61,9 @@ impl PgDoor {
 
     /// Opens the door, on the runtime of its caller. That is to be another one than the database's:
     /// who wants to cancel a statement must get in though all of those threads compute.
-    pub async fn open(database: Database, settings: PgSettings) -> Result<Self, SqlError> {
-        let failed = |error: std::io::Error| {
-            let message = format!("cannot listen on {}: {error}", settings.address);
-            SqlError::new(SqlState::CannotConnectNow, message)
-        };
-        let listener = TcpListener::bind(settings.address).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+    pub async fn open(database: Database, settings: PgSettings) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(settings.address).await?;
+        let address = listener.local_addr()?;
         let manager = Arc::new(ConnectionManager::new());
         let door = Arc::new(Door {
             guard: Guard::new(manager),

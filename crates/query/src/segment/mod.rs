@@ -84,8 +84,13 @@ impl Place {
                 root: Root::Address(address.trim_end_matches('/').to_owned()),
             });
         }
-        std::fs::create_dir_all(address)?;
-        let folder = Path::new(address).canonicalize()?;
+        let unusable = |error: std::io::Error| {
+            let message = format!("segments cannot be kept in {address}: {error}");
+            let hint = "let this user write there, or name another place with `segments`";
+            SqlError::new(SqlState::Internal, message).hint(hint)
+        };
+        std::fs::create_dir_all(address).map_err(unusable)?;
+        let folder = Path::new(address).canonicalize().map_err(unusable)?;
         let store = object_store::local::LocalFileSystem::new_with_prefix(&folder)
             .map_err(|error| failed("open the folder of segments", error))?;
         Ok(Self { store: Arc::new(store), root: Root::Folder(folder) })

@@ -79,6 +79,8 @@ pub(crate) struct Board {
     /// Revenue by product so far.
     pub(crate) top: Mutex<Vec<(String, String)>>,
     pub(crate) failed: AtomicBool,
+    /// What has just begun, in words, for the screen.
+    news: Mutex<Vec<String>>,
 }
 
 impl Board {
@@ -93,7 +95,13 @@ impl Board {
             latency_us: Mutex::new(hdrhistogram::Histogram::new_with_bounds(1, 600_000_000, 3)?),
             top: Mutex::default(),
             failed: AtomicBool::new(false),
+            news: Mutex::default(),
         })
+    }
+
+    /// Says what begins now. Once for each thing, so that the lines stay few.
+    pub(crate) fn tell(&self, what: impl Into<String>) {
+        self.news.lock().push(what.into());
     }
 }
 
@@ -137,8 +145,15 @@ fn settle(
 ) -> anyhow::Result<(Option<Killed>, Duration)> {
     let started = Instant::now();
     std::thread::scope(|scope| -> anyhow::Result<_> {
+        board.tell(format!(
+            "> Producers send {} orders. One is acknowledged when the disk has it.",
+            source.total()
+        ));
         let producing = scope.spawn(|| {
             let outcome = produce::run(source, board, args.window);
+            if outcome.is_ok() {
+                board.tell("> Every order is acknowledged; the views catch up with the last ones.");
+            }
             board.producers_done.store(true, Ordering::SeqCst);
             if outcome.is_err() {
                 board.failed.store(true, Ordering::SeqCst);
@@ -157,12 +172,14 @@ fn settle(
         while !settling.is_finished() {
             let half = board.acknowledged.load(Ordering::Relaxed) > source.total() / 2;
             if args.kill && killed.is_none() && half {
-                killed = Some(kill_and_restart(node, board)?);
+                killed = Some(kill_and_restart(node, board, &mut screen)?);
             }
+            screen.say_all(std::mem::take(&mut *board.news.lock()));
             screen.show(board, started);
             std::thread::sleep(Duration::from_millis(if args.kill { 5 } else { 20 }));
         }
         let elapsed = started.elapsed();
+        screen.say_all(std::mem::take(&mut *board.news.lock()));
         screen.finish(board, started);
         join(producing)?;
         join(settling)?;
@@ -180,12 +197,26 @@ struct Killed {
     away: Duration,
 }
 
-fn kill_and_restart(node: &mut Node, board: &Board) -> anyhow::Result<Killed> {
+fn kill_and_restart(
+    node: &mut Node,
+    board: &Board,
+    screen: &mut screen::Screen,
+) -> anyhow::Result<Killed> {
     let acknowledged = board.acknowledged.load(Ordering::SeqCst);
+    screen.say(&format!(
+        "> The node is killed (kill -9 {}), with {acknowledged} orders acknowledged.",
+        node.pid()
+    ));
     let started = Instant::now();
     node.kill_and_restart().context("restart the node")?;
     *board.resp.write() = node.resp();
-    Ok(Killed { acknowledged, away: started.elapsed() })
+    let away = started.elapsed();
+    screen.say(&format!(
+        "> It is back after {:.2} s; orders without an answer are sent again.",
+        away.as_secs_f64()
+    ));
+    screen.say("> The views go on from their last checkpoint.");
+    Ok(Killed { acknowledged, away })
 }
 
 fn summarise(source: &Source, board: &Board, elapsed: Duration, killed: Option<Killed>) {

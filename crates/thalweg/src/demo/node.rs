@@ -1,8 +1,8 @@
 //! The demo's node: a process of its own, that can be killed.
 
 use anyhow::{Context, bail};
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -28,11 +28,13 @@ impl Node {
             Some(data) => data,
             None => std::env::temp_dir().join(format!("thalweg-demo-{}", std::process::id())),
         };
-        let started = match spawn(&data, durability, "127.0.0.1:0", http) {
-            Ok(started) => started,
-            // The usual port may be taken, by another demo for example.
-            Err(_) => spawn(&data, durability, "127.0.0.1:0", "127.0.0.1:0")?,
-        };
+        // The usual port may be taken, by another demo for example.
+        let taken = TcpListener::bind(http).is_err_and(|e| e.kind() == ErrorKind::AddrInUse);
+        if taken {
+            println!("{http} is taken by another program: the dashboard gets a port of its own");
+        }
+        let http = if taken { "127.0.0.1:0" } else { http };
+        let started = spawn(&data, durability, "127.0.0.1:0", http)?;
         let Started { child, resp, http: http_address, postgres } = started;
         Ok(Self {
             child,

@@ -14,6 +14,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Batches between the generator and a lane's producer.
 const QUEUE_BATCHES: usize = 4;
 
+/// An order that is this far behind another one is worth a word.
+const LATE_MS: i64 = 5_000;
+
 /// Tells every lane to remember all orders' IDs.
 pub(super) fn prepare(resp: SocketAddr, orders: u64) -> anyhow::Result<()> {
     let mut client = Client::connect(resp)?;
@@ -58,10 +61,24 @@ fn generate(
     senders: &[SyncSender<Batch>],
 ) -> anyhow::Result<()> {
     let mut batches: Vec<Batch> = senders.iter().map(|_| Batch::default()).collect();
+    let (mut latest_ms, mut seen_late) = (i64::MIN, false);
     source.for_each(&mut |order, again| {
-        if again {
-            board.duplicates_sent.fetch_add(1, Ordering::Relaxed);
+        if again && board.duplicates_sent.fetch_add(1, Ordering::Relaxed) == 0 {
+            board.tell(format!(
+                "> Order {} is sent twice, as if its answer was lost; it counts once.",
+                order.id
+            ));
         }
+        let late_ms = latest_ms.saturating_sub(order.at_ms);
+        if !again && !seen_late && late_ms > LATE_MS {
+            seen_late = true;
+            board.tell(format!(
+                "> Order {} comes {} s late; its minute is still open, so it counts.",
+                order.id,
+                late_ms / 1_000
+            ));
+        }
+        latest_ms = latest_ms.max(order.at_ms);
         let lane = lane_of(&order);
         let (Some(batch), Some(sender)) = (batches.get_mut(lane), senders.get(lane)) else {
             bail!("there is no lane {lane}");

@@ -1,4 +1,5 @@
-//! The demo's picture. On a terminal it is redrawn in place; elsewhere it is a line a second.
+//! The demo's picture in the terminal: redrawn in place on a terminal, a line a second elsewhere.
+//! Above it a line says what begins.
 
 use super::Board;
 use std::io::{IsTerminal, Write};
@@ -32,6 +33,19 @@ impl Screen {
         self.draw(board, started);
     }
 
+    /// Says what begins now, above the picture.
+    pub(super) fn say(&mut self, line: &str) {
+        let mut text = self.erase();
+        text.push_str(line);
+        text.push('\n');
+        self.lines = 0;
+        write(&text);
+    }
+
+    pub(super) fn say_all(&mut self, lines: Vec<String>) {
+        lines.iter().for_each(|line| self.say(line));
+    }
+
     pub(super) fn finish(&mut self, board: &Board, started: Instant) {
         if self.live {
             self.draw(board, started);
@@ -49,34 +63,41 @@ impl Screen {
         self.rates.push(rate);
         let latency = board.latency_us.lock();
         let ms = |quantile| latency.value_at_quantile(quantile) as f64 / 1e3;
-        let mut lines = vec![format!(
-            "{:>5.1} s  {rate:>9.0} orders/s  acknowledged {:>3.0} %  settled {settled}  latency \
-             p50 {:.2} ms p99 {:.2} ms",
+        let progress = format!(
+            "{:>5.1} s  {rate:>9.0} orders/s  acknowledged {:>3.0} %  in the views {settled}",
             started.elapsed().as_secs_f64(),
             (acknowledged as f64 / self.total as f64 * 100.0).min(100.0),
-            ms(0.5),
-            ms(0.99),
-        )];
+        );
+        let waited =
+            format!("acknowledged within {:.2} ms (p50), {:.2} ms (p99)", ms(0.5), ms(0.99));
         drop(latency);
+        // On a terminal no line may be wider than it is, for it is drawn over.
+        let mut lines = if self.live {
+            vec![progress, format!("         {waited}")]
+        } else {
+            vec![format!("{progress}  {waited}")]
+        };
         if self.live {
             lines.push(self.sparkline());
             for (product, revenue) in &*board.top.lock() {
                 lines.push(format!("  {product:<12} {revenue:>16}"));
             }
         }
-        let mut out = std::io::stdout().lock();
-        let mut text = String::new();
-        if self.live && self.lines > 0 {
-            // Back up over what was drawn before.
-            text.push_str(&format!("\x1b[{}A\x1b[J", self.lines));
-        }
+        let mut text = self.erase();
         for line in &lines {
             text.push_str(line);
             text.push('\n');
         }
         self.lines = lines.len();
-        // A closed terminal ends nothing.
-        let _nobody_watches = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        write(&text);
+    }
+
+    /// What goes back up over the picture, where there is one.
+    fn erase(&self) -> String {
+        match self.lines {
+            lines if self.live && lines > 0 => format!("\x1b[{lines}A\x1b[J"),
+            _ => String::new(),
+        }
     }
 
     fn sparkline(&self) -> String {
@@ -89,4 +110,10 @@ impl Screen {
         });
         bars.collect()
     }
+}
+
+fn write(text: &str) {
+    let mut out = std::io::stdout().lock();
+    // A closed terminal ends nothing.
+    let _nobody_watches = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

@@ -20,12 +20,41 @@ fn demo(args: &[&str]) -> String {
 fn generated_orders_are_settled_once() {
     let text = demo(&["--orders", "30000"]);
     assert!(text.contains("30000 orders settled by the views"), "{text}");
+    // What begins is said, and once.
+    for begins in [
+        "> Producers send 30300 orders.",
+        "late; its minute is still open, so it counts.",
+        "is sent twice, as if its answer was lost; it counts once.",
+        "> Every order is acknowledged; the views catch up with the last ones.",
+    ] {
+        assert_eq!(text.matches(begins).count(), 1, "{begins}: {text}");
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_no_reason_to_stop() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let output = Command::new(PROGRAM)
+        .args(["demo", "--exit", "--orders", "1000", "--http", &address])
+        .output()
+        .expect("run");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains(&format!("{address} is taken by another program")), "{text}");
+    assert!(text.contains("verified: "), "{text}");
+    // Nobody is told to do something about what was done already.
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!errors.contains("cannot listen"), "{errors}");
 }
 
 #[test]
 fn a_kill_midway_loses_nothing() {
     let text = demo(&["--orders", "150000", "--window", "256", "--kill"]);
     assert!(text.contains("killed with SIGKILL"), "{text}");
+    let (killed, back) = (text.find("> The node is killed"), text.find("> It is back after"));
+    assert!(killed.is_some() && killed < back, "{text}");
+    assert!(back < text.find("> The views go on from their last checkpoint."), "{text}");
 }
 
 #[test]

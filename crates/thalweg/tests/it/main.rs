@@ -15,6 +15,7 @@ mod pubsub;
 mod real_orders;
 mod serve;
 mod server;
+mod settings;
 mod slt;
 mod sql;
 mod tidy;

@@ -1,10 +1,31 @@
 //! Starting and ending the program.
 
 use crate::server::{PROGRAM, Server};
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
-fn fails(args: &[&str]) -> String {
-    let output = Command::new(PROGRAM).args(args).output().expect("run");
+pub(crate) fn fails(args: &[&str]) -> String {
+    fails_with(args, &[])
+}
+
+/// What the program says where it does not work. A node that works would serve for ever: it ends
+/// at its first word.
+pub(crate) fn fails_with(args: &[&str], variables: &[(&str, &str)]) -> String {
+    let mut child = Command::new(PROGRAM)
+        .args(args)
+        .envs(variables.iter().copied())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("run");
+    let out = child.stdout.take().expect("its output");
+    let first = BufReader::new(out).lines().next();
+    if first.is_some_and(|line| line.is_ok_and(|line| line.starts_with("ready "))) {
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+        panic!("{args:?} went through");
+    }
+    let output = child.wait_with_output().expect("wait");
     assert!(!output.status.success(), "{args:?} went through");
     String::from_utf8_lossy(&output.stderr).into_owned()
 }

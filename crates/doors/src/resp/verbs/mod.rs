@@ -10,6 +10,7 @@ mod latency;
 mod pubsub;
 mod slowlog;
 
+pub use config::{ConfigParameter, GetParameter, SetParameter};
 pub(super) use connection::allowed_unauthenticated;
 pub(super) use pubsub::refused_while_listening;
 

@@ -124,3 +124,36 @@ fn elements_of_a_key_deleted_while_the_store_fails_are_deleted_there() {
     let [change] = deleted.as_slice() else { panic!("one deletion: {deleted:?}") };
     assert!(change.drop_elements, "the store may hold the field");
 }
+
+/// Stores outlive versions: what is in them is read by its bytes.
+#[test]
+fn heads_and_elements_have_the_bytes_that_older_stores_have() {
+    let mut state = State::new(7, PolicyName::S3Fifo, StateLimits::default());
+    let (group, id) = (&b"g"[..], crate::stream::StreamId { ms: 3, sequence: 4 });
+    for (lsn, effect) in [
+        (1, Effect::Put { key: b"a", value: b"v", expiry: PutExpiry::At(258) }),
+        (2, Effect::HashPut { key: b"b", field: b"f", value: b"w" }),
+        (3, Effect::StreamAppend { key: b"c", id, idempotency: b"", fields: b"\x01f\x01v" }),
+        (3, Effect::GroupPut { key: b"c", group, last_delivered: id, read: Some(1) }),
+    ] {
+        state.apply(lsn, &effect);
+    }
+    let mut changes = Vec::new();
+    state.collect_changed(0, 100, &mut changes);
+    let heads: Vec<_> = changes.iter().filter_map(|change| change.head.as_deref()).collect();
+    let never = [0; 8];
+    let head = |kind: u8, lsn: u8, expiry: &[u8; 8], rest: &[u8]| {
+        [&[kind, lsn, 0, 0, 0, 0, 0, 0, 0], &expiry[..], rest].concat()
+    };
+    assert_eq!(heads[0], head(0, 1, &[2, 1, 0, 0, 0, 0, 0, 0], b"v"));
+    assert_eq!(heads[1], head(1, 2, &never, b""));
+    assert_eq!(heads[2], head(2, 3, &never, b"\x03\x04\x01\x00\x00\xc0\x84\x3d"));
+    let element = |suffix: &[u8], value: &[u8]| ElementChange {
+        suffix: suffix.to_vec(),
+        value: Some(value.to_vec()),
+    };
+    assert_eq!(changes[1].elements, [element(b"ff", b"w")]);
+    let record = b"r\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x04";
+    let stream = [element(b"gg", b"\x03\x04\x02\0\0"), element(record, b"\0\x01f\x01v")];
+    assert_eq!(changes[2].elements, stream);
+}
