@@ -22,7 +22,7 @@ struct Served {
 
 impl Served {
     fn new(engine: Engine) -> Self {
-        let shared = Shared::new(engine.clone(), DoorSettings::default());
+        let shared = Shared::new(engine.clone(), DoorSettings::default(), Vec::new());
         let address = "127.0.0.1:0".parse().expect("an address");
         let door = RespDoor::open(shared.clone(), address, 1).expect("open");
         Self { engine, shared, door }

@@ -87,9 +87,8 @@ impl<'a, 'b> Request<'a, 'b> {
     }
 }
 
-/// XREAD [COUNT count] [BLOCK milliseconds] STREAMS key [key ...] id [id ...]
-pub(crate) fn xread(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
-    let request = Request::parse(args)?;
+/// Behind which records XREAD begins, by key.
+fn starts_of(cx: &mut Execution<'_>, request: &Request<'_, '_>) -> Result<Vec<StreamId>, Stop> {
     if request.group.is_some() {
         return Err(CommandError::new(
             "The GROUP option is only supported by XREADGROUP. You called XREAD instead.",
@@ -121,6 +120,13 @@ pub(crate) fn xread(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
         };
         starts.push(after);
     }
+    Ok(starts)
+}
+
+/// XREAD [COUNT count] [BLOCK milliseconds] STREAMS key [key ...] id [id ...]
+pub(crate) fn xread(cx: &mut Execution<'_>, args: &[&[u8]]) -> Verdict {
+    let request = Request::parse(args)?;
+    let starts = starts_of(cx, &request)?;
     let mut ready = Vec::new();
     for (key, after) in request.keys.iter().zip(&starts) {
         let stream = cx.find_stream(key)?;

@@ -113,8 +113,8 @@ pub(crate) fn held_node() -> (Engine, Arc<HeldLog>) {
 }
 
 /// Lets a held log go when a test takes too long: a thread that was put to sleep where it must not
-/// be wakes up, and the test fails rather than hang. At the end of the test as well, or a node could
-/// not be closed.
+/// be wakes up, and the test fails rather than hang. At the end of the test as well, or a node
+/// could not be closed.
 pub(crate) struct Watchdog {
     log: Arc<HeldLog>,
     over: Sender<()>,
