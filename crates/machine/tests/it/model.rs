@@ -1,4 +1,4 @@
-//! What every command does, written a second time and as simply as can be: ordered maps, whole
+//! What every command does, written a second time and as plainly as can be: ordered maps, whole
 //! values copied, no memory to keep small.
 //!
 //! Only forms of commands that `generate.rs` makes are known. Where the answer would depend on more

@@ -6,10 +6,11 @@ use crate::functions::{Asked, Call, Function};
 use crate::pg_type;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringViewBuilder};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, Result};
 use datafusion::functions_aggregate::{average::avg_udaf, sum::sum_udaf};
 use datafusion::logical_expr::expr::AggregateFunction;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::function::AccumulatorArgs;
 use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
 use datafusion::logical_expr::{
@@ -106,7 +107,7 @@ fn shortest() -> Arc<datafusion::logical_expr::ScalarUDF> {
 
 /// Puts numbers where a plan has texts of numbers.
 pub(super) fn plan_numerics(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let plan = plan.transform_up_with_subqueries(|node| match node {
+    let plan = plan.transform_up_with_subqueries(|node| match compared(node)? {
         LogicalPlan::Sort(mut sort) => {
             let schema = sort.input.schema().clone();
             let mut changed = false;
@@ -126,6 +127,40 @@ pub(super) fn plan_numerics(plan: LogicalPlan) -> Result<LogicalPlan> {
         other => Ok(Transformed::no(other)),
     })?;
     Ok(plan.data)
+}
+
+/// `IN` over values and `BETWEEN` of numbers that are kept as texts.
+fn compared(node: LogicalPlan) -> Result<LogicalPlan> {
+    let compares = |part: &Expr| Ok(matches!(part, Expr::InList(_) | Expr::Between(_)));
+    if !node.expressions().iter().any(|expr| expr.exists(compares).unwrap_or(false)) {
+        return Ok(node);
+    }
+    let schema = super::casts::schema_of(&node);
+    let names = NamePreserver::new(&node);
+    let changed = node.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let changed = expr.transform_up(|part| Ok(as_numbers(part, &schema)))?;
+        Ok(changed.update_data(|expr| name.restore(expr)))
+    });
+    Ok(changed?.data)
+}
+
+fn as_numbers(part: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    match part {
+        Expr::InList(mut list) if is_numeric(&list.expr, schema) => {
+            // Equal numbers have equal texts then.
+            *list.expr = shortest().call(vec![*list.expr]);
+            list.list = list.list.into_iter().map(|item| shortest().call(vec![item])).collect();
+            Transformed::yes(Expr::InList(list))
+        }
+        Expr::Between(mut between) if is_numeric(&between.expr, schema) => {
+            for side in [&mut between.expr, &mut between.low, &mut between.high] {
+                **side = wide(std::mem::take(side.as_mut()));
+            }
+            Transformed::yes(Expr::Between(between))
+        }
+        other => Transformed::no(other),
+    }
 }
 
 /// The same rows, equal numbers with equal texts.

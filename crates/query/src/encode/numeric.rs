@@ -70,30 +70,27 @@ pub(crate) fn decimal_text(digits: &str, scale: i8) -> String {
     format!("{sign}{whole}.{fraction}")
 }
 
-/// Digits after the point that computations with numbers of any digits have. Nobody declares so
-/// many: those that say nothing are not written.
-const COMPUTED_SCALE: i8 = 30;
-
-fn put_decimal(out: &mut Vec<u8>, digits: &str, scale: i8) {
-    let text = decimal_text(digits, scale);
-    let text = match scale >= COMPUTED_SCALE {
-        true => text.trim_end_matches('0').trim_end_matches('.'),
-        false => &text,
-    };
-    out.extend_from_slice(text.as_bytes());
-}
+/// Digits that computations with numbers of any digits have, and so many of them after the point.
+/// Nobody declares so many.
+pub(super) const COMPUTED_PRECISION: u8 = 76;
+pub(super) const COMPUTED_SCALE: i8 = 30;
 
 /// The digits of a decimal held in 128 bits.
 pub(super) fn put_decimal_128(out: &mut Vec<u8>, value: i128, scale: i8) {
     let mut text = String::with_capacity(40);
     // Writing to a string cannot fail.
     let _infallible = write!(text, "{value}");
-    put_decimal(out, &text, scale);
+    out.extend_from_slice(decimal_text(&text, scale).as_bytes());
 }
 
-/// The digits of a decimal held in 256 bits.
-pub(super) fn put_decimal_256(out: &mut Vec<u8>, value: i256, scale: i8) {
-    put_decimal(out, &value.to_string(), scale);
+/// The digits of a decimal held in 256 bits; of one that is computed without zeros at the end.
+pub(super) fn put_decimal_256(out: &mut Vec<u8>, value: i256, scale: i8, is_computed: bool) {
+    let text = decimal_text(&value.to_string(), scale);
+    let text = match is_computed {
+        true => text.trim_end_matches('0').trim_end_matches('.'),
+        false => &text,
+    };
+    out.extend_from_slice(text.as_bytes());
 }
 
 /// The binary form of a number that is written as text: groups of four digits, the weight of the

@@ -3,7 +3,7 @@
 mod nested;
 
 use super::interval::put_interval_as;
-use super::numeric::{put_decimal_128, put_decimal_256};
+use super::numeric::{COMPUTED_PRECISION, COMPUTED_SCALE, put_decimal_128, put_decimal_256};
 use super::time::{put_date, put_time_of_day, put_timestamp};
 use super::{check_length, check_step, put_double, put_real};
 use crate::error::SqlError;
@@ -163,8 +163,9 @@ fn put_fraction(out: &mut Vec<u8>, array: &dyn Array, row: usize) {
         DataType::Decimal128(_, scale) => {
             put_decimal_128(out, value::<Decimal128Type>(array, row), *scale);
         }
-        DataType::Decimal256(_, scale) => {
-            put_decimal_256(out, value::<Decimal256Type>(array, row), *scale);
+        DataType::Decimal256(precision, scale) => {
+            let is_computed = *precision == COMPUTED_PRECISION && *scale >= COMPUTED_SCALE;
+            put_decimal_256(out, value::<Decimal256Type>(array, row), *scale, is_computed);
         }
         _ => {}
     }
