@@ -33,7 +33,7 @@ use std::sync::{Arc, LazyLock};
 use tokio::sync::OnceCell;
 
 /// The table function that stands for a query.
-pub(crate) const ONCE: &str = "\u{2}once";
+pub(crate) const ONCE: &str = "thalweg_once";
 
 static NUMBER: AtomicU64 = AtomicU64::new(1);
 

@@ -167,7 +167,7 @@ impl VisitorMut for Putting<'_> {
             {
                 continue;
             }
-            let once = query_of(&format!("SELECT * FROM \"{ONCE}\"({})", self.number));
+            let once = query_of(&format!("SELECT * FROM {ONCE}({})", self.number));
             if let Some(once) = once
                 && let Some(with) = &mut query.with
                 && let Some(cte) = with.cte_tables.get_mut(at)

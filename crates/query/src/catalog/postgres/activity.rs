@@ -40,8 +40,8 @@ pub(super) const TABLES: &[CatalogTable] = &[
         name: "pg_database",
         needs_columns: false,
         columns: "oid oid datname name datdba oid encoding int4 datlocprovider text datistemplate \
-            bool datallowconn bool datconnlimit int4 datfrozenxid int8 datminmxid int8 dattablespace \
-            oid datcollate text datctype text daticulocale text daticurules text datcollversion \
+            bool datallowconn bool datconnlimit int4 datfrozenxid int8 datminmxid int8 \
+            dattablespace oid datcollate text datctype text daticulocale text daticurules text datcollversion \
             text datacl text[]",
         rows: pg_database,
     },
