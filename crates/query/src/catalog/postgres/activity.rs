@@ -41,8 +41,8 @@ pub(super) const TABLES: &[CatalogTable] = &[
         needs_columns: false,
         columns: "oid oid datname name datdba oid encoding int4 datlocprovider text datistemplate \
             bool datallowconn bool datconnlimit int4 datfrozenxid int8 datminmxid int8 \
-            dattablespace oid datcollate text datctype text daticulocale text daticurules text datcollversion \
-            text datacl text[]",
+            dattablespace oid datcollate text datctype text daticulocale text daticurules text \
+            datcollversion text datacl text[]",
         rows: pg_database,
     },
     CatalogTable {
