@@ -316,8 +316,11 @@ impl Apply {
     fn with_values(&self, outside: &[ScalarValue]) -> Result<LogicalPlan> {
         let plan = self.plan.as_ref().clone();
         let plan = plan.transform_up_with_subqueries(|node| {
+            // What is above knows its columns by the names that they had.
+            let names = NamePreserver::new(&node);
             node.map_expressions(|expr| {
-                expr.transform_up(|part| match part {
+                let name = names.save(&expr);
+                let changed = expr.transform_up(|part| match part {
                     Expr::OuterReferenceColumn(field, column) => {
                         let place = self.columns.iter().position(|own| *own == column);
                         Ok(match place.and_then(|place| outside.get(place)) {
@@ -326,7 +329,8 @@ impl Apply {
                         })
                     }
                     part => Ok(self.forget(part)),
-                })
+                })?;
+                Ok(changed.update_data(|expr| name.restore(expr)))
             })
         })?;
         // A relation that looked at the row outside is one like any other then.
