@@ -9,6 +9,7 @@ use crate::session::Variables;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 
 /// How much of a statement's text others see.
@@ -60,7 +61,7 @@ pub(crate) struct LastStatement {
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
     last: Mutex<Option<LastStatement>>,
-    is_terminated: std::sync::atomic::AtomicBool,
+    is_terminated: AtomicBool,
     terminated: Notify,
 }
 
@@ -94,7 +95,7 @@ impl Activity {
     }
 
     pub(crate) fn is_terminated(&self) -> bool {
-        self.is_terminated.load(std::sync::atomic::Ordering::Acquire)
+        self.is_terminated.load(Ordering::Acquire)
     }
 
     /// Ends when somebody has ended the connection.
@@ -109,7 +110,7 @@ impl Activity {
     }
 
     fn terminate(&self) {
-        self.is_terminated.store(true, std::sync::atomic::Ordering::Release);
+        self.is_terminated.store(true, Ordering::Release);
         self.terminated.notify_waiters();
     }
 }

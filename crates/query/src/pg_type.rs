@@ -219,6 +219,11 @@ pub(crate) fn of_arrow(kind: &DataType) -> Typed {
     }
 }
 
+/// Whether a column's values are numbers that are kept as they were written.
+pub(crate) fn is_written_number(field: &Field) -> bool {
+    field.data_type().is_string() && declared(field) == Some("numeric")
+}
+
 /// Whether a list is a vector of the catalog.
 pub(crate) fn is_vector(kind: &DataType) -> bool {
     matches!(kind, DataType::List(element) if element.metadata().contains_key(VECTOR_KEY))

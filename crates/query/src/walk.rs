@@ -20,6 +20,11 @@ pub(crate) trait WalkMut {
     ) -> ControlFlow<()> {
         self.walk_mut(&mut EachExpr(each))
     }
+
+    /// Shows all expressions but those of subqueries, whose names may mean something else.
+    fn each_own_expr_mut(&mut self, each: &mut dyn FnMut(&mut Expr)) {
+        let _never_broken_off = self.walk_mut(&mut EachOwnExpr { each, depth: 0 });
+    }
 }
 
 /// What can be walked over.
@@ -47,6 +52,33 @@ impl VisitorMut for EachExpr<'_> {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         (self.0)(expr)
+    }
+}
+
+struct EachOwnExpr<'a> {
+    each: &'a mut dyn FnMut(&mut Expr),
+    /// How many subqueries the walk is in.
+    depth: usize,
+}
+
+impl VisitorMut for EachOwnExpr<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if self.depth == 0 {
+            (self.each)(expr);
+        }
+        ControlFlow::Continue(())
     }
 }
 

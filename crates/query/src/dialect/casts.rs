@@ -167,8 +167,7 @@ fn replaced(
     }
     let to = Arc::new(to.as_ref().clone().with_nullable(true));
     // A number as it was written is a number before it is a whole one.
-    let is_text_of_number = from.is_string() && pg_type::declared(&from_field) == Some("numeric");
-    if is_text_of_number && to.data_type().is_integer() {
+    if pg_type::is_written_number(&from_field) && to.data_type().is_integer() {
         let wide = super::operators::computed_numeric();
         let kind = wide.data_type().clone();
         let number = cast_function(&from, Arc::new(wide)).call(vec![*inner]);

@@ -74,9 +74,7 @@ impl AggregateUDFImpl for TakesNumerics {
 }
 
 fn is_numeric(expr: &Expr, schema: &DFSchema) -> bool {
-    expr.to_field(schema).is_ok_and(|(_, field)| {
-        field.data_type().is_string() && pg_type::declared(&field) == Some("numeric")
-    })
+    expr.to_field(schema).is_ok_and(|(_, field)| pg_type::is_written_number(&field))
 }
 
 fn wide(expr: Expr) -> Expr {

@@ -111,10 +111,7 @@ fn returns_whole(asked: &Asked<'_>) -> Result<FieldRef, SqlError> {
 
 /// Whether the first argument is a number that is kept as it was written.
 fn is_written_number(asked: &Asked<'_>) -> bool {
-    let field = asked.fields.first();
-    field.is_some_and(|field| {
-        field.data_type().is_string() && pg_type::declared(field) == Some("numeric")
-    })
+    asked.fields.first().is_some_and(|field| pg_type::is_written_number(field))
 }
 
 fn returns_magnitude(asked: &Asked<'_>) -> Result<FieldRef, SqlError> {

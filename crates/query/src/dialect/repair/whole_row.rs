@@ -52,6 +52,16 @@ impl WholeRow<'_> {
         matches!(expr, Expr::Identifier(ident) if folded(ident) == self.name)
     }
 
+    /// Puts a row where an expression names it, and notes that it did.
+    fn putting<'a>(&'a self, row: &'a Expr, changed: &'a mut bool) -> impl FnMut(&mut Expr) + 'a {
+        move |expr| {
+            if self.is_named(expr) {
+                *expr = row.clone();
+                *changed = true;
+            }
+        }
+    }
+
     fn is_called(&self, factor: &TableFactor) -> bool {
         name_of(factor).as_deref() == Some(self.name)
     }
@@ -130,9 +140,9 @@ fn write_order(query: &mut Query, repair: &WholeRow<'_>) -> bool {
     let found = relations_of(select).find(|factor| repair.is_called(factor));
     let Some(found) = found.filter(|found| repair.is_meant(found)) else { return false };
     let row = repair.row(select, found);
-    let mut here = Here { repair, row: &row, depth: 0, changed: false };
-    let _finished = query.order_by.walk_mut(&mut here);
-    here.changed
+    let mut changed = false;
+    query.order_by.each_own_expr_mut(&mut repair.putting(&row, &mut changed));
+    changed
 }
 
 /// The columns of a subquery in FROM, where it names them all.
@@ -165,39 +175,11 @@ fn write_row(select: &mut Select, repair: &WholeRow<'_>, row: &Expr) -> bool {
             changed = true;
         }
     }
-    let mut here = Here { repair, row, depth: 0, changed };
-    let _finished = select.projection.walk_mut(&mut here);
-    let _finished = select.selection.walk_mut(&mut here);
-    let _finished = select.group_by.walk_mut(&mut here);
-    let _finished = select.having.walk_mut(&mut here);
-    here.changed
-}
-
-struct Here<'a, 'b> {
-    repair: &'a WholeRow<'b>,
-    row: &'a Expr,
-    depth: usize,
-    changed: bool,
-}
-
-impl VisitorMut for Here<'_, '_> {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if self.depth == 0 && self.repair.is_named(expr) {
-            *expr = self.row.clone();
-            self.changed = true;
-        }
-        ControlFlow::Continue(())
-    }
+    let mut put = repair.putting(row, &mut changed);
+    select.projection.each_own_expr_mut(&mut put);
+    select.selection.each_own_expr_mut(&mut put);
+    select.group_by.each_own_expr_mut(&mut put);
+    select.having.each_own_expr_mut(&mut put);
+    drop(put);
+    changed
 }

@@ -5,10 +5,8 @@ use super::scope::{Scope, beside, put_item};
 use crate::dialect::rewrite::folded;
 use crate::walk::WalkMut;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, OrderBy, OrderByKind, Query, Select, SelectItem, VisitorMut,
-    WildcardAdditionalOptions,
+    Expr, Ident, OrderBy, OrderByKind, Select, SelectItem, WildcardAdditionalOptions,
 };
-use std::ops::ControlFlow;
 
 /// Puts a SELECT; nothing where its names cannot be told apart.
 pub(super) fn put(select: &mut Select, mut names: Names) -> Option<Scope> {
@@ -23,7 +21,7 @@ pub(super) fn put(select: &mut Select, mut names: Names) -> Option<Scope> {
         put_select_item(item, &scope, &mut items);
     }
     select.projection = items;
-    let _finished = select.walk_mut(&mut Replacing { scope: &scope, depth: 0 });
+    replace(select, &scope);
     select.from = from;
     Some(scope)
 }
@@ -79,38 +77,13 @@ fn is_answered(select: &Select, name: &str) -> bool {
     })
 }
 
-/// Puts the names in an expression.
-pub(super) fn replace(expr: &mut Expr, scope: &Scope) {
-    let _finished = expr.walk_mut(&mut Replacing { scope, depth: 0 });
-}
-
-/// Puts names, but not those of subqueries, which may have columns of their own that are called
-/// so.
-struct Replacing<'a> {
-    scope: &'a Scope,
-    depth: usize,
-}
-
-impl VisitorMut for Replacing<'_> {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if self.depth == 0
-            && let Expr::Identifier(name) = expr
-            && let Some(merged) = self.scope.merged(&folded(name))
+/// Puts the names in an expression. Subqueries may have columns of their own that are called so.
+pub(super) fn replace(part: &mut impl WalkMut, scope: &Scope) {
+    part.each_own_expr_mut(&mut |expr| {
+        if let Expr::Identifier(name) = expr
+            && let Some(merged) = scope.merged(&folded(name))
         {
             *expr = merged.clone();
         }
-        ControlFlow::Continue(())
-    }
+    });
 }

@@ -134,7 +134,8 @@ with psycopg.connect(dsn, autocommit=True, application_name="watcher") as watche
         numbers = [connection.execute("SELECT pg_backend_pid()").fetchone()[0] for connection in (watcher, watched)]
         assert numbers == [watcher.info.backend_pid, watched.info.backend_pid] and numbers[0] != numbers[1], numbers
         watched.execute("SELECT 41 + 1")
-        seen = watcher.execute("SELECT application_name, state, query FROM pg_stat_activity WHERE pid = %s", (numbers[1],)).fetchall()
+        activity = "SELECT application_name, state, query FROM pg_stat_activity WHERE pid = %s"
+        seen = watcher.execute(activity, (numbers[1],)).fetchall()
         assert seen == [("watched", "idle", "SELECT 41 + 1")], seen
         slow = "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b"
         stopped = []
@@ -150,7 +151,8 @@ with psycopg.connect(dsn, autocommit=True, application_name="watcher") as watche
             thread = threading.Thread(target=run)
             thread.start()
             deadline = time.time() + 20
-            while not watcher.execute("SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query = %s", (slow,)).fetchall():
+            active = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query = %s"
+            while not watcher.execute(active, (slow,)).fetchall():
                 assert time.time() < deadline, "the statement does not run"
                 time.sleep(0.01)
             assert watcher.execute(f"SELECT {function}(%s)", (numbers[1],)).fetchone() == (True,)
