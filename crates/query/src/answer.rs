@@ -72,6 +72,15 @@ impl Database {
     ) -> Result<impl Stream<Item = Result<Bytes, SqlError>> + Send + 'static, SqlError> {
         let mut session = self.session();
         begin(&cancel, &session);
+        if parameters.is_empty() {
+            let point = async { Ok::<_, SqlError>(session.point(text).await) };
+            if let Some((prepared, values)) = cancel.guarded(Box::pin(point)).await? {
+                let work = Box::pin(session.execute(&prepared, values));
+                let outcome = cancel.guarded(work).await?;
+                let (schema, rows) = first_rows(&cancel, outcome).await?;
+                return Ok(pieces(rows, Encoder::new(format, schema), session, cancel));
+            }
+        }
         let mut all = stop::within_now(cancel.stop(), || session.parse_all(text))?;
         let Some(last) = all.pop() else {
             return Err(SqlError::new(SqlState::SyntaxError, "there is no statement"));
@@ -85,8 +94,7 @@ impl Database {
             begin(&cancel, &session);
         }
         let (schema, rows) = run_last(&cancel, &mut session, last, parameters).await?;
-        let encoder = Encoder { format, schema, started: false, rows: 0 };
-        Ok(pieces(rows, encoder, session, cancel))
+        Ok(pieces(rows, Encoder::new(format, schema), session, cancel))
     }
 }
 
@@ -125,11 +133,18 @@ async fn run_last(
         session.execute(&last, values).await
     });
     let outcome = cancel.guarded(work).await?;
+    first_rows(cancel, outcome).await
+}
+
+/// Waits for the first rows: an error that comes with them is still an error of the request.
+async fn first_rows(
+    cancel: &Cancel,
+    outcome: Outcome,
+) -> Result<(SchemaRef, Peekable<SendableRecordBatchStream>), SqlError> {
     let (schema, rows) = match outcome {
         Outcome::Rows(rows) => (rows.schema, rows.stream),
         Outcome::Done(tag) => done(&tag)?,
     };
-    // An error that comes with the first row is still an error of the request.
     let mut rows = rows.peekable();
     let work = async {
         match std::pin::Pin::new(&mut rows).peek().await {
@@ -209,6 +224,10 @@ fn wrap(error: ArrowError) -> SqlError {
 }
 
 impl Encoder {
+    fn new(format: Format, schema: SchemaRef) -> Self {
+        Self { format, schema, started: false, rows: 0 }
+    }
+
     fn batch(&mut self, batch: &RecordBatch) -> Result<Vec<u8>, SqlError> {
         let mut out = Vec::new();
         let first = !std::mem::replace(&mut self.started, true);

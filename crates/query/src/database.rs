@@ -19,7 +19,7 @@ use crate::error::SqlError;
 use crate::functions::HideLarge;
 use crate::ndjson::ExactJsonFactory;
 use crate::segment::Segments;
-use crate::session::Session;
+use crate::session::{Points, Session};
 use crate::statement::{Statement, check_plan, parse};
 use crate::stores::Stores;
 use crate::view::Views;
@@ -86,6 +86,8 @@ pub(crate) struct Inner {
     pub(crate) turn: AtomicU64,
     pub(crate) csv_survey: Arc<Survey>,
     pub(crate) locks: Arc<AdvisoryLocks>,
+    /// Statements that ask for one row, planned for all keys.
+    pub(crate) points: Points,
     context: OnceLock<SessionContext>,
     /// The same without a catalog: the statement of an external table names the table that is being
     /// looked up.
@@ -117,6 +119,7 @@ impl Database {
             turn: AtomicU64::new(0),
             csv_survey: Arc::default(),
             locks: Arc::default(),
+            points: Points::default(),
             context: OnceLock::new(),
             bare: OnceLock::new(),
             settings,

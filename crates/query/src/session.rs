@@ -10,6 +10,8 @@ pub(crate) use modify::insert_rows;
 mod kinds;
 mod outcome;
 mod overlay;
+mod point;
+pub(crate) use point::Points;
 mod prepare;
 mod set;
 mod upsert;

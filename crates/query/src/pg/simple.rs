@@ -20,6 +20,11 @@ impl Connection {
         self.unnamed = None;
         self.portals.remove("");
         self.begin_statement(text);
+        let point = Box::pin(async { Ok::<_, SqlError>(self.session.point(text).await) });
+        if let Some((prepared, values)) = self.cancel.guarded(point).await? {
+            self.run_simple(&prepared, values).await?;
+            return Ok(self.ready()?);
+        }
         let statements = stop::within_now(self.cancel.stop(), || self.session.parse_all(text))?;
         if statements.is_empty() {
             self.wire.put(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new()))?;
@@ -32,7 +37,7 @@ impl Connection {
             if !alone {
                 self.session.begin_implicit();
             }
-            self.run_simple(prepared).await?;
+            self.run_simple(prepared, Vec::new()).await?;
             // COMMIT and ROLLBACK end what stood before them; what follows stands on its own.
             self.put_notices()?;
         }
@@ -41,8 +46,12 @@ impl Connection {
         Ok(())
     }
 
-    async fn run_simple(&mut self, prepared: &Prepared) -> Result<(), Failed> {
-        match self.start(prepared, Vec::new()).await? {
+    async fn run_simple(
+        &mut self,
+        prepared: &Prepared,
+        values: Vec<ScalarValue>,
+    ) -> Result<(), Failed> {
+        match self.start(prepared, values).await? {
             Started::Rows(rows) => {
                 let style = self.session.variables.lock().style();
                 let mut columns = Columns::new(&rows.schema, &[], style)?;
