@@ -30,6 +30,7 @@ mod state;
 mod stream;
 mod string;
 mod table;
+mod write;
 
 pub use answer::{Answer, Reply, ReplyBuilder};
 pub use command::{
@@ -47,3 +48,4 @@ pub use state::{
     ElementChange, KeyChange, Loaded, Lsn, ScanPage, State, StateLimits, StreamReport,
 };
 pub use stream::{NewRecord, StreamId, new_record, pack_fields, unpack_fields};
+pub use write::Write;

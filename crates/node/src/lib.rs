@@ -40,6 +40,7 @@ mod settings;
 mod transaction;
 mod verbs;
 mod waiters;
+mod writes;
 
 pub use admission::Admitted;
 pub use channels::{Channels, Message, Scope, Subscriber};

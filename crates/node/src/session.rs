@@ -1,7 +1,7 @@
 //! What the node remembers of a connection between commands: the commands that MULTI has queued,
 //! and the keys that WATCH has named.
 
-use thalweg_machine::Lsn;
+use thalweg_machine::{Lsn, States};
 
 /// What a connection remembers between commands.
 #[derive(Default)]
@@ -35,6 +35,18 @@ impl Session {
     /// Whether commands are being queued.
     pub fn in_transaction(&self) -> bool {
         self.queue.is_some()
+    }
+
+    /// Whether a key has changed since the session began to watch it.
+    pub(crate) fn has_watched_change(&self, states: &mut States<'_>) -> bool {
+        self.watched.iter().any(|watched| {
+            states.of(&watched.key).watched_change(&watched.key) != watched.changed_lsn
+        })
+    }
+
+    /// What must be settled before anybody hears what was watched.
+    pub(crate) fn watched_gate(&self) -> Lsn {
+        self.watched.iter().map(|watched| watched.changed_lsn).max().unwrap_or(0)
     }
 
     /// Notes that a command was refused before it reached the engine, so that EXEC refuses, too.

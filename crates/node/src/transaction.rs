@@ -190,10 +190,9 @@ impl Inner {
         commands: &[Queued<'_>],
         execution: &mut Execution<'_>,
     ) -> Result<ForDoor, Wait> {
-        if has_watched_change(session, &mut execution.states) {
+        if session.has_watched_change(&mut execution.states) {
             execution.answer.null_array();
-            let gate = session.watched.iter().map(|watched| watched.changed_lsn).max();
-            execution.gate = gate.unwrap_or(0);
+            execution.gate = session.watched_gate();
             return Ok(ForDoor::new());
         }
         let cold = cold_keys(&mut execution.states, commands);
@@ -237,14 +236,6 @@ fn commands_of(queue: &Queue) -> Vec<Queued<'_>> {
         }
     });
     commands.collect()
-}
-
-/// Whether a key has changed since the session began to watch it.
-fn has_watched_change(session: &Session, states: &mut States<'_>) -> bool {
-    session
-        .watched
-        .iter()
-        .any(|watched| states.of(&watched.key).watched_change(&watched.key) != watched.changed_lsn)
 }
 
 fn written_by_queue(commands: &[Queued<'_>]) -> u64 {

@@ -7,7 +7,7 @@ mod write;
 
 pub(crate) use read::{hexists, hget, hgetall, hkeys, hlen, hmget, hrandfield, hstrlen, hvals};
 pub(crate) use scan::hscan;
-pub(crate) use write::{hdel, hincrby, hincrbyfloat, hmset, hset, hsetnx};
+pub(crate) use write::{check_field, hdel, hincrby, hincrbyfloat, hmset, hset, hsetnx};
 
 use crate::collection::Incarnation;
 use crate::state::Lsn;

@@ -40,7 +40,7 @@ fn put_fields(cx: &mut Execution<'_>, args: &[&[u8]], name: &str) -> Result<i64,
     Ok(added)
 }
 
-fn check_field(
+pub(crate) fn check_field(
     cx: &mut Execution<'_>,
     key: &[u8],
     field: &[u8],

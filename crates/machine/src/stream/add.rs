@@ -102,7 +102,7 @@ fn parse<'a, 'b>(mut rest: &'a [&'b [u8]]) -> Result<(Options<'b>, &'a [&'b [u8]
 }
 
 /// The ID that the record gets.
-fn next_id(
+pub(crate) fn next_id(
     stream: Option<&StreamObject>,
     asked: &[u8],
     now_ms: u64,

@@ -15,7 +15,7 @@ mod stored;
 mod trim;
 
 pub use add::{NewRecord, new_record};
-pub(crate) use add::{xadd, xcfgset, xsetid};
+pub(crate) use add::{next_id, xadd, xcfgset, xsetid};
 pub(crate) use claim::{xautoclaim, xclaim};
 pub(crate) use group::{Consumer, Group, Pending};
 pub(crate) use groups::{xack, xgroup};

@@ -6,3 +6,4 @@ mod model;
 mod scripts;
 mod store;
 mod support;
+mod writes;

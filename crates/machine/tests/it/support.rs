@@ -1,8 +1,8 @@
 //! What the machine's tests share: a state with a clock that tests move, and replies as text.
 
 use thalweg_machine::{
-    EffectBuffer, Effects, Execution, Lsn, Outcome, PolicyName, Reply, ReplyBuilder, State,
-    StateLimits, States, execute, find_command,
+    CommandError, EffectBuffer, Effects, Execution, Lsn, Outcome, PolicyName, Reply, ReplyBuilder,
+    State, StateLimits, States, Write, execute, find_command,
 };
 
 /// A state and what it takes to run commands on it.
@@ -39,26 +39,11 @@ impl Machine {
         let name = String::from_utf8_lossy(args[0]);
         let command = find_command(args[0]).unwrap_or_else(|| panic!("no command {name}"));
         if !command.accepts(args.len()) {
-            return Ended::Reply(Reply::Error(thalweg_machine::CommandError::arity(command.name)));
+            return Ended::Reply(Reply::Error(CommandError::arity(command.name)));
         }
-        self.lsn += 1;
-        let mut effects = EffectBuffer::default();
         let mut reply = ReplyBuilder::default();
-        let mut execution = Execution {
-            states: States::One(&mut self.state),
-            effects: &mut effects,
-            lsn: self.lsn,
-            now_ms: self.now_ms,
-            random: self.random,
-            gate: 0,
-            changed: false,
-            answer: &mut reply,
-        };
-        let outcome = execute(command, &args, &mut execution);
-        let (gate, changed) = (execution.gate, execution.changed);
-        assert_eq!(changed, !effects.is_empty(), "{name}");
-        assert!(!changed || gate == self.lsn, "{name}: a reply must wait for its own effects");
-        self.effects = effects.bytes().to_vec();
+        let (outcome, changed) =
+            self.execute(&name, &mut reply, |execution| execute(command, &args, execution));
         match outcome {
             Outcome::Done => Ended::Reply(reply.finish()),
             Outcome::Needs(keys) => {
@@ -69,6 +54,39 @@ impl Machine {
             }
             Outcome::Blocks { args, .. } => Ended::Blocks(args),
         }
+    }
+
+    /// Makes writes; their effects get one LSN.
+    pub(crate) fn write_all(&mut self, writes: &[Write<'_>]) -> Result<(), CommandError> {
+        let mut nobody = ReplyBuilder::default();
+        self.execute("writes", &mut nobody, |execution| execution.write_all(writes)).0
+    }
+
+    /// Does something under an LSN of its own; gives its outcome, and whether it changed anything.
+    fn execute<T>(
+        &mut self,
+        name: &str,
+        reply: &mut ReplyBuilder,
+        work: impl FnOnce(&mut Execution<'_>) -> T,
+    ) -> (T, bool) {
+        self.lsn += 1;
+        let mut effects = EffectBuffer::default();
+        let mut execution = Execution {
+            states: States::One(&mut self.state),
+            effects: &mut effects,
+            lsn: self.lsn,
+            now_ms: self.now_ms,
+            random: self.random,
+            gate: 0,
+            changed: false,
+            answer: reply,
+        };
+        let outcome = work(&mut execution);
+        let (gate, changed) = (execution.gate, execution.changed);
+        assert_eq!(changed, !effects.is_empty(), "{name}");
+        assert!(!changed || gate == self.lsn, "{name}: a reply must wait for its own effects");
+        self.effects = effects.bytes().to_vec();
+        (outcome, changed)
     }
 
     /// Applies the last command's effects to another state, as a replay does.

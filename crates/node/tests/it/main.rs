@@ -9,3 +9,4 @@ mod replay;
 mod routing;
 mod support;
 mod waiting;
+mod writes;
