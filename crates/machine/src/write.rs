@@ -8,7 +8,7 @@ use crate::effect::{Effect, PutExpiry};
 use crate::error::CommandError;
 use crate::execution::Execution;
 use crate::hash::check_field;
-use crate::stream::{next_id, pack_fields};
+use crate::stream::{Trim, next_id, pack_fields, trim_point};
 use crate::table::Kind;
 use std::collections::BTreeMap;
 
@@ -50,6 +50,13 @@ pub enum Write<'a> {
         /// Names and values, in turn.
         fields: &'a [&'a [u8]],
     },
+    /// Forgets the oldest records of a stream.
+    Trim {
+        /// The stream's key.
+        key: &'a [u8],
+        /// How many of the newest records stay.
+        records: u64,
+    },
 }
 
 impl<'a> Write<'a> {
@@ -60,7 +67,8 @@ impl<'a> Write<'a> {
             | Self::Delete { key }
             | Self::PutField { key, .. }
             | Self::DeleteField { key, .. }
-            | Self::Append { key, .. } => key,
+            | Self::Append { key, .. }
+            | Self::Trim { key, .. } => key,
         }
     }
 
@@ -70,14 +78,14 @@ impl<'a> Write<'a> {
             Self::Put { .. } => Some(Kind::String),
             Self::Delete { .. } => None,
             Self::PutField { .. } | Self::DeleteField { .. } => Some(Kind::Hash),
-            Self::Append { .. } => Some(Kind::Stream),
+            Self::Append { .. } | Self::Trim { .. } => Some(Kind::Stream),
         }
     }
 
     /// Bytes that it adds: values and names.
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Delete { .. } | Self::DeleteField { .. } => 0,
+            Self::Delete { .. } | Self::DeleteField { .. } | Self::Trim { .. } => 0,
             Self::Put { key, value } => key.len() + value.len(),
             Self::PutField { field, value, .. } => field.len() + value.len(),
             Self::Append { fields, .. } => fields.iter().map(|field| field.len()).sum(),
@@ -123,6 +131,7 @@ impl Execution<'_> {
                 self.find_kind(key, Kind::Hash).map(|_| ())
             }
             Write::DeleteField { key, .. } => self.find_kind(key, Kind::Hash).map(|_| ()),
+            Write::Trim { key, .. } => self.find_kind(key, Kind::Stream).map(|_| ()),
             Write::Append { key, fields } => {
                 if fields.is_empty() || fields.len() % 2 == 1 {
                     return Err(CommandError::new("a record has names and values, in turn"));
@@ -156,6 +165,14 @@ impl Execution<'_> {
                     0 => {}
                     1 => self.emit(&Effect::Delete { key }),
                     _ => self.emit(&Effect::HashDelete { key, field }),
+                }
+            }
+            Write::Trim { key, records } => {
+                let stream = self.find_stream(key)?;
+                let below =
+                    stream.and_then(|stream| trim_point(stream, &Trim::to_length(*records)));
+                if let Some(below) = below {
+                    self.emit(&Effect::StreamTrim { key, below });
                 }
             }
             Write::Append { key, fields } => {

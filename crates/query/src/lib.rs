@@ -50,6 +50,7 @@ mod view;
 mod walk;
 mod watch;
 mod window;
+mod write;
 
 pub use answer::Format;
 pub use append::{AppendFormat, Appended};

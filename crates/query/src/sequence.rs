@@ -8,6 +8,7 @@
 use crate::catalog::{Definition, Overlay, SequenceDefinition};
 use crate::database::Inner;
 use crate::error::{SqlError, SqlState};
+use crate::write::{Write, write_all};
 use datafusion::arrow::array::{ArrayRef, AsArray, Int64Builder};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Int64Type};
@@ -136,20 +137,16 @@ pub(crate) fn set(
     let base = if called { value } else { value.saturating_sub(sequence.increment) };
     let base = base.to_string();
     let storage = sequence.storage(name);
-    for command in
-        [&[b"SET".as_slice(), &base_key(storage), base.as_bytes()][..], &[b"DEL", &key(storage)]]
-    {
-        if let Reply::Error(error) = inner.engine.call(command)? {
-            return Err(error.into());
-        }
-    }
-    Ok(())
+    let (key, value) = (base_key(storage), base.into_bytes());
+    // Together: what is drawn meanwhile counts from one base or from the other.
+    let writes = [Write::Put { key, value }, Write::Delete { key: self::key(storage) }];
+    write_all(&inner.engine, &writes)
 }
 
 /// Forgets what a sequence has given out.
 pub(crate) fn forget(engine: &Engine, storage: &str) -> Result<(), SqlError> {
-    engine.call(&[b"DEL", &key(storage), &base_key(storage)])?;
-    Ok(())
+    let keys = [key(storage), base_key(storage)];
+    write_all(engine, &keys.map(|key| Write::Delete { key }))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

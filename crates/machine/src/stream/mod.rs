@@ -25,7 +25,7 @@ pub(crate) use pending::xpending;
 pub(crate) use range::{xlen, xrange, xrevrange};
 pub(crate) use read::{xread, xreadgroup};
 pub(crate) use records::Records;
-pub(crate) use trim::{xdel, xtrim};
+pub(crate) use trim::{Trim, trim_point, xdel, xtrim};
 
 use crate::collection::Incarnation;
 use crate::effect::{put_bytes, take_bytes};

@@ -8,7 +8,7 @@ use crate::number::{parse_i64, parse_u64};
 
 /// How far to trim. `~` allows to trim less; we always trim exactly, and `LIMIT` bounds one call's
 /// work.
-pub(super) struct Trim {
+pub(crate) struct Trim {
     kind: TrimKind,
     limit: Option<u64>,
 }
@@ -19,6 +19,11 @@ enum TrimKind {
 }
 
 impl Trim {
+    /// Leaves so many of the newest records.
+    pub(crate) fn to_length(records: u64) -> Self {
+        Self { kind: TrimKind::MaxLength(records), limit: None }
+    }
+
     pub(super) fn begins_with(word: &[u8]) -> bool {
         word.eq_ignore_ascii_case(b"MAXLEN") || word.eq_ignore_ascii_case(b"MINID")
     }
@@ -57,7 +62,7 @@ impl Trim {
 }
 
 /// The first ID to stay, if anything must go.
-pub(super) fn trim_point(stream: &StreamObject, trim: &Trim) -> Option<StreamId> {
+pub(crate) fn trim_point(stream: &StreamObject, trim: &Trim) -> Option<StreamId> {
     let length = stream.records.len() as u64;
     let mut excess = match trim.kind {
         TrimKind::MaxLength(keep) => length.saturating_sub(keep),

@@ -19,6 +19,9 @@ fn command_of(write: &Write<'_>) -> Vec<Vec<u8>> {
         Write::Delete { key } => words(&[b"DEL", key]),
         Write::PutField { key, field, value } => words(&[b"HSET", key, field, value]),
         Write::DeleteField { key, field } => words(&[b"HDEL", key, field]),
+        Write::Trim { key, records } => {
+            words(&[b"XTRIM", key, b"MAXLEN", records.to_string().as_bytes()])
+        }
         Write::Append { key, fields } => {
             let head: [&[u8]; 3] = [b"XADD", key, b"*"];
             words(&head.into_iter().chain(fields.iter().copied()).collect::<Vec<_>>())
@@ -37,11 +40,12 @@ fn writes_are_what_their_commands_are() {
             let key = format!("k{key}").into_bytes();
             let field = format!("f{field}").into_bytes();
             let fields = [field.as_slice(), value.as_bytes()];
-            let write = match random.below(8) {
+            let write = match random.below(9) {
                 0 => Write::Put { key: &key, value: value.as_bytes() },
                 1 => Write::Delete { key: &key },
                 2..=4 => Write::PutField { key: &key, field: &field, value: value.as_bytes() },
                 5 | 6 => Write::DeleteField { key: &key, field: &field },
+                7 => Write::Trim { key: &key, records: random.below(3) },
                 _ => Write::Append { key: &key, fields: &fields },
             };
             let outcome = typed.write_all(std::slice::from_ref(&write));

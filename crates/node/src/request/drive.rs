@@ -70,9 +70,18 @@ impl Engine {
         &self,
         work: impl FnMut(&Self) -> Executed<T>,
     ) -> Result<T, EngineError> {
-        let (outcome, gate) = block_on(self.drive(work))?;
+        let (outcome, gate) = self.enter_ungated(work)?;
         self.wait_settled(gate)?;
         Ok(outcome)
+    }
+
+    /// The same for whoever waits at the gate by himself: gives the LSN that must be settled before
+    /// anybody is told.
+    pub fn enter_ungated<T>(
+        &self,
+        work: impl FnMut(&Self) -> Executed<T>,
+    ) -> Result<(T, Lsn), EngineError> {
+        block_on(self.drive(work))
     }
 
     /// Runs one command within a session, waits until its outcome is as durable as the settings
@@ -103,7 +112,7 @@ impl Engine {
         session: &mut Session,
         args: &[&[u8]],
     ) -> Result<(Reply, Lsn), EngineError> {
-        let (reply, gate) = block_on(self.drive(|engine| engine.call_once(session, args)))?;
+        let (reply, gate) = self.enter_ungated(|engine| engine.call_once(session, args))?;
         Ok((reply?, gate))
     }
 

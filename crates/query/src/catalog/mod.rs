@@ -19,6 +19,7 @@ pub(crate) type Overlay = BTreeMap<String, Option<Arc<Definition>>>;
 pub(crate) type Change = (String, Option<Arc<Definition>>, Option<Arc<Definition>>);
 
 use crate::error::{SqlError, SqlState};
+use crate::write::{Write, write_all};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -145,7 +146,8 @@ impl Catalog {
     fn write(&self, name: &str, definition: Definition) -> Result<(), SqlError> {
         let text = serde_json::to_vec(&definition)
             .map_err(|error| SqlError::new(SqlState::Internal, error.to_string()))?;
-        self.call(&[b"HSET", KEY, name.as_bytes(), &text])?;
+        let (key, field) = (KEY.to_vec(), name.as_bytes().to_vec());
+        write_all(&self.engine, &[Write::PutField { key, field, value: text }])?;
         self.objects.write().insert(name.to_owned(), Arc::new(definition));
         self.version.fetch_add(1, Ordering::SeqCst);
         Ok(())
@@ -165,7 +167,8 @@ impl Catalog {
     ) -> Result<(), SqlError> {
         let _changing = self.changing.lock();
         clear()?;
-        self.call(&[b"HDEL", KEY, name.as_bytes()])?;
+        let (key, field) = (KEY.to_vec(), name.as_bytes().to_vec());
+        write_all(&self.engine, &[Write::DeleteField { key, field }])?;
         self.objects.write().remove(name);
         self.version.fetch_add(1, Ordering::SeqCst);
         Ok(())
@@ -176,27 +179,27 @@ impl Catalog {
     pub(crate) fn change(
         &self,
         changes: &[Change],
-        run: impl FnOnce(Vec<Vec<Vec<u8>>>) -> Result<(), SqlError>,
+        run: impl FnOnce(Vec<Write>) -> Result<(), SqlError>,
     ) -> Result<(), SqlError> {
         let _changing = self.changing.lock();
-        let mut commands = Vec::with_capacity(changes.len());
+        let mut writes = Vec::with_capacity(changes.len());
         for (name, seen, now) in changes {
             if self.get(name) != *seen {
                 let message = format!("\"{name}\" was changed by somebody else meanwhile");
                 return Err(SqlError::new(SqlState::SerializationFailure, message));
             }
-            let mut command = match now {
+            let (key, field) = (KEY.to_vec(), name.as_bytes().to_vec());
+            writes.push(match now {
                 Some(definition) => {
                     check_name(name)?;
-                    let text = serde_json::to_vec(definition.as_ref())
+                    let value = serde_json::to_vec(definition.as_ref())
                         .map_err(|error| SqlError::new(SqlState::Internal, error.to_string()))?;
-                    vec![b"HSET".to_vec(), KEY.to_vec(), name.as_bytes().to_vec(), text]
+                    Write::PutField { key, field, value }
                 }
-                None => vec![b"HDEL".to_vec(), KEY.to_vec(), name.as_bytes().to_vec()],
-            };
-            commands.push(std::mem::take(&mut command));
+                None => Write::DeleteField { key, field },
+            });
         }
-        run(commands)?;
+        run(writes)?;
         let mut objects = self.objects.write();
         for (name, _, now) in changes {
             match now {
@@ -207,13 +210,6 @@ impl Catalog {
         drop(objects);
         self.version.fetch_add(1, Ordering::SeqCst);
         Ok(())
-    }
-
-    fn call(&self, args: &[&[u8]]) -> Result<(), SqlError> {
-        match self.engine.call(args)? {
-            thalweg_machine::Reply::Error(error) => Err(error.into()),
-            _ => Ok(()),
-        }
     }
 }
 

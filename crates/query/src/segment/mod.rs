@@ -21,6 +21,7 @@ pub(crate) use read::{SegmentReader, SegmentRows};
 
 use crate::catalog::{Definition, StreamDefinition};
 use crate::error::{SqlError, SqlState};
+use crate::write::{Write, write_all};
 use object_store::path::Path as StorePath;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -275,12 +276,12 @@ impl Segments {
         if old.is_empty() {
             return Ok(());
         }
-        let manifest = manifest_key(key);
-        let mut args: Vec<&[u8]> = vec![b"HDEL", manifest.as_bytes()];
-        args.extend(old.iter().map(|segment| segment.file.as_bytes()));
-        if let thalweg_machine::Reply::Error(error) = self.engine.call(&args)? {
-            return Err(error.into());
-        }
+        let manifest = manifest_key(key).into_bytes();
+        let writes = old.iter().map(|segment| {
+            let field = segment.file.clone().into_bytes();
+            Write::DeleteField { key: manifest.clone(), field }
+        });
+        write_all(&self.engine, &writes.collect::<Vec<_>>())?;
         let rest: Vec<_> = list.iter().skip(old.len()).cloned().collect();
         self.lists.write().insert(key.to_owned(), Arc::new(rest));
         let now = Instant::now();
@@ -349,7 +350,8 @@ impl Segments {
         let _changing = self.changing.lock();
         for partition in 0..stream.partitions {
             let key = stream.key(name, partition);
-            self.engine.call(&[b"UNLINK", manifest_key(&key).as_bytes()])?;
+            let manifest = manifest_key(&key).into_bytes();
+            write_all(&self.engine, &[Write::Delete { key: manifest }])?;
             crate::stream::forget_marks(&self.engine, &key)?;
             self.lists.write().remove(&key);
             let folder = folder_of(name, partition);

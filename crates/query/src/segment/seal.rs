@@ -4,9 +4,8 @@ use super::file::{segment_properties, segment_schema};
 use super::{Root, Segment, Segments, failed, folder_of, manifest_key};
 use crate::catalog::{Catalog, StreamDefinition};
 use crate::error::SqlError;
-use crate::stream::{
-    BLOCK_RECORDS, Decoder, Misfit, describe, info, info_rows, read_block, transact,
-};
+use crate::stream::{BLOCK_RECORDS, Decoder, Misfit, describe, info, info_rows, read_block};
+use crate::write::{Write, write_all};
 use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
 use datafusion::common::DataFusionError;
 use datafusion::parquet::arrow::ArrowWriter;
@@ -191,21 +190,16 @@ impl Segments {
         }
         let text = serde_json::to_vec(segment.as_ref())
             .map_err(|error| failed("write the manifest", error))?;
-        let bytes = |text: &str| text.as_bytes().to_vec();
-        let mut commands =
-            vec![vec![bytes("HSET"), bytes(&manifest_key(key)), bytes(&segment.file), text]];
-        for (misfit, record) in sealed.misfits {
-            commands.push(vec![
-                bytes("XADD"),
-                bytes(&format!("{name}.dead")),
-                bytes("*"),
-                bytes("reason"),
-                misfit.reason.into_bytes(),
-                bytes("record"),
-                record,
-            ]);
-        }
-        transact(&self.engine, &commands)?;
+        let (manifest, file) = (manifest_key(key).into_bytes(), segment.file.clone().into_bytes());
+        let mut writes = vec![Write::PutField { key: manifest, field: file, value: text }];
+        writes.extend(sealed.misfits.into_iter().map(|(misfit, record)| Write::Append {
+            key: format!("{name}.dead").into_bytes(),
+            fields: vec![
+                (b"reason".to_vec(), misfit.reason.into_bytes()),
+                (b"record".to_vec(), record),
+            ],
+        }));
+        write_all(&self.engine, &writes)?;
         let mut lists = self.lists.write();
         let mut list = lists.get(key).map(|list| list.as_ref().clone()).unwrap_or_default();
         list.push(segment);

@@ -215,9 +215,9 @@ impl Session {
         let mut appender = Appender::new(&self.inner.engine, name, stream);
         let mut count = 0;
         for batch in batches {
-            let (commands, appended) = appender.commands_of_batch(batch)?;
+            let (writes, appended) = appender.writes_of_batch(batch)?;
             count += appended.appended + appended.dead;
-            transaction.lock().append(commands)?;
+            transaction.lock().append(writes)?;
         }
         Ok(count)
     }

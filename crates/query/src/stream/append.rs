@@ -4,19 +4,16 @@
 use crate::catalog::{OnError, Partitioner, StreamDefinition};
 use crate::error::{SqlError, SqlState};
 use crate::values::{fits, put_text};
+use crate::write::{Write, write_all};
 use datafusion::arrow::array::{Array, RecordBatch};
 use datafusion::arrow::compute::cast;
-use thalweg_machine::Reply;
-use thalweg_node::{Engine, Session};
+use thalweg_node::Engine;
 
 /// Records that are appended in one transaction.
 const TRANSACTION_RECORDS: usize = 4_096;
 
 /// A record: names and values.
 pub(crate) type Fields = Vec<(Vec<u8>, Vec<u8>)>;
-
-/// A command for the node: its name and arguments.
-pub(crate) type Command = Vec<Vec<u8>>;
 
 /// Puts records into a stream.
 pub(crate) struct Appender<'a> {
@@ -42,13 +39,13 @@ impl<'a> Appender<'a> {
         Self { engine, name, definition, turn }
     }
 
-    /// The commands that would append rows, for a transaction.
-    pub(crate) fn commands_of_batch(
+    /// The writes that would append rows, for a transaction.
+    pub(crate) fn writes_of_batch(
         &mut self,
         batch: &RecordBatch,
-    ) -> Result<(Vec<Command>, Appended), SqlError> {
+    ) -> Result<(Vec<Write>, Appended), SqlError> {
         let records = self.records_of(batch)?;
-        self.commands(records)
+        self.writes(records)
     }
 
     pub(crate) fn records_of(&self, batch: &RecordBatch) -> Result<Vec<Fields>, SqlError> {
@@ -88,21 +85,21 @@ impl<'a> Appender<'a> {
 
     /// Appends records: all of them, or, where one does not fit and the stream says so, none.
     pub(crate) fn append(&mut self, records: Vec<Fields>) -> Result<Appended, SqlError> {
-        let (commands, outcome) = self.commands(records)?;
-        for commands in commands.chunks(TRANSACTION_RECORDS) {
-            transact(self.engine, commands)?;
+        let (writes, outcome) = self.writes(records)?;
+        for writes in writes.chunks(TRANSACTION_RECORDS) {
+            write_all(self.engine, writes)?;
         }
         Ok(outcome)
     }
 
-    fn commands(&mut self, records: Vec<Fields>) -> Result<(Vec<Command>, Appended), SqlError> {
+    fn writes(&mut self, records: Vec<Fields>) -> Result<(Vec<Write>, Appended), SqlError> {
         let mut outcome = Appended::default();
-        let mut commands = Vec::with_capacity(records.len());
+        let mut writes = Vec::with_capacity(records.len());
         for (number, fields) in records.into_iter().enumerate() {
             match self.misfit(&fields) {
                 None => {
                     let key = self.key_for(&fields)?;
-                    commands.push(command(key, fields));
+                    writes.push(Write::Append { key: key.into_bytes(), fields });
                     outcome.appended += 1;
                 }
                 Some((_, reason)) if self.definition.on_error == OnError::DeadLetter => {
@@ -115,7 +112,8 @@ impl<'a> Appender<'a> {
                         (b"reason".to_vec(), reason.into_bytes()),
                         (b"record".to_vec(), record),
                     ];
-                    commands.push(command(format!("{}.dead", self.name), fields));
+                    let key = format!("{}.dead", self.name).into_bytes();
+                    writes.push(Write::Append { key, fields });
                     outcome.dead += 1;
                 }
                 Some((state, reason)) => {
@@ -124,7 +122,7 @@ impl<'a> Appender<'a> {
                 }
             }
         }
-        Ok((commands, outcome))
+        Ok((writes, outcome))
     }
 
     /// Why a record does not fit, if it does not.
@@ -195,40 +193,4 @@ pub(crate) fn partition_of<'a>(
         }
     };
     number as u16
-}
-
-fn command(key: String, fields: Fields) -> Command {
-    let mut args = vec![b"XADD".to_vec(), key.into_bytes(), b"*".to_vec()];
-    args.extend(fields.into_iter().flat_map(|(name, value)| [name, value]));
-    args
-}
-
-/// Runs commands as one transaction.
-pub(crate) fn transact(engine: &Engine, commands: &[Command]) -> Result<(), SqlError> {
-    transact_in(engine, &mut Session::trusted(), commands).map(|_happened| ())
-}
-
-/// The same in a session that watches keys; false where one of them has changed, so nothing was
-/// done.
-pub(crate) fn transact_in(
-    engine: &Engine,
-    session: &mut Session,
-    commands: &[Command],
-) -> Result<bool, SqlError> {
-    let refuse = |reply: &Reply| match reply {
-        Reply::Error(error) => Err(SqlError::from(error.clone())),
-        _ => Ok(()),
-    };
-    engine.run_in(session, &[b"MULTI"])?;
-    for command in commands {
-        let args: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
-        refuse(&engine.run_in(session, &args)?.0)?;
-    }
-    let reply = engine.call_in(session, &[b"EXEC"])?;
-    refuse(&reply)?;
-    if matches!(reply, Reply::Null) {
-        return Ok(false);
-    }
-    reply.elements().iter().try_for_each(refuse)?;
-    Ok(true)
 }

@@ -12,9 +12,9 @@
 //! |---|---|
 //! | ID of the record before, `<ms>-<sequence>`, or `0-0` | watermark: µs since 1970, decimal |
 
-use super::append::transact_in;
 use super::texts_of;
 use crate::error::{SqlError, SqlState};
+use crate::write::{Write, write_all, write_all_in};
 use thalweg_machine::{Reply, StreamId};
 use thalweg_node::{Engine, Session};
 
@@ -123,30 +123,24 @@ pub(crate) fn append(
         engine.run_in(&mut session, &[b"UNWATCH"])?;
         return Ok(false);
     }
-    let bytes = |text: String| text.into_bytes();
-    let after = mark.after.to_text().to_vec();
-    let mut commands = vec![vec![
-        bytes("HSET".to_owned()),
-        bytes(marks_key.clone()),
-        after,
-        bytes(mark.watermark_us.to_string()),
-    ]];
+    let key = marks_key.into_bytes();
+    let (field, value) = (mark.after.to_text().to_vec(), mark.watermark_us.to_string());
+    let value = value.into_bytes();
+    let mut writes = vec![Write::PutField { key: key.clone(), field, value }];
     if known.len() > TRIM_MARKS {
         let first = first()?;
         let old = known.partition_point(|known| known.after < first);
         // The last of them still says how far event time was before the oldest record.
         let old = known.get(..old.saturating_sub(1)).unwrap_or_default();
-        if !old.is_empty() {
-            let mut command = vec![bytes("HDEL".to_owned()), bytes(marks_key)];
-            command.extend(old.iter().map(|mark| mark.after.to_text().to_vec()));
-            commands.push(command);
-        }
+        writes.extend(old.iter().map(|mark| {
+            let field = mark.after.to_text().to_vec();
+            Write::DeleteField { key: key.clone(), field }
+        }));
     }
-    transact_in(engine, &mut session, &commands)
+    write_all_in(engine, &mut session, &writes)
 }
 
 /// Forgets the marks of a partition.
 pub(crate) fn forget(engine: &Engine, key: &str) -> Result<(), SqlError> {
-    engine.call(&[b"UNLINK", marks_key(key).as_bytes()])?;
-    Ok(())
+    write_all(engine, &[Write::Delete { key: marks_key(key).into_bytes() }])
 }

@@ -6,7 +6,7 @@ mod marks;
 mod read;
 
 pub use append::Appended;
-pub(crate) use append::{Appender, Fields, misfit, partition_of, transact, transact_in};
+pub(crate) use append::{Appender, Fields, misfit, partition_of};
 pub(crate) use decode::{Decoder, Misfit, columns_of, fields_as_json};
 pub(crate) use marks::{Mark, forget as forget_marks};
 pub(crate) use read::{PartitionReader, pick};

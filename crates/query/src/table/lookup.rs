@@ -9,8 +9,8 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, LogicalPlan, Operator};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use thalweg_machine::{Lsn, Reply};
-use thalweg_node::{Engine, Session};
+use thalweg_machine::Lsn;
+use thalweg_node::Engine;
 
 /// A prepared statement that asks for some columns of one row by its primary key.
 #[derive(Clone, Debug)]
@@ -81,16 +81,14 @@ impl PointLookup {
         let Some(key) = encode_values(&self.definition, &values) else { return Ok(None) };
         let storage = self.definition.storage(&self.table);
         let bucket = bucket_key(&storage, bucket_of(&key));
-        let (reply, gate) = engine.run_in(&mut Session::default(), &[b"HGET", &bucket, &key])?;
+        let mut row = Vec::new();
+        let (found, gate) =
+            engine.enter_ungated(|engine| engine.read_field(&bucket, &key, &mut row))?;
+        let found = found?;
         let is_wanted = |index| self.wanted.contains(&index);
         let mut rows = RowDecoder::of_some(&self.definition, 1, is_wanted);
-        match &reply {
-            Reply::Error(error) => return Err(error.clone().into()),
-            reply => {
-                if let Some(row) = reply.as_bytes() {
-                    rows.push(row).ok_or_else(|| damaged(&self.table))?;
-                }
-            }
+        if found {
+            rows.push(&row).ok_or_else(|| damaged(&self.table))?;
         }
         let columns = rows.finish();
         let chosen = self.projection.iter().filter_map(|&index| columns.get(index).cloned());

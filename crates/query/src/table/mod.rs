@@ -16,6 +16,7 @@ pub(crate) use write::{Writer, new_key};
 use crate::catalog::TableDefinition;
 use crate::error::SqlError;
 use crate::types::schema_of;
+use crate::write::{Write, write_all};
 use async_trait::async_trait;
 use datafusion::arrow::array::{BinaryViewBuilder, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -50,14 +51,11 @@ pub(crate) const WITH_KEYS: char = '\u{1}';
 
 /// Deletes the rows that stand under a name, and what goes with them.
 pub(crate) fn clear(engine: &Engine, storage: &str) -> std::result::Result<(), SqlError> {
-    for bucket in 0..BUCKETS {
-        engine.call(&[b"UNLINK", &bucket_key(storage, bucket)])?;
-    }
-    for number in 0..write::UNIQUES_MAX {
-        let unique = write::unique_storage(storage, number);
-        for bucket in 0..BUCKETS {
-            engine.call(&[b"UNLINK", &bucket_key(&unique, bucket)])?;
-        }
+    let uniques = (0..write::UNIQUES_MAX).map(|number| write::unique_storage(storage, number));
+    for storage in std::iter::once(storage.to_owned()).chain(uniques) {
+        let buckets =
+            (0..BUCKETS).map(|bucket| Write::Delete { key: bucket_key(&storage, bucket) });
+        write_all(engine, &buckets.collect::<Vec<_>>())?;
     }
     Ok(())
 }
@@ -271,8 +269,7 @@ pub(crate) fn read_row(
     bucket: &[u8],
     key: &[u8],
 ) -> std::result::Result<Option<Vec<u8>>, SqlError> {
-    match engine.call(&[b"HGET", bucket, key])? {
-        thalweg_machine::Reply::Error(error) => Err(error.into()),
-        reply => Ok(reply.as_bytes().map(<[u8]>::to_vec)),
-    }
+    let mut row = Vec::new();
+    let found = engine.enter_blocking(|engine| engine.read_field(bucket, key, &mut row))??;
+    Ok(found.then_some(row))
 }

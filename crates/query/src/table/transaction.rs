@@ -8,7 +8,7 @@ use crate::catalog::{Definition, Overlay};
 use crate::database::Inner;
 use crate::error::{SqlError, SqlState};
 use crate::functions::bytes_of;
-use crate::stream::transact_in;
+use crate::write::{Write, write_all_in};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::common::config::{ConfigEntry, ConfigExtension, ExtensionOptions};
 use datafusion::execution::SendableRecordBatchStream;
@@ -96,8 +96,8 @@ pub(crate) struct Transaction {
     engine: Engine,
     session: Session,
     writes: BTreeMap<String, Written>,
-    /// Commands that append to streams, in order.
-    appends: Vec<Vec<Vec<u8>>>,
+    /// Records that it appends to streams, in order.
+    appends: Vec<Write>,
     bytes: usize,
     /// What was declared and dropped.
     declared: BTreeMap<String, Declared>,
@@ -293,10 +293,9 @@ impl Transaction {
     }
 
     /// Appends to streams at commit.
-    pub(crate) fn append(&mut self, commands: Vec<Vec<Vec<u8>>>) -> Result<(), SqlError> {
-        let bytes = commands.iter().flatten().map(|arg| arg.len() + 24).sum();
-        self.grow(bytes)?;
-        self.appends.extend(commands);
+    pub(crate) fn append(&mut self, appends: Vec<Write>) -> Result<(), SqlError> {
+        self.grow(appends.iter().map(Write::bytes).sum())?;
+        self.appends.extend(appends);
         Ok(())
     }
 
@@ -309,11 +308,8 @@ impl Transaction {
     /// happened.
     pub(crate) fn commit(mut self, inner: &Inner) -> Result<(), SqlError> {
         if self.declared.is_empty() {
-            let commands = self.commands();
-            if commands.is_empty() {
-                return Ok(());
-            }
-            return self.run(&commands);
+            let writes = self.take_writes();
+            return if writes.is_empty() { Ok(()) } else { self.run(&writes) };
         }
         let changes: Vec<_> = std::mem::take(&mut self.declared)
             .into_iter()
@@ -321,10 +317,10 @@ impl Transaction {
             .map(|(name, change)| (name, change.seen, change.now))
             .collect();
         let retired = std::mem::take(&mut self.retired);
-        let rows = self.commands();
-        inner.catalog.change(&changes, |mut commands| {
-            commands.extend(rows);
-            if commands.is_empty() { Ok(()) } else { self.run(&commands) }
+        let rows = self.take_writes();
+        inner.catalog.change(&changes, |mut writes| {
+            writes.extend(rows);
+            if writes.is_empty() { Ok(()) } else { self.run(&writes) }
         })?;
         for retired in retired {
             // What cannot be deleted now is only space: nobody reaches it.
@@ -335,22 +331,22 @@ impl Transaction {
         Ok(())
     }
 
-    fn commands(&mut self) -> Vec<Vec<Vec<u8>>> {
-        let mut commands = std::mem::take(&mut self.appends);
+    fn take_writes(&mut self) -> Vec<Write> {
+        let mut writes = std::mem::take(&mut self.appends);
         for (table, rows) in std::mem::take(&mut self.writes) {
-            for (key, row) in rows {
-                let bucket = bucket_key(&table, bucket_of(&key));
-                commands.push(match row {
-                    Some(row) => vec![b"HSET".to_vec(), bucket, key, row],
-                    None => vec![b"HDEL".to_vec(), bucket, key],
+            for (field, row) in rows {
+                let key = bucket_key(&table, bucket_of(&field));
+                writes.push(match row {
+                    Some(value) => Write::PutField { key, field, value },
+                    None => Write::DeleteField { key, field },
                 });
             }
         }
-        commands
+        writes
     }
 
-    fn run(&mut self, commands: &[Vec<Vec<u8>>]) -> Result<(), SqlError> {
-        if transact_in(&self.engine, &mut self.session, commands)? {
+    fn run(&mut self, writes: &[Write]) -> Result<(), SqlError> {
+        if write_all_in(&self.engine, &mut self.session, writes)? {
             return Ok(());
         }
         Err(SqlError::new(

@@ -19,8 +19,9 @@
 use super::View;
 use crate::database::Inner;
 use crate::error::SqlError;
-use crate::stream::{Fields, transact};
+use crate::stream::Fields;
 use crate::values::put_text;
+use crate::write::{Write, write_all};
 use datafusion::arrow::array::{Array, RecordBatch};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::collect;
@@ -189,34 +190,28 @@ impl Inner {
         changes: Vec<Change>,
     ) -> Result<(), SqlError> {
         let (stream, hash) = (stream_of(&view.name), told_key(&view.name));
-        let kept = kept.to_string();
-        let bytes = |text: &str| text.as_bytes().to_vec();
         for changes in changes.chunks(TRANSACTION_CHANGES) {
-            let mut commands = Vec::with_capacity(changes.len() * 2);
+            let mut writes = Vec::with_capacity(changes.len() * 2 + 1);
             for change in changes {
-                let mut add: Vec<Vec<u8>> =
-                    ["XADD", &stream, "MAXLEN", "~", &kept, "*", "_op"].map(bytes).to_vec();
-                add.push(change.operation.to_vec());
-                add.extend(
-                    change.fields.iter().flat_map(|(name, value)| [name.clone(), value.clone()]),
-                );
-                commands.push(add);
-                commands.push(match change.digest {
-                    Some(digest) => vec![
-                        bytes("HSET"),
-                        bytes(&hash),
-                        change.key.clone(),
-                        digest.to_le_bytes().to_vec(),
-                    ],
-                    None => vec![bytes("HDEL"), bytes(&hash), change.key.clone()],
+                let operation = (b"_op".to_vec(), change.operation.to_vec());
+                let fields = std::iter::once(operation).chain(change.fields.iter().cloned());
+                let key = stream.clone().into_bytes();
+                writes.push(Write::Append { key, fields: fields.collect() });
+                let (key, field) = (hash.clone().into_bytes(), change.key.clone());
+                writes.push(match change.digest {
+                    Some(digest) => {
+                        Write::PutField { key, field, value: digest.to_le_bytes().to_vec() }
+                    }
+                    None => Write::DeleteField { key, field },
                 });
             }
+            writes.push(Write::Trim { key: stream.clone().into_bytes(), records: kept });
             // A view that was dropped or replaced meanwhile tells nothing more.
             let _telling = self.views.telling.lock();
             if !self.is_the_one(view) {
                 return Ok(());
             }
-            transact(&self.engine, &commands)?;
+            write_all(&self.engine, &writes)?;
             for change in changes {
                 match change.digest {
                     Some(digest) => told.rows.insert(change.key.clone(), digest),
@@ -231,8 +226,8 @@ impl Inner {
     pub(crate) fn forget_changes(&self, view: &str) -> Result<(), SqlError> {
         let (stream, hash) = (stream_of(view), told_key(view));
         let _telling = self.views.telling.lock();
-        self.engine.call(&[b"UNLINK", stream.as_bytes(), hash.as_bytes()])?;
-        Ok(())
+        let keys = [stream.into_bytes(), hash.into_bytes()];
+        write_all(&self.engine, &keys.map(|key| Write::Delete { key }))
     }
 }
 

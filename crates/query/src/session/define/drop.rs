@@ -6,6 +6,7 @@ use crate::catalog::{Definition, TableDefinition};
 use crate::dialect;
 use crate::error::{SqlError, SqlState};
 use crate::table::Retired;
+use crate::write::{Write, write_all};
 use datafusion::sql::sqlparser::ast::{ObjectName, ObjectType};
 
 impl Session {
@@ -76,7 +77,8 @@ impl Session {
                     inner.catalog.drop_after(name, || {
                         for partition in 0..stream.partitions {
                             let key = stream.key(name, partition);
-                            inner.engine.call(&[b"UNLINK", key.as_bytes()])?;
+                            let key = key.into_bytes();
+                            write_all(&inner.engine, &[Write::Delete { key }])?;
                         }
                         inner.segments.drop_stream(name, stream)
                     })
