@@ -3,7 +3,7 @@
 
 use crate::engine::Engine;
 use crate::session::Session;
-use thalweg_machine::{Command, CommandError, NewRecord, new_record};
+use thalweg_machine::{Command, CommandError, Flags};
 
 /// What becomes of a record.
 pub enum Admitted {
@@ -15,14 +15,16 @@ pub enum Admitted {
     Refused(CommandError),
 }
 
-/// Looks at a record on its way to the key that XADD names.
-pub(crate) type Admission = Box<dyn Fn(&[u8], &NewRecord<'_, '_>) -> Admitted + Send + Sync>;
+/// Looks at a record on its way to the key that its command names. It gets the command's words, and
+/// takes the record out of them ([`thalweg_machine::new_record`]) where it knows the stream.
+pub(crate) type Admission = Box<dyn Fn(&[u8], &[&[u8]]) -> Admitted + Send + Sync>;
 
 impl Engine {
-    /// Says who looks at records that clients append with XADD. The first one stays.
+    /// Says who looks at records that clients append, by the key and the words of their command.
+    /// The first one stays.
     pub fn admit_records(
         &self,
-        admission: impl Fn(&[u8], &NewRecord<'_, '_>) -> Admitted + Send + Sync + 'static,
+        admission: impl Fn(&[u8], &[&[u8]]) -> Admitted + Send + Sync + 'static,
     ) {
         self.inner.admission.get_or_init(|| Box::new(admission));
     }
@@ -34,15 +36,13 @@ impl Engine {
         command: &Command,
         args: &[&[u8]],
     ) -> Result<Option<Vec<u8>>, CommandError> {
-        if command.name != "XADD" || session.trusted {
+        if !command.flags.has(Flags::ADMITTED) || session.trusted {
             return Ok(None);
         }
         let (Some(admission), Some(key)) = (self.inner.admission.get(), args.get(1)) else {
             return Ok(None);
         };
-        // What is not well formed is refused by the command itself.
-        let Some(record) = new_record(args) else { return Ok(None) };
-        match admission(key, &record) {
+        match admission(key, args) {
             Admitted::Here => Ok(None),
             Admitted::To(key) => Ok(Some(key)),
             Admitted::Refused(error) => Err(error),

@@ -7,18 +7,20 @@ use crate::database::Inner;
 use crate::stream::{misfit, partition_of};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use thalweg_machine::{CommandError, NewRecord};
+use thalweg_machine::{CommandError, new_record};
 use thalweg_node::Admitted;
 
 impl Inner {
-    /// Looks at a record on its way.
-    pub(crate) fn admit(&self, key: &[u8], record: &NewRecord<'_, '_>) -> Admitted {
+    /// Looks at the record of a command on its way to a key.
+    pub(crate) fn admit(&self, key: &[u8], words: &[&[u8]]) -> Admitted {
         let Some((name, definition, number)) =
             std::str::from_utf8(key).ok().and_then(|key| self.stream_of(key))
         else {
             return Admitted::Here;
         };
         let Definition::Stream(stream) = definition.as_ref() else { return Admitted::Here };
+        // What is not well formed is refused by the command itself.
+        let Some(record) = new_record(words) else { return Admitted::Here };
         let value_of = |wanted: &str| {
             let mut pairs = record.fields.chunks_exact(2);
             pairs.find_map(|pair| match pair {

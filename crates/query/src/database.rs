@@ -130,8 +130,8 @@ impl Database {
         inner.context.get_or_init(|| context);
         let database = Self { inner };
         let admitting = Arc::downgrade(&database.inner);
-        database.inner.engine.admit_records(move |key, record| match admitting.upgrade() {
-            Some(inner) => inner.admit(key, record),
+        database.inner.engine.admit_records(move |key, words| match admitting.upgrade() {
+            Some(inner) => inner.admit(key, words),
             None => Admitted::Here,
         });
         database.inner.start_views();

@@ -68,6 +68,8 @@ impl Flags {
     pub const UNTIMED: Self = Self(1 << 9);
     /// Writes a whole value once more, under another name: a large one takes long.
     pub const COPIES: Self = Self(1 << 10);
+    /// Appends a record: whoever knows the stream's columns looks at it first.
+    pub const ADMITTED: Self = Self(1 << 11);
 
     /// Both sets of flags.
     pub const fn and(self, other: Self) -> Self {
