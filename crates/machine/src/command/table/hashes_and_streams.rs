@@ -76,7 +76,8 @@ pub(super) const HASHES_AND_STREAMS: &[Command] = &[
         Run::Machine(Verb(stream::xack)),
         "key group id [id ...]",
         "Acknowledges records"),
-    command("XADD", -5, Flags::WRITE.and(Flags::FAST).and(Flags::ADMITTED), KeySpec::Range(1, 1, 1), "stream",
+    command("XADD", -5, Flags::WRITE.and(Flags::FAST).and(Flags::ADMITTED),
+        KeySpec::Range(1, 1, 1), "stream",
         Run::Machine(Verb(stream::xadd)),
         "key [NOMKSTREAM] [IDMP producer-id idempotent-id] [MAXLEN|MINID [=|~] threshold [LIMIT \
          count]] *|id field value [field value ...]",
