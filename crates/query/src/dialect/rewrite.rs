@@ -35,9 +35,9 @@ use calls::{constant_of, rewrite_function};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, ObjectName, OrderByKind, Query,
-    Select, SelectItem, SetExpr, Statement as SqlStatement, TableAlias, TableAliasColumnDef,
-    TableFactor, TableWithJoins, UnaryOperator, Value, Visitor, VisitorMut,
+    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, ObjectName, ObjectNamePart,
+    OrderByKind, Query, Select, SelectItem, SetExpr, Statement as SqlStatement, TableAlias,
+    TableAliasColumnDef, TableFactor, TableWithJoins, UnaryOperator, Value, Visitor, VisitorMut,
 };
 use intersections::count_equal_rows;
 use membership::{conditions, memberships};
@@ -124,6 +124,7 @@ impl VisitorMut for Rewriter<'_> {
         if let SetExpr::Select(select) = query.body.as_mut() {
             sets_in_select(select);
             group_nothing(select);
+            group_rows(select);
             ordered::keep_order(select);
             if let Some(condition) = select.selection.take() {
                 select.selection = Some(conditions(condition));
@@ -177,6 +178,18 @@ fn name_body(body: &mut SetExpr) {
             name_body(right);
         }
         _ => {}
+    }
+}
+
+/// GROUP BY t.* is by the whole row.
+fn group_rows(select: &mut Select) {
+    let GroupByExpr::Expressions(exprs, _) = &mut select.group_by else { return };
+    for expr in exprs {
+        if let Expr::QualifiedWildcard(ObjectName(parts), _) = expr
+            && let [ObjectNamePart::Identifier(name)] = parts.as_slice()
+        {
+            *expr = Expr::Identifier(name.clone());
+        }
     }
 }
 
