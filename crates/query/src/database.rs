@@ -3,28 +3,28 @@
 mod context;
 mod settings;
 
-use crate::advisory::AdvisoryLocks;
-use crate::backends::Backends;
 use crate::catalog::postgres::relation_name;
 use crate::catalog::{
     Catalog, Definition, Overlay, QueryDefinition, StreamDefinition, gone, own_catalog,
 };
-use crate::csv::{ReadPlainCsv, Survey};
-use crate::cut::CutLarge;
-use crate::dialect::{
+use crate::error::SqlError;
+use crate::files::csv::{ReadPlainCsv, Survey};
+use crate::files::ndjson::ExactJsonFactory;
+use crate::files::stores::Stores;
+use crate::functions::HideLarge;
+use crate::sql::backends::Backends;
+use crate::sql::cut::CutLarge;
+use crate::sql::dialect::{
     ApplyCorrelated, CheckedArithmetic, HideGrouped, HoistSubqueries, Operators, PostgresCasts,
     PullUpLateral, ReadMicroseconds, Types,
 };
-use crate::error::SqlError;
-use crate::functions::HideLarge;
-use crate::ndjson::ExactJsonFactory;
-use crate::segment::Segments;
-use crate::session::{Points, Session};
-use crate::statement::{Statement, check_plan, parse};
-use crate::stores::Stores;
-use crate::view::Views;
-use crate::watch::{MemoryWatch, Watched};
-use crate::window::{LowerWindows, WindowPlanner};
+use crate::sql::session::{Points, Session};
+use crate::sql::statement::{Statement, check_plan, parse};
+use crate::sql::watch::{MemoryWatch, Watched};
+use crate::sql::window::{LowerWindows, WindowPlanner};
+use crate::streams::segment::Segments;
+use crate::tables::advisory::AdvisoryLocks;
+use crate::views::Views;
 use context::make_context;
 use datafusion::catalog::{MemoryCatalogProvider, TableProvider};
 use datafusion::common::{DataFusionError, Result as DfResult};
@@ -125,7 +125,7 @@ impl Database {
             settings,
         });
         inner.watch_process();
-        crate::stop::carry();
+        crate::sql::stop::carry();
         let context = make_context(&inner)?;
         inner.context.get_or_init(|| context);
         let database = Self { inner };
@@ -226,10 +226,10 @@ impl Inner {
             // Views on views recurse here, each level through the heap.
             Some(Statement::Df(mut statement)) => {
                 if let datafusion::sql::parser::Statement::Statement(inner) = statement.as_mut() {
-                    crate::dialect::rewrite_query(inner)?;
+                    crate::sql::dialect::rewrite_query(inner)?;
                 }
-                let plan = Box::pin(crate::dialect::repair::plan(&state, *statement)).await?;
-                crate::dialect::narrow_literals(plan)
+                let plan = Box::pin(crate::sql::dialect::repair::plan(&state, *statement)).await?;
+                crate::sql::dialect::narrow_literals(plan)
             }
             _ => Err(DataFusionError::Plan("not a query".to_owned())),
         }

@@ -5,58 +5,38 @@
 //! tables over the node's entries, continuous views, and the Postgres door (`pg/`). No other crate
 //! links DataFusion.
 //!
-//! Where to look: `statement.rs` is our grammar; `catalog/` what has been declared; `stream/`,
-//! `table/`, `kv.rs`, `system.rs` are what queries read; `session/` runs statements; `window.rs` is
-//! event time; `view/` keeps results up to date.
+//! Each room has a page at its head, in its `mod.rs`:
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `sql/` | from the text of a statement to its answer: grammar, sessions, Postgres' dialect |
+//! | `catalog/` | what has been declared, and Postgres' own catalog made of it |
+//! | `tables/` | typed tables, sequences, keys as a table, the node's own tables |
+//! | `streams/` | streams as tables: appending, reading, sealing into segments |
+//! | `views/` | queries whose answers are kept up to date |
+//! | `files/` | files of others as tables: CSV, NDJSON, Parquet, here or in an object store |
+//! | `functions/` | functions as Postgres has them, a family a file |
+//! | `values/` | types, and values as text, as bytes, as JSON |
+//! | `pg/` | the Postgres door |
 
-mod admission;
-mod advisory;
-mod answer;
-mod append;
-mod backends;
-mod cancel;
 mod catalog;
-mod csv;
-mod cut;
 mod database;
-mod dialect;
-mod encode;
 mod error;
-mod external;
-mod file_cache;
+mod files;
 mod functions;
-mod json;
-mod kv;
-mod moment;
-mod ndjson;
-mod once;
-mod parse;
 mod pg;
-mod pg_type;
-mod request;
-mod segment;
-mod sequence;
-mod session;
-mod statement;
-mod stop;
-mod stores;
-mod stream;
-mod system;
-mod table;
-mod top_k;
-mod types;
+mod sql;
+mod streams;
+mod tables;
 mod values;
-mod view;
-mod walk;
-mod watch;
-mod window;
+mod views;
 mod write;
 
-pub use answer::Format;
-pub use append::{AppendFormat, Appended};
 pub use database::{Database, Sources, SqlSettings, SystemRows};
 pub use error::{SqlError, SqlState};
 pub use pg::{Admission, PgDoor, PgSettings};
-pub use request::{Request, Statements};
-pub use session::{Outcome, Prepared, Rows, RowsTag, Session, TransactionStatus};
-pub use system::render_reference;
+pub use sql::answer::Format;
+pub use sql::request::{Request, Statements};
+pub use sql::session::{Outcome, Prepared, Rows, RowsTag, Session, TransactionStatus};
+pub use streams::body::{AppendFormat, Appended};
+pub use tables::system::render_reference;

@@ -3,7 +3,7 @@
 //! value.
 
 use crate::error::{SqlError, SqlState};
-use crate::types::Column;
+use crate::values::types::Column;
 use serde::{Deserialize, Serialize};
 
 /// A declared object.
@@ -154,7 +154,7 @@ impl StreamDefinition {
         if let Some(watermark) = &self.watermark {
             let column = self.columns.iter().find(|column| column.name == watermark.column);
             let is_time = column.is_some_and(|column| {
-                use crate::types::ColumnType::{
+                use crate::values::types::ColumnType::{
                     Timestamp, TimestampTo, Timestamptz, TimestamptzTo,
                 };
                 matches!(column.kind, Timestamp | Timestamptz | TimestampTo(_) | TimestamptzTo(_))

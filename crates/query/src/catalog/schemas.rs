@@ -5,10 +5,10 @@ use super::postgres::{OwnSchema, Places};
 use super::{Definition, Overlay};
 use crate::database::{DATABASE, Inner};
 use crate::error::SqlError;
-use crate::kv::KvTable;
-use crate::stream::StreamTable;
-use crate::system;
-use crate::table::{RowTable, WITH_KEYS};
+use crate::streams::StreamTable;
+use crate::tables::kv::KvTable;
+use crate::tables::system;
+use crate::tables::{RowTable, WITH_KEYS};
 use async_trait::async_trait;
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,

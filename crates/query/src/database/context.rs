@@ -1,7 +1,7 @@
 //! What all sessions plan and run with.
 
 use super::*;
-use crate::once::{FindOnce, ONCE, ShareOnce};
+use crate::sql::once::{FindOnce, ONCE, ShareOnce};
 use datafusion::execution::runtime_env::RuntimeEnv;
 
 /// Functions of the library that Postgres does not have, and that make lists of any length.
@@ -55,7 +55,7 @@ pub(super) fn make_context(inner: &Arc<Inner>) -> Result<SessionContext, SqlErro
     let context = SessionContext::new_with_state(state);
     context.register_udtf(ONCE, Arc::new(FindOnce));
     context.register_relation_planner(Arc::new(WindowPlanner))?;
-    crate::window::register_functions(&context);
+    crate::sql::window::register_functions(&context);
     Ok(context.enable_url_table())
 }
 
@@ -92,13 +92,13 @@ fn make_runtime(memory_max_bytes: usize) -> Result<Arc<RuntimeEnv>, SqlError> {
 /// Puts functions in the place of the library's that are others in Postgres.
 fn change_functions(context: &mut SessionContext) -> Result<(), SqlError> {
     datafusion_functions_json::register_all(context)?;
-    for function in crate::dialect::numeric_aggregates() {
+    for function in crate::sql::dialect::numeric_aggregates() {
         context.register_udaf(function);
     }
-    for function in crate::dialect::collecting_aggregates() {
+    for function in crate::sql::dialect::collecting_aggregates() {
         context.register_udaf(function);
     }
-    context.register_udf(crate::dialect::coalesce());
+    context.register_udf(crate::sql::dialect::coalesce());
     for name in NOT_OF_POSTGRES {
         context.deregister_udf(name);
     }
@@ -113,10 +113,10 @@ fn register_own(context: &SessionContext, inner: &Arc<Inner>) -> Result<(), SqlE
     context.register_catalog(DATABASE, own_catalog(inner, &Overlay::new(), library)?);
     crate::functions::register(context, &inner.locks);
     crate::catalog::postgres::register(context, &Arc::downgrade(inner));
-    for function in [crate::dialect::chain(), crate::dialect::all_of()] {
+    for function in [crate::sql::dialect::chain(), crate::sql::dialect::all_of()] {
         context.register_udf(function.udf().as_ref().clone());
     }
-    context.register_udaf(crate::top_k::top_k());
+    context.register_udaf(crate::sql::top_k::top_k());
     Ok(())
 }
 

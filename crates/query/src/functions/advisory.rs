@@ -2,8 +2,8 @@
 //! planned: a first argument says whose session asks, and a second one makes each call different
 //! from others.
 
-use crate::advisory::{AdvisoryLocks, Key, Mode};
 use crate::error::{SqlError, SqlState};
+use crate::tables::advisory::{AdvisoryLocks, Key, Mode};
 use async_trait::async_trait;
 use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray, StringViewArray};
 use datafusion::arrow::compute::cast;

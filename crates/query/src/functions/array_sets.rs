@@ -3,7 +3,7 @@
 
 use super::{Call, Function, no_function, returns_boolean};
 use crate::error::SqlError;
-use crate::stop;
+use crate::sql::stop;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::row::{Row, RowConverter, SortField};

@@ -3,9 +3,9 @@
 use super::{
     Asked, Budget, Call, Function, check_value, no_function, returns, returns_integer, returns_text,
 };
-use crate::encode::{self, Style};
 use crate::error::SqlError;
-use crate::pg_type;
+use crate::values::encode::{self, Style};
+use crate::values::pg_type;
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, Int32Array, ListArray, ListBuilder, StringViewBuilder, UInt64Array,
     new_empty_array,

@@ -7,10 +7,10 @@ use super::{
     Asked, Budget, Call, Function, check_value, no_function, returns, returns_boolean,
     returns_integer, returns_text,
 };
-use crate::encode::{self, Style};
 use crate::error::{SqlError, SqlState};
-use crate::json::{self, Json, Value};
-use crate::pg_type;
+use crate::values::encode::{self, Style};
+use crate::values::json::{self, Json, Value};
+use crate::values::pg_type;
 pub(super) use build::put_json;
 use build::{build_array, build_object, object_of_texts, to_json};
 use datafusion::arrow::array::{

@@ -5,7 +5,7 @@
 use super::limits::PLANNED_MAX_BYTES;
 use super::{Function, returns_same};
 use crate::error::{SqlError, SqlState};
-use crate::statement::CHAIN;
+use crate::sql::statement::CHAIN;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use datafusion::arrow::compute::take;
 use datafusion::arrow::datatypes::DataType;

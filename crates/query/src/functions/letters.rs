@@ -4,7 +4,7 @@
 use super::text::{one, three};
 use super::{Asked, Call, Function, no_function, returns_integer, returns_text};
 use crate::error::{SqlError, SqlState};
-use crate::stop;
+use crate::sql::stop;
 use datafusion::arrow::array::{Array, ArrayRef, Int32Array, StringViewBuilder};
 use datafusion::arrow::datatypes::FieldRef;
 use std::collections::{HashMap, HashSet};

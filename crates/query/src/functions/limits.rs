@@ -1,7 +1,7 @@
 //! How large values may become. The size is checked before a value is made.
 
 use crate::error::{SqlError, SqlState};
-use crate::stop;
+use crate::sql::stop;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, GenericListArray, OffsetSizeTrait};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::ColumnarValue;
@@ -97,7 +97,7 @@ impl Budget {
         self.bytes = self.bytes.saturating_add(bytes);
         stop::work(bytes)?;
         check_planned(self.bytes)?;
-        if bytes > SMALL_BYTES && crate::watch::is_memory_short() {
+        if bytes > SMALL_BYTES && crate::sql::watch::is_memory_short() {
             let message = "the node has hardly any memory left, so it makes no large value now";
             return Err(SqlError::new(SqlState::OutOfMemory, message));
         }

@@ -5,9 +5,9 @@ mod powers;
 mod round;
 
 use super::{Asked, Call, Function, no_function, returns, returns_double, returns_first};
-use crate::dialect::cast_array;
 use crate::error::{SqlError, SqlState};
-use crate::pg_type;
+use crate::sql::dialect::cast_array;
+use crate::values::pg_type;
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, Decimal256Array, Decimal256Builder, Float64Array,
 };

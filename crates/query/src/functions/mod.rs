@@ -27,10 +27,10 @@ pub(crate) use records::{COLLECTORS, WHOLE_ROW};
 pub(crate) use series::is_set_returning;
 pub(crate) use text::concatenated;
 
-use crate::advisory::AdvisoryLocks;
-use crate::dialect::cast_array;
 use crate::error::{SqlError, SqlState};
-use crate::moment::{Formats, Moment};
+use crate::sql::dialect::cast_array;
+use crate::tables::advisory::AdvisoryLocks;
+use crate::values::moment::{Formats, Moment};
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringViewArray,
     new_null_array,
@@ -81,7 +81,7 @@ pub(crate) type Run = dyn Fn(&Call<'_>) -> Result<ArrayRef, SqlError> + Send + S
 /// The error for arguments that no function of a name takes.
 pub(crate) fn no_function(name: &str, fields: &[FieldRef]) -> SqlError {
     let kinds: Vec<&str> =
-        fields.iter().map(|field| crate::pg_type::of_field(field).element.sql).collect();
+        fields.iter().map(|field| crate::values::pg_type::of_field(field).element.sql).collect();
     SqlError::new(
         SqlState::UndefinedFunction,
         format!("function {name}({}) does not exist", kinds.join(", ")),
@@ -128,10 +128,11 @@ pub(crate) fn returns_first(asked: &Asked<'_>) -> Result<FieldRef, SqlError> {
 
 impl Call<'_> {
     pub(crate) fn moment(&self) -> Moment {
-        let zone = self.options.execution.time_zone.as_deref().and_then(crate::moment::zone);
+        let zone =
+            self.options.execution.time_zone.as_deref().and_then(crate::values::moment::zone);
         let formats = self.options.extensions.get::<Formats>().copied().unwrap_or_default();
         let now_us = Some(chrono::Utc::now().timestamp_micros());
-        Moment { now_us, zone: zone.unwrap_or_else(crate::moment::utc), formats }
+        Moment { now_us, zone: zone.unwrap_or_else(crate::values::moment::utc), formats }
     }
 
     pub(crate) fn arg(&self, index: usize) -> Result<&ArrayRef, SqlError> {
@@ -285,7 +286,7 @@ impl ScalarUDFImpl for Function {
         };
         let constant = values.is_some();
         let values = values.unwrap_or_else(|| args.args.clone());
-        crate::stop::check()?;
+        crate::sql::stop::check()?;
         limits::check_arguments(&values)?;
         let rows = if constant { 1 } else { args.number_rows };
         // A column of nulls without a type has no marks for them: as texts it has.
@@ -358,7 +359,7 @@ pub(crate) fn first_name(name: &str) -> Option<&'static str> {
 
 /// Lets queries use all functions.
 pub(crate) fn register(context: &SessionContext, locks: &Arc<AdvisoryLocks>) {
-    for function in crate::dialect::naming_functions() {
+    for function in crate::sql::dialect::naming_functions() {
         context.register_udf(function.udf().as_ref().clone());
     }
     context.register_udf(sleep::pg_sleep());

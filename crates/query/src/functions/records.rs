@@ -5,9 +5,9 @@
 
 use super::json::put_json;
 use super::{Asked, Budget, Call, Function, no_function, returns};
-use crate::encode::{self, Style};
 use crate::error::{SqlError, SqlState};
-use crate::json;
+use crate::values::encode::{self, Style};
+use crate::values::json;
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, ListArray, StringViewBuilder, StructArray, UInt32Array,
 };

@@ -4,7 +4,7 @@
 use super::regular::Compiled;
 use super::{Budget, Call, Function, returns_integer, returns_text};
 use crate::error::{SqlError, SqlState};
-use crate::stop;
+use crate::sql::stop;
 use datafusion::arrow::array::{ArrayRef, Int32Array, StringViewArray, StringViewBuilder};
 use regex::{Captures, Regex};
 use std::sync::Arc;

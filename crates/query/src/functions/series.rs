@@ -3,9 +3,9 @@
 mod lists;
 mod table;
 
-use crate::dialect::cast_array;
 use crate::error::{SqlError, SqlState};
-use crate::moment;
+use crate::sql::dialect::cast_array;
+use crate::values::moment;
 use async_trait::async_trait;
 use chrono::Months;
 use datafusion::arrow::array::{

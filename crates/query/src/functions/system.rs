@@ -2,7 +2,7 @@
 
 use super::{Asked, Call, Function, returns, returns_bigint, returns_boolean, returns_text};
 use crate::error::SqlError;
-use crate::pg_type;
+use crate::values::pg_type;
 use datafusion::arrow::array::{
     Array, ArrayRef, BooleanArray, Int64Array, StringViewArray, StringViewBuilder,
 };

@@ -8,10 +8,10 @@ mod extract;
 mod intervals;
 
 use super::{Asked, Call, Function, no_function, returns};
-use crate::dialect::cast_array;
-use crate::encode;
 use crate::error::{SqlError, SqlState};
-use crate::moment::{self, DAY_US, SECOND_US};
+use crate::sql::dialect::cast_array;
+use crate::values::encode;
+use crate::values::moment::{self, DAY_US, SECOND_US};
 use chrono::{Datelike, Months, NaiveDateTime};
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, Decimal128Array, Float64Array, PrimitiveArray,

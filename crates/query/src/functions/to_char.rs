@@ -8,7 +8,7 @@ mod times;
 use super::time::as_local;
 use super::{Asked, Call, Function, returns, returns_text};
 use crate::error::{SqlError, SqlState};
-use crate::moment::{self, DAY_US, SECOND_US};
+use crate::values::moment::{self, DAY_US, SECOND_US};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, StringViewBuilder};
 use datafusion::arrow::datatypes::*;
 use number::{format_number, returns_number, to_number};

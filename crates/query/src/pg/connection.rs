@@ -4,10 +4,10 @@
 use super::extended::Portal;
 use super::info;
 use super::wire::{Ended, Wire};
-use crate::backends::{Activity, terminated};
-use crate::cancel::Cancel;
 use crate::error::{SqlError, SqlState};
-use crate::session::{Prepared, Session, TransactionStatus};
+use crate::sql::backends::{Activity, terminated};
+use crate::sql::cancel::Cancel;
+use crate::sql::session::{Prepared, Session, TransactionStatus};
 use futures_util::FutureExt;
 use pgwire::messages::response::{
     ErrorResponse, NoticeResponse, ReadyForQuery, TransactionStatus as WireStatus,

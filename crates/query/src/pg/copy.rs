@@ -5,16 +5,16 @@ mod read;
 mod write;
 
 use crate::catalog::Definition;
-use crate::encode::{self, Style};
 use crate::error::{SqlError, SqlState};
 use crate::functions::bytes_of;
-use crate::moment::Moment;
-use crate::parse;
-use crate::pg_type::{self, Typed};
-use crate::session::{Outcome, Prepared, Session, insert_rows};
-use crate::statement::{Copy, CopyFormat, CopyOptions, Header};
-use crate::stream::Appender;
-use crate::types::{Column, ColumnType};
+use crate::sql::session::{Outcome, Prepared, Session, insert_rows};
+use crate::sql::statement::{Copy, CopyFormat, CopyOptions, Header};
+use crate::streams::Appender;
+use crate::values::encode::{self, Style};
+use crate::values::moment::Moment;
+use crate::values::parse;
+use crate::values::pg_type::{self, Typed};
+use crate::values::types::{Column, ColumnType};
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringViewBuilder};
 use datafusion::arrow::datatypes::{Field as ArrowField, Schema};
 use futures_util::stream::BoxStream;
@@ -142,8 +142,8 @@ impl CopyIn {
                     .map_err(|error| SqlError::new(SqlState::Internal, error.to_string()))?;
                 session.in_transaction(|transaction, engine| {
                     let mut appender = Appender::new(engine, &name, stream);
-                    let (commands, appended) = appender.commands_of_batch(&batch)?;
-                    transaction.append(commands)?;
+                    let (writes, appended) = appender.writes_of_batch(&batch)?;
+                    transaction.append(writes)?;
                     Ok(appended.appended + appended.dead)
                 })
             }

@@ -15,11 +15,11 @@ mod simple;
 mod startup;
 mod wire;
 
-use crate::backends::{Activity, Served, pid_of};
-use crate::cancel::Cancel;
 use crate::database::Database;
 use crate::error::{SqlError, SqlState};
-use crate::session::Session;
+use crate::sql::backends::{Activity, Served, pid_of};
+use crate::sql::cancel::Cancel;
+use crate::sql::session::Session;
 use auth::Guard;
 use connection::Connection;
 use pgwire::api::ConnectionManager;

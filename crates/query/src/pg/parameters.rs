@@ -2,10 +2,10 @@
 //! for them.
 
 use crate::error::{SqlError, SqlState};
-use crate::moment::Moment;
-use crate::parse::{list_of, scalar_of_text};
-use crate::pg_type::{self, Typed};
-use crate::session::Prepared;
+use crate::sql::session::Prepared;
+use crate::values::moment::Moment;
+use crate::values::parse::{list_of, scalar_of_text};
+use crate::values::pg_type::{self, Typed};
 use bytes::Bytes;
 use datafusion::arrow::datatypes::{DataType, Field, IntervalMonthDayNano};
 use datafusion::common::ScalarValue;
@@ -132,7 +132,7 @@ pub(super) fn of_binary(field: &Field, bytes: &[u8]) -> Option<ScalarValue> {
         }
         kind if kind.is_decimal() => {
             let text = numeric_text(bytes)?;
-            crate::parse::decimal_scalar(&text, kind).ok()?
+            crate::values::parse::decimal_scalar(&text, kind).ok()?
         }
         DataType::Utf8View | DataType::Utf8 => match typed.element.name {
             "numeric" => text(numeric_text(bytes)?.as_bytes())?,

@@ -1,8 +1,8 @@
 //! Rows of an answer as messages.
 
-use crate::encode::{Style, put_binary, put_text};
 use crate::error::{SqlError, SqlState};
-use crate::pg_type::{self, Typed};
+use crate::values::encode::{Style, put_binary, put_text};
+use crate::values::pg_type::{self, Typed};
 use bytes::{BufMut, BytesMut};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;

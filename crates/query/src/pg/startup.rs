@@ -3,7 +3,7 @@
 
 use super::auth::Startup;
 use super::wire::Wire;
-use crate::backends::Backends;
+use crate::sql::backends::Backends;
 use bytes::BytesMut;
 use futures_util::{SinkExt, StreamExt};
 use pgwire::api::auth::StartupHandler;

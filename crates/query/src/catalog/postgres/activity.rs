@@ -2,9 +2,9 @@
 //! here: their tables have no rows, because zeros would be wrong.
 
 use super::{CatalogTable, Facts, Row, some, truth};
-use crate::advisory::Key;
-use crate::backends::{Seen, pid_of};
 use crate::database::DATABASE;
+use crate::sql::backends::{Seen, pid_of};
+use crate::tables::advisory::Key;
 
 /// The number of the database in `pg_database`.
 const DATABASE_OID: u32 = 16_384;

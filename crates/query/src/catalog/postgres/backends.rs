@@ -1,12 +1,12 @@
 //! Functions by which one connection asks about others, and stops or ends them.
 
 use super::relations::relations;
-use crate::backends::pid_of;
 use crate::catalog::{Definition, Overlay};
 use crate::database::Inner;
 use crate::error::SqlError;
 use crate::functions::{Asked, Call, Function, returns_bigint, returns_boolean, returns_text};
-use crate::sequence::last;
+use crate::sql::backends::pid_of;
+use crate::tables::sequence::last;
 use datafusion::arrow::array::{ArrayRef, BooleanArray, Int32Builder, Int64Array, ListBuilder};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use std::collections::BTreeSet;

@@ -8,7 +8,7 @@ use crate::catalog::{Definition, Overlay};
 use crate::database::Inner;
 use crate::error::{SqlError, SqlState};
 use crate::functions::{Asked, Call, Function, returns_boolean, returns_text};
-use crate::pg_type;
+use crate::values::pg_type;
 use datafusion::arrow::array::{
     ArrayRef, BooleanArray, Int64Array, StringViewArray, StringViewBuilder,
 };

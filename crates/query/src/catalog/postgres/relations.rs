@@ -3,10 +3,10 @@
 use super::functions::quoted;
 use crate::catalog::{Definition, Overlay, TableDefinition};
 use crate::database::Inner;
-use crate::pg_type::{self, Typed};
-use crate::session::sequence_name;
-use crate::system;
-use crate::types::{Column, Identity};
+use crate::sql::session::sequence_name;
+use crate::tables::system;
+use crate::values::pg_type::{self, Typed};
+use crate::values::types::{Column, Identity};
 use datafusion::arrow::datatypes::Schema;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;

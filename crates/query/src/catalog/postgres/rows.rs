@@ -7,7 +7,7 @@ use super::listings::{pg_indexes, pg_sequence, pg_sequences, pg_tables, views};
 use super::relations::{Kind, PUBLIC, Relation, SCHEMAS, number_of};
 use super::{CatalogTable, Facts, Row, some, truth, types};
 use crate::catalog::Definition;
-use crate::pg_type::Typed;
+use crate::values::pg_type::Typed;
 use constraints_of::{comments, pg_attrdef, pg_constraint, pg_index};
 
 /// The owner of everything.

@@ -3,7 +3,7 @@
 
 use super::relations::PG_CATALOG;
 use super::{Row, some, truth};
-use crate::pg_type::{PgType, TYPES};
+use crate::values::pg_type::{PgType, TYPES};
 
 /// For each type the numbers of what reads it, writes it, receives it, sends it, and of what reads
 /// and writes its modifier; how it is aligned, and how it is stored.

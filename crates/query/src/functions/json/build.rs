@@ -1,7 +1,7 @@
 //! JSON made of values.
 
 use super::*;
-use crate::stop;
+use crate::sql::stop;
 
 /// What it costs to write a value, beside a byte.
 const VALUE_WORK: usize = 100;

@@ -86,10 +86,10 @@ pub(super) fn pairs(
 pub(super) fn weight(value: &ScalarValue) -> Option<(i32, i64)> {
     let text = match value {
         ScalarValue::Decimal128(Some(value), _, scale) => {
-            crate::encode::decimal_text(&value.to_string(), *scale)
+            crate::values::encode::decimal_text(&value.to_string(), *scale)
         }
         ScalarValue::Decimal256(Some(value), _, scale) => {
-            crate::encode::decimal_text(&value.to_string(), *scale)
+            crate::values::encode::decimal_text(&value.to_string(), *scale)
         }
         other => other.to_string(),
     };

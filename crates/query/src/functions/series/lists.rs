@@ -1,7 +1,7 @@
 //! Sets as lists: `generate_series`, subscripts and numbers of rows outside FROM.
 
 use super::*;
-use crate::pg_type;
+use crate::values::pg_type;
 
 pub(super) fn returns_list(
     asked: &super::super::Asked<'_>,

@@ -49,7 +49,7 @@ pub(super) fn constant(expr: &Expr, session: &dyn Session) -> Result<ScalarValue
         return Ok(value.clone());
     }
     let schema = DFSchema::empty();
-    let planned = crate::dialect::constant_expr(expr.clone(), session)?;
+    let planned = crate::sql::dialect::constant_expr(expr.clone(), session)?;
     let physical = session.create_physical_expr(planned, &schema)?;
     let batch = RecordBatch::try_new_with_options(
         Arc::new(Schema::empty()),

@@ -8,9 +8,12 @@ pub(crate) fn printed(
     index: usize,
 ) -> Result<datafusion::arrow::array::StringViewArray, SqlError> {
     let moment = call.moment();
-    let style =
-        crate::encode::Style { long_booleans: false, zone: moment.zone, formats: moment.formats };
-    crate::encode::texts_of(call.arg(index)?, &style)
+    let style = crate::values::encode::Style {
+        long_booleans: false,
+        zone: moment.zone,
+        formats: moment.formats,
+    };
+    crate::values::encode::texts_of(call.arg(index)?, &style)
 }
 
 pub(super) fn joined(

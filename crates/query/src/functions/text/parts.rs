@@ -2,7 +2,7 @@
 //! stopped at each place.
 
 use super::*;
-use crate::stop;
+use crate::sql::stop;
 
 /// What it costs to find a place, beside the way there.
 const FIND_WORK: usize = 16;

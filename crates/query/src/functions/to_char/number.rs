@@ -175,7 +175,7 @@ fn digits_for(read: &Format, plain: &str) -> Digits {
         None => (false, plain),
     };
     let places = read.fraction.len() + read.shift;
-    let rounded = crate::parse::decimal_digits(digits);
+    let rounded = crate::values::parse::decimal_digits(digits);
     let (_, all, scale) = rounded.unwrap_or((false, "0".to_owned(), 0));
     let digits = round_digits(&all, scale, places as i64);
     let digits = format!("{digits:0>width$}", width = places + 1);
@@ -283,7 +283,7 @@ fn put_end(out: &mut String, read: &Format, digits: &Digits) {
 }
 
 pub(super) fn plain_digits(text: &str) -> String {
-    match crate::parse::decimal_digits(text) {
+    match crate::values::parse::decimal_digits(text) {
         Some((negative, digits, scale)) if text.contains(['e', 'E']) && scale.abs() < 400 => {
             let sign = if negative { "-" } else { "" };
             if scale <= 0 {
@@ -373,5 +373,5 @@ pub(super) fn to_number(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
         }
     }
     let texts: ArrayRef = Arc::new(out.finish());
-    crate::dialect::cast_array(&texts, call.returns, &call.moment())
+    crate::sql::dialect::cast_array(&texts, call.returns, &call.moment())
 }

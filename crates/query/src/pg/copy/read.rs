@@ -2,7 +2,7 @@
 
 use super::bad_format;
 use crate::error::{SqlError, SqlState};
-use crate::statement::{CopyFormat, CopyOptions};
+use crate::sql::statement::{CopyFormat, CopyOptions};
 
 /// A field's value: nothing where it is what stands for that.
 pub(super) fn value_of(options: &CopyOptions, column: &str, field: Field) -> Option<String> {

@@ -6,7 +6,7 @@ use super::super::{Facts, Row, some};
 use super::is_table;
 use crate::catalog::SequenceDefinition;
 use crate::database::DATABASE;
-use crate::pg_type::Typed;
+use crate::values::pg_type::Typed;
 
 pub(super) fn columns(facts: &Facts) -> Vec<Row> {
     let mut rows = Vec::new();
