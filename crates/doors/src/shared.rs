@@ -1,4 +1,4 @@
-//! What all doors of a node share: settings, clients, figures.
+//! What the RESP door and the HTTP door share: settings, clients, figures.
 
 use crate::feeds::Feeds;
 use crate::resp::{ConfigParameter, ReplyBudget};
@@ -10,7 +10,8 @@ use parking_lot::{Mutex, RwLock};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use thalweg_listen::{Access, AccessSettings};
 use thalweg_node::Engine;
 
 /// How doors behave: every limit on what a client can make large.
@@ -33,6 +34,9 @@ pub struct DoorSettings {
     pub output_max_bytes: usize,
     /// A connection that says nothing for this long is closed; 0: never.
     pub idle_timeout_ms: u64,
+    /// A connection whose TLS handshake is not over after this long is closed. It counts when the
+    /// doors are made; later changes are not seen.
+    pub handshake_timeout_ms: u64,
     /// The largest body of an HTTP request.
     pub body_max_bytes: usize,
     /// Commands that take longer than this go into the slow log, in microseconds.
@@ -52,6 +56,7 @@ impl Default for DoorSettings {
             inline_max_bytes: 64 << 10,
             output_max_bytes: 32 << 20,
             idle_timeout_ms: 0,
+            handshake_timeout_ms: 10_000,
             body_max_bytes: 64 << 20,
             slow_us: 10_000,
             slow_log_max: 128,
@@ -80,10 +85,12 @@ pub enum DoorError {
     },
 }
 
-/// What all doors of a node share.
+/// What the doors of a node share.
 pub struct Shared {
     /// The node.
     pub engine: Engine,
+    /// Who may come in.
+    pub access: Arc<Access>,
     /// How the doors behave; CONFIG SET replaces it.
     settings: RwLock<Arc<DoorSettings>>,
     /// Counts changes of the settings, so that event loops notice.
@@ -95,29 +102,16 @@ pub struct Shared {
     pub(crate) slow_log: Mutex<SlowLog>,
     pub(crate) clients: Mutex<HashMap<u64, Arc<Client>>>,
     pub(crate) next_client: AtomicU64,
-    /// Connections of the other doors.
-    admitted: AtomicUsize,
     pub(crate) started: Instant,
     pub(crate) started_ms: u64,
     /// Forty hexadecimal digits that name this run.
     pub(crate) run_id: String,
-    /// No new connections; those that are there end when their replies are out.
-    pub(crate) draining: AtomicBool,
     pub(crate) resp_address: RwLock<Option<SocketAddr>>,
     /// Who answers SQL, once there is somebody.
     pub(crate) sql: OnceLock<Arc<dyn SqlService>>,
     /// Streams that are listened to as channels.
     pub(crate) feeds: Feeds,
     pub(crate) reply_budget: Arc<ReplyBudget>,
-}
-
-/// A connection that counts until this goes.
-pub struct Admitted(Arc<Shared>);
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        self.0.admitted.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// A connected client, as others see it.
@@ -158,10 +152,16 @@ impl Shared {
         let slow_log = SlowLog::new(settings.slow_log_max);
         let started_ms = engine.now_ms();
         let run_id = run_id(started_ms);
+        let access = Access::new(&AccessSettings {
+            connections_max: settings.connections_max,
+            password: settings.password.clone(),
+            handshake_max: Duration::from_millis(settings.handshake_timeout_ms),
+        });
         let reply_max_bytes =
             (engine.settings().memory_max_bytes / 4).max(REPLY_MIN_BYTES) as usize;
         Arc::new(Self {
             engine,
+            access,
             settings: RwLock::new(Arc::new(settings)),
             settings_version: AtomicU64::new(0),
             parameters,
@@ -169,11 +169,9 @@ impl Shared {
             slow_log: Mutex::new(slow_log),
             clients: Mutex::default(),
             next_client: AtomicU64::new(1),
-            admitted: AtomicUsize::new(0),
             started: Instant::now(),
             started_ms,
             run_id,
-            draining: AtomicBool::new(false),
             resp_address: RwLock::new(None),
             sql: OnceLock::new(),
             feeds: Feeds::default(),
@@ -194,6 +192,8 @@ impl Shared {
         let mut settings = self.settings.write();
         change(Arc::make_mut(&mut settings));
         self.slow_log.lock().resize(settings.slow_log_max);
+        self.access.limit.set_most(settings.connections_max);
+        self.access.users.set_password(settings.password.as_deref());
         self.settings_version.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -215,7 +215,7 @@ impl Shared {
 
     /// Stops taking connections; those that are there end when their replies are out.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::SeqCst);
+        self.access.drain.begin();
         for client in self.clients.lock().values() {
             (client.wake)();
         }
@@ -223,32 +223,13 @@ impl Shared {
 
     /// Connections now, over all doors.
     pub fn connection_count(&self) -> usize {
-        self.clients.lock().len() + self.admitted.load(Ordering::Relaxed)
-    }
-
-    /// Counts a connection of a door that keeps no list of its clients; nothing where there are as
-    /// many as there may be.
-    pub fn admit(self: &Arc<Self>) -> Option<Admitted> {
-        let most = self.settings().connections_max.saturating_sub(self.clients.lock().len());
-        let one_more = |admitted: usize| (admitted < most).then_some(admitted + 1);
-        self.admitted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
-        Some(Admitted(self.clone()))
+        self.access.limit.open()
     }
 
     /// Whether the doors are closing.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::SeqCst)
+        self.access.drain.is_begun()
     }
-}
-
-/// Compares without telling by its duration where the difference is.
-pub(crate) fn same_secret(given: &[u8], expected: &[u8]) -> bool {
-    let mut difference = given.len() ^ expected.len();
-    for (index, byte) in given.iter().enumerate() {
-        let other = expected.get(index % expected.len().max(1)).copied().unwrap_or(0);
-        difference |= usize::from(byte ^ other);
-    }
-    difference == 0
 }
 
 fn run_id(seed: u64) -> String {

@@ -27,10 +27,6 @@ impl LoopStats {
 #[derive(Default)]
 pub struct TrafficStats {
     loops: Mutex<Vec<Arc<LoopStats>>>,
-    /// Connections accepted.
-    pub connections: AtomicU64,
-    /// Connections refused for a limit.
-    pub rejected: AtomicU64,
     /// HTTP requests.
     pub http_requests: AtomicU64,
     /// Bytes that were no protocol, and clients cut for a limit.

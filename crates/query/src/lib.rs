@@ -34,7 +34,7 @@ mod write;
 
 pub use database::{Database, Sources, SqlSettings, SystemRows};
 pub use error::{SqlError, SqlState};
-pub use pg::{Admission, PgDoor, PgSettings};
+pub use pg::{PgDoor, PgSettings};
 pub use sql::answer::Format;
 pub use sql::request::{Request, Statements};
 pub use sql::session::{Outcome, Prepared, Rows, RowsTag, Session, TransactionStatus};

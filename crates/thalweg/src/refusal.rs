@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use thalweg_doors::DoorError;
+use thalweg_listen::{TlsError, TlsFile};
 use thalweg_node::{EngineError, Place};
 use thalweg_query::SqlError;
 
@@ -36,6 +37,17 @@ pub(crate) fn door(door: &str, flag: &str, error: &DoorError) -> String {
              (ulimit -u, ulimit -n)"
         ),
     }
+}
+
+/// A certificate or a key that cannot be used.
+pub(crate) fn tls(error: &TlsError) -> String {
+    let (flag, content) = match error.file {
+        TlsFile::Certificate => {
+            ("--tls-certificate", "the node's certificate and those that signed it")
+        }
+        TlsFile::Key => ("--tls-key", "the certificate's private key, without a passphrase"),
+    };
+    format!("{error}; {flag} names a PEM file with {content}, which this user may read")
 }
 
 /// Data that cannot be opened.
@@ -109,6 +121,19 @@ mod tests {
         }
         let error = DoorError::Start { action: "start a thread", source: ErrorKind::Other.into() };
         assert!(door("Redis", "--resp", &error).contains("lift the limits"));
+    }
+
+    #[test]
+    fn a_certificate_that_cannot_be_used_names_its_file_and_its_setting() {
+        for (file, flag) in
+            [(TlsFile::Certificate, "--tls-certificate"), (TlsFile::Key, "--tls-key")]
+        {
+            let path = PathBuf::from("/etc/node.pem");
+            let message = tls(&TlsError { file, path, why: "it is empty".to_owned() });
+            for words in ["in /etc/node.pem cannot be used: it is empty", flag] {
+                assert!(message.contains(words), "{message}");
+            }
+        }
     }
 
     /// However deep the operating system's word is.

@@ -8,9 +8,10 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use thalweg_doors::Shared;
 use thalweg_doors::http::HttpDoor;
-use thalweg_doors::resp::RespDoor;
+use thalweg_doors::resp::{RespDoor, RespSettings};
+use thalweg_doors::{DoorError, Shared};
+use thalweg_listen::{Tls, TlsAddress};
 use thalweg_node::{Engine, Health};
 use thalweg_query::{Database, PgDoor, PgSettings};
 use tokio::runtime::{Builder, Runtime};
@@ -23,6 +24,8 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     start_logging();
     let settings = Arc::new(args.resolve()?);
     raise_file_limit();
+    let tls = settings.tls_files()?.map(Tls::open).transpose();
+    let tls = tls.map_err(|error| anyhow!(refusal::tls(&error)))?;
     let engine = Engine::open(settings.engine.clone())
         .map_err(|error| anyhow!(refusal::data(&error, &settings.engine.place)))?;
     let recovery_ms = engine.report().recovery_ms;
@@ -36,43 +39,83 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let database = Database::open(engine.clone(), settings.sql.clone(), sources, handle)
         .map_err(|error| anyhow!(refusal::sql(&error)))?;
     shared.set_sql(Arc::new(Service(database.clone())));
-    let resp = RespDoor::open(shared.clone(), settings.resp, settings.threads)
-        .map_err(|error| anyhow!(refusal::door("Redis", "--resp", &error)))?;
+    let resp = open_resp(&shared, &settings, tls.as_ref())?;
     let runtime = start_door_threads()?;
-    let (postgres, http) = runtime.block_on(open_other_doors(&shared, &database, &settings))?;
-    if let Some(postgres) = &postgres {
-        announce("postgres", &format!("{}", postgres.address()));
+    let others = {
+        let _threads = runtime.enter();
+        open_other_doors(&shared, &database, &settings, tls.as_ref())?
+    };
+    if let Some(tls) = tls {
+        runtime.spawn(tls.watch(shared.access.clone()));
     }
-    announce("resp", &format!("{}", resp.address()));
-    if let Some(http) = &http {
-        announce("http", &format!("http://{}/", http.address()));
-    }
+    announce_doors(&resp, &others);
     let outcome = runtime.block_on(wait_for_end(&engine));
     resp.close(DRAIN_PATIENCE);
+    if !runtime.block_on(shared.access.emptied(DRAIN_PATIENCE)) {
+        tracing::warn!("connections are cut whose last answers were not taken in time");
+    }
     database.close();
     sql_runtime.shutdown_timeout(Duration::from_secs(1));
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
 }
 
-/// The Postgres door and the HTTP door, where they are wanted.
-async fn open_other_doors(
+fn open_resp(
+    shared: &Arc<Shared>,
+    settings: &Settings,
+    tls: Option<&Arc<Tls>>,
+) -> anyhow::Result<RespDoor> {
+    let resp = RespSettings {
+        address: settings.resp,
+        tls: tls_address(settings.resp_tls, tls),
+        threads: settings.threads,
+    };
+    RespDoor::open(shared.clone(), resp).map_err(|error| {
+        let is_tls = matches!(&error, DoorError::Listen { address, .. }
+            if settings.resp_tls == Some(*address));
+        let flag = if is_tls { "--resp-tls" } else { "--resp" };
+        anyhow!(refusal::door("Redis", flag, &error))
+    })
+}
+
+/// The doors besides the Redis door that are wanted.
+#[derive(Default)]
+struct OtherDoors {
+    postgres: Option<PgDoor>,
+    http: Option<HttpDoor>,
+    http_tls: Option<HttpDoor>,
+}
+
+/// Opens them, on the runtime that this is called on.
+fn open_other_doors(
     shared: &Arc<Shared>,
     database: &Database,
     settings: &Settings,
-) -> anyhow::Result<(Option<PgDoor>, Option<HttpDoor>)> {
-    let (mut postgres, mut http) = (None, None);
+    tls: Option<&Arc<Tls>>,
+) -> anyhow::Result<OtherDoors> {
+    let mut doors = OtherDoors::default();
     if let Some(address) = settings.postgres {
-        let door = PgDoor::open(database.clone(), postgres_settings(shared, address)).await;
-        postgres = Some(door.map_err(|error| {
+        let postgres = PgSettings { address, access: shared.access.clone(), tls: tls.cloned() };
+        let door = PgDoor::open(database.clone(), postgres);
+        doors.postgres = Some(door.map_err(|error| {
             anyhow!(refusal::listen("Postgres", "--postgres", address, &error))
         })?);
     }
     if let Some(address) = settings.http {
-        let door = thalweg_doors::http::open(shared.clone(), address).await;
-        http = Some(door.map_err(|error| anyhow!(refusal::door("HTTP", "--http", &error)))?);
+        let door = thalweg_doors::http::open(shared.clone(), address);
+        doors.http = Some(door.map_err(|error| anyhow!(refusal::door("HTTP", "--http", &error)))?);
     }
-    Ok((postgres, http))
+    if let Some(address) = tls_address(settings.http_tls, tls) {
+        let door = thalweg_doors::http::open_tls(shared.clone(), address);
+        let failed = |error: DoorError| anyhow!(refusal::door("HTTP", "--http-tls", &error));
+        doors.http_tls = Some(door.map_err(failed)?);
+    }
+    Ok(doors)
+}
+
+/// An address for TLS, where both are wanted.
+fn tls_address(address: Option<SocketAddr>, tls: Option<&Arc<Tls>>) -> Option<TlsAddress> {
+    Some(TlsAddress { address: address?, tls: tls?.clone() })
 }
 
 fn start_sql_threads(threads: usize) -> anyhow::Result<Runtime> {
@@ -99,13 +142,20 @@ fn start_door_threads() -> anyhow::Result<Runtime> {
         .context("cannot start the threads of the doors; lift the limit on threads (ulimit -u)")
 }
 
-/// The Postgres door asks for the password and for room with each connection.
-fn postgres_settings(shared: &Arc<Shared>, address: SocketAddr) -> PgSettings {
-    let (for_password, for_limit) = (shared.clone(), shared.clone());
-    PgSettings {
-        address,
-        password: Box::new(move || for_password.settings().password.clone()),
-        admit: Box::new(move || Some(Box::new(for_limit.admit()?))),
+/// The address without TLS comes last: programs that start us wait for it.
+fn announce_doors(resp: &RespDoor, others: &OtherDoors) {
+    if let Some(postgres) = &others.postgres {
+        announce("postgres", &postgres.address().to_string());
+    }
+    if let Some(address) = resp.tls_address() {
+        announce("resp-tls", &address.to_string());
+    }
+    if let Some(http) = &others.http_tls {
+        announce("http-tls", &format!("https://{}/", http.address()));
+    }
+    announce("resp", &resp.address().to_string());
+    if let Some(http) = &others.http {
+        announce("http", &format!("http://{}/", http.address()));
     }
 }
 

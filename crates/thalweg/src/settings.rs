@@ -34,6 +34,10 @@ pub(crate) struct Settings {
     pub(crate) resp: SocketAddr,
     pub(crate) http: Option<SocketAddr>,
     pub(crate) postgres: Option<SocketAddr>,
+    pub(crate) resp_tls: Option<SocketAddr>,
+    pub(crate) http_tls: Option<SocketAddr>,
+    tls_certificate: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
     pub(crate) sql: SqlSettings,
     pub(crate) threads: usize,
     /// The file that some of them come from.

@@ -3,34 +3,51 @@
 //! password, so that a browser can ask for it.
 
 use super::{Door, Problem};
-use crate::shared::same_secret;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use thalweg_listen::{DEFAULT_USER, Identity, Rights, Users};
 
 pub(super) async fn require(State(door): State<Door>, request: Request, next: Next) -> Response {
     if is_foreign(&request) {
         let detail = "a page of another site may not make this request";
         return Problem::new(StatusCode::FORBIDDEN, detail).into_response();
     }
-    let settings = door.shared.settings();
-    if let Some(password) = &settings.password {
-        let given = request.headers().get(header::AUTHORIZATION).and_then(secret_of);
-        if !given.is_some_and(|given| same_secret(&given, password.as_bytes())) {
-            let problem = Problem::new(
-                StatusCode::UNAUTHORIZED,
-                "give the password as 'Authorization: Bearer <password>'",
-            );
-            let mut response = problem.into_response();
-            response.headers_mut().insert(
-                header::WWW_AUTHENTICATE,
-                HeaderValue::from_static("Basic realm=\"thalweg\""),
-            );
-            return response;
-        }
+    let identity = identify(&door.shared.access.users, &request);
+    if identity.is_nobody() {
+        let problem = Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "give the password as 'Authorization: Bearer <password>'",
+        );
+        let mut response = problem.into_response();
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"thalweg\""));
+        return response;
+    }
+    if !identity.may(needed(request.method())) {
+        let detail = format!("{} may not make this request", identity.name());
+        return Problem::new(StatusCode::FORBIDDEN, detail).into_response();
     }
     next.run(request).await
+}
+
+/// Who makes a request: nobody, where a password is set and the request does not have it.
+fn identify(users: &Users, request: &Request) -> Identity {
+    let unnamed = users.unnamed();
+    if !unnamed.is_nobody() {
+        return unnamed;
+    }
+    let given = request.headers().get(header::AUTHORIZATION).and_then(secret_of);
+    let known = given.and_then(|given| users.identify(DEFAULT_USER.as_bytes(), &given));
+    known.unwrap_or(unnamed)
+}
+
+/// The rights that a request needs. A statement of SQL may change everything, so it counts as what
+/// its method is: a change.
+fn needed(method: &Method) -> Rights {
+    if method.is_safe() { Rights::READ } else { Rights::WRITE }
 }
 
 /// Whether a page of another site makes a browser send this. Such a page may not read our answers,
@@ -81,6 +98,16 @@ fn decode_base64(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_changes_something_needs_more_than_reading() {
+        let reader = Identity::new("reader", Rights::READ);
+        for (method, may) in
+            [(Method::GET, true), (Method::HEAD, true), (Method::PUT, false), (Method::POST, false)]
+        {
+            assert_eq!(reader.may(needed(&method)), may, "{method}");
+        }
+    }
 
     #[test]
     fn both_schemes_give_the_secret() {

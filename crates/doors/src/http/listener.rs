@@ -1,17 +1,17 @@
 //! Accepts HTTP connections, up to the limit that all doors share.
 
 use super::activity::Activity;
-use crate::shared::{Admitted, Shared};
+use crate::shared::Shared;
 use axum::serve::Listener;
 use std::io::{ErrorKind, Result};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use thalweg_listen::{Acceptor, Admission, Admitted, Arrival, Protocol, Stream, Telling, Tls};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: \
@@ -25,13 +25,14 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: \
 const PAUSE_USUAL: Duration = Duration::from_secs(75);
 
 pub(super) struct Counted {
-    pub(super) listener: TcpListener,
+    pub(super) acceptor: Acceptor,
+    pub(super) tls: Option<Arc<Tls>>,
     pub(super) shared: Arc<Shared>,
 }
 
 /// A connection, which counts until it is closed.
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     activity: Activity,
     /// The longest time between two requests.
     pause_max: Duration,
@@ -64,37 +65,52 @@ impl Listener for Counted {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
-        loop {
-            // It waits and tries again where the system refuses.
-            let (mut stream, address) = Listener::accept(&mut self.listener).await;
-            // The last piece of an answer must not wait until the one before it is acknowledged: 40
-            // ms, on most systems.
-            let _only_slower = stream.set_nodelay(true);
-            if let Some(admitted) = self.shared.admit() {
-                let pause_max = match self.shared.settings().idle_timeout_ms {
-                    0 => PAUSE_USUAL,
-                    ms => Duration::from_millis(ms),
-                };
-                let connection = Connection {
-                    stream,
-                    activity: Activity::default(),
-                    pause_max,
-                    pause: None,
-                    _admitted: admitted,
-                };
-                return (connection, address);
+        while let Some(Arrival { socket, peer, admission }) = self.acceptor.next().await {
+            let stream = self.stream(socket);
+            match admission {
+                Admission::Admitted(admitted) => return (self.connection(stream, admitted), peer),
+                Admission::Refused(telling) => _ = tokio::spawn(refuse(stream, telling)),
             }
-            self.shared.stats.rejected.fetch_add(1, Ordering::Relaxed);
-            tokio::spawn(async move {
-                // It is told why, if it still listens.
-                let _told = stream.write_all(TOO_MANY).await;
-            });
         }
+        // The door closes: whoever serves has been told, and does not ask again.
+        std::future::pending().await
     }
 
     fn local_addr(&self) -> Result<SocketAddr> {
-        self.listener.local_addr()
+        Ok(self.acceptor.address())
     }
+}
+
+impl Counted {
+    fn stream(&self, socket: TcpStream) -> Stream {
+        match &self.tls {
+            Some(tls) => {
+                let handshake_max = self.shared.access.handshake_max();
+                Stream::tls(socket, tls.config(Protocol::Http), handshake_max)
+            }
+            None => Stream::plain(socket),
+        }
+    }
+
+    fn connection(&self, stream: Stream, admitted: Admitted) -> Connection {
+        let pause_max = match self.shared.settings().idle_timeout_ms {
+            0 => PAUSE_USUAL,
+            ms => Duration::from_millis(ms),
+        };
+        Connection {
+            stream,
+            activity: Activity::default(),
+            pause_max,
+            pause: None,
+            _admitted: admitted,
+        }
+    }
+}
+
+/// Tells a client why it cannot stay, if it still listens.
+async fn refuse(mut stream: Stream, _telling: Telling) {
+    let _told = stream.write_all(TOO_MANY).await;
+    let _ended = stream.shutdown().await;
 }
 
 impl AsyncRead for Connection {

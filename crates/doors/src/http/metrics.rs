@@ -24,14 +24,14 @@ static METRICS: &[Metric] = &[
     ("thalweg_http_requests_total", "counter", "HTTP requests", |s| {
         s.door.shared.stats.http_requests.load(Ordering::Relaxed) as f64
     }),
-    ("thalweg_connections", "gauge", "RESP connections now", |s| {
+    ("thalweg_connections", "gauge", "Connections now, of all doors", |s| {
         s.door.shared.connection_count() as f64
     }),
-    ("thalweg_connections_total", "counter", "RESP connections accepted", |s| {
-        s.door.shared.stats.connections.load(Ordering::Relaxed) as f64
+    ("thalweg_connections_total", "counter", "Connections accepted, by all doors", |s| {
+        s.door.shared.access.limit.accepted() as f64
     }),
     ("thalweg_connections_rejected_total", "counter", "Connections refused for a limit", |s| {
-        s.door.shared.stats.rejected.load(Ordering::Relaxed) as f64
+        s.door.shared.access.limit.refused() as f64
     }),
     (
         "thalweg_protocol_errors_total",

@@ -21,7 +21,7 @@ use problem::Problem;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use thalweg_listen::{Acceptor, Tls, TlsAddress};
 use thalweg_node::Health;
 
 /// What every handler gets.
@@ -43,19 +43,28 @@ impl HttpDoor {
 }
 
 /// Opens the door; requests are served on the runtime that this is called on.
-pub async fn open(shared: Arc<Shared>, address: SocketAddr) -> Result<HttpDoor, DoorError> {
-    let failed = |source| DoorError::Listen { address, source };
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    let listener = listener::Counted { listener, shared: shared.clone() };
-    let door = Door { shared: shared.clone() };
-    let app = router(door).layer(axum::middleware::from_fn(activity::note));
+pub fn open(shared: Arc<Shared>, address: SocketAddr) -> Result<HttpDoor, DoorError> {
+    serve(shared, address, None)
+}
+
+/// Opens the door for those who speak TLS.
+pub fn open_tls(shared: Arc<Shared>, address: TlsAddress) -> Result<HttpDoor, DoorError> {
+    serve(shared, address.address, Some(address.tls))
+}
+
+fn serve(
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    tls: Option<Arc<Tls>>,
+) -> Result<HttpDoor, DoorError> {
+    let access = shared.access.clone();
+    let acceptor = Acceptor::bind(address, access.clone())
+        .map_err(|source| DoorError::Listen { address, source })?;
+    let address = acceptor.address();
+    let listener = listener::Counted { acceptor, tls, shared: shared.clone() };
+    let app = router(Door { shared }).layer(axum::middleware::from_fn(activity::note));
     let app = app.into_make_service_with_connect_info::<activity::Activity>();
-    let draining = async move {
-        while !shared.is_draining() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
+    let draining = async move { access.drain.begun().await };
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(draining).await {
             tracing::error!(%error, "the HTTP door has closed");

@@ -3,18 +3,27 @@
 use super::parse::{FrameLimits, Parser};
 use super::space::ReplySpace;
 use super::subscriptions::Subscriptions;
+use super::transport::Transport;
 use crate::shared::{Client, DoorSettings};
 use rustix::event::epoll;
 use std::collections::VecDeque;
-use std::net::TcpStream;
+use std::io::ErrorKind;
 use std::sync::Arc;
+use thalweg_listen::{Admitted, Identity};
 use thalweg_node::{Session, Subscriber, WaiterId};
 
 /// Send buffers larger than this are given back when they are empty.
 const KEEP_BYTES: usize = 16 << 10;
 
+/// A connection that was let in, on its way to an event loop.
+pub(super) struct Arrival {
+    pub(super) transport: Transport,
+    pub(super) client: Arc<Client>,
+    pub(super) admitted: Admitted,
+}
+
 pub(super) struct Connection {
-    pub(super) stream: TcpStream,
+    pub(super) transport: Transport,
     pub(super) session: Session,
     pub(super) parser: Parser,
     /// What has come in and is not a complete command yet, or must wait.
@@ -33,13 +42,15 @@ pub(super) struct Connection {
     /// What epoll was told to look for.
     pub(super) watched: epoll::EventFlags,
     pub(super) active_us: u64,
+    /// It counts until it is closed.
+    _admitted: Admitted,
 }
 
 /// What commands about the connection may see and change.
 pub(super) struct Peer {
     pub(super) client: Arc<Client>,
     pub(super) resp3: bool,
-    pub(super) authenticated: bool,
+    pub(super) identity: Identity,
     pub(super) replies: Replies,
     pub(super) subscriptions: Subscriptions,
 }
@@ -142,17 +153,16 @@ impl Output {
 
 impl Connection {
     pub(super) fn new(
-        stream: TcpStream,
-        client: Arc<Client>,
-        authenticated: bool,
+        arrival: Arrival,
+        identity: Identity,
         subscriber: Subscriber,
         space: ReplySpace,
     ) -> Self {
         let subscriptions = Subscriptions::new(subscriber);
-        let peer =
-            Peer { client, resp3: false, authenticated, replies: Replies::On, subscriptions };
+        let Arrival { transport, client, admitted } = arrival;
+        let peer = Peer { client, resp3: false, identity, replies: Replies::On, subscriptions };
         Self {
-            stream,
+            transport,
             session: Session::default(),
             parser: Parser::default(),
             input: Vec::new(),
@@ -165,6 +175,7 @@ impl Connection {
             bulk: false,
             watched: epoll::EventFlags::IN,
             active_us: 0,
+            _admitted: admitted,
         }
     }
 
@@ -176,7 +187,7 @@ impl Connection {
             arguments_max: settings.arguments_max,
             inline_max_bytes: settings.inline_max_bytes,
         };
-        if self.peer.authenticated {
+        if !self.peer.identity.is_nobody() {
             return limits;
         }
         FrameLimits {
@@ -191,8 +202,18 @@ impl Connection {
         matches!(self.state, State::Ready)
     }
 
-    /// Whether nothing is left to be said or done.
-    pub(super) fn is_done(&self) -> bool {
+    /// Whether nothing is left to be answered or done.
+    fn is_over(&self) -> bool {
         (self.closing || self.ended) && self.is_ready() && self.output.unsent() == 0
+    }
+
+    /// Whether it can be closed. TLS says first that this is the end, and that has to be sent, too.
+    pub(super) fn end_if_over(&mut self) -> bool {
+        if !self.is_over() {
+            return false;
+        }
+        self.transport.finish();
+        // What is broken can be closed, too.
+        !self.transport.flush().is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 }

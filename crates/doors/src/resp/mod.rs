@@ -12,10 +12,11 @@ mod parse;
 mod server;
 mod space;
 mod subscriptions;
+mod transport;
 mod verbs;
 
 pub use encode::RespWriter;
 pub use parse::{Found, FrameError, FrameLimits, Parser};
-pub use server::RespDoor;
+pub use server::{RespDoor, RespSettings};
 pub(crate) use space::ReplyBudget;
 pub use verbs::{ConfigParameter, GetParameter, SetParameter};

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
-use thalweg_doors::resp::RespDoor;
+use thalweg_doors::resp::{RespDoor, RespSettings};
 use thalweg_doors::{DoorSettings, Shared};
 use thalweg_machine::{Reply, ReplyBuilder};
 use thalweg_node::{Engine, EngineSettings, Session};
@@ -24,7 +24,8 @@ impl Served {
     fn new(engine: Engine) -> Self {
         let shared = Shared::new(engine.clone(), DoorSettings::default(), Vec::new());
         let address = "127.0.0.1:0".parse().expect("an address");
-        let door = RespDoor::open(shared.clone(), address, 1).expect("open");
+        let settings = RespSettings { address, tls: None, threads: 1 };
+        let door = RespDoor::open(shared.clone(), settings).expect("open");
         Self { engine, shared, door }
     }
 

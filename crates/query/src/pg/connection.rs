@@ -16,6 +16,7 @@ use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use thalweg_listen::Access;
 
 /// Prepared statements and portals that a connection may have at once.
 pub(super) const NAMES_MAX: usize = 10_000;
@@ -30,6 +31,7 @@ pub(super) struct Connection {
     pub(super) unnamed: Option<Arc<Prepared>>,
     pub(super) cancel: Arc<Cancel>,
     activity: Arc<Activity>,
+    access: Arc<Access>,
     /// After an error nothing is done until Sync.
     skipping: bool,
 }
@@ -66,14 +68,17 @@ impl Connection {
         session: Session,
         cancel: Arc<Cancel>,
         activity: Arc<Activity>,
+        access: Arc<Access>,
     ) -> Self {
         let portals = HashMap::new();
-        Self { wire, session, portals, unnamed: None, cancel, activity, skipping: false }
+        let (unnamed, skipping) = (None, false);
+        Self { wire, session, portals, unnamed, cancel, activity, access, skipping }
     }
 
     /// Serves the client until it leaves.
     pub(super) async fn serve(mut self) {
         let _end = self.serve_messages().await;
+        self.wire.finish();
         self.portals.clear();
         tokio::task::block_in_place(|| self.session.end());
     }
@@ -83,6 +88,8 @@ impl Connection {
             let next = tokio::select! {
                 biased;
                 () = self.activity.terminated() => Err(Ended::Told(terminated())),
+                // What runs when the doors close comes to its end, and nothing begins.
+                () = self.access.drain.begun() => Err(Ended::Told(terminated())),
                 next = self.wire.next() => next,
             };
             let message = match next {

@@ -3,7 +3,8 @@
 //! The messages' bytes and SCRAM are `pgwire`'s; what a message means is here. A pipeline up to its
 //! Sync is one transaction. Portals and prepared statements end when Postgres ends them. A slow
 //! client slows its answer down. Each connection has a [`Session`](crate::Session) of its own, so
-//! what one client sets does not reach another.
+//! what one client sets does not reach another. Accepting, the limit on connections and TLS are
+//! those of all doors (`thalweg_listen`).
 
 mod auth;
 mod connection;
@@ -28,24 +29,18 @@ use pgwire::messages::PgWireBackendMessage;
 use startup::Begun;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::net::{TcpListener, TcpStream};
+use thalweg_listen::{Acceptor, Access, Admission, Arrival, Tls};
+use tokio::net::TcpStream;
 use wire::Ended;
 
-/// Connections beyond the limit that are let in, to be told.
-const TOLD_MAX: usize = 64;
-
-/// What a connection has until it ends.
-pub type Admission = Box<dyn Send + Sync>;
-
-/// How the door behaves. What may change while it is open is asked for with each connection.
+/// How the door is opened.
 pub struct PgSettings {
     /// Where it listens.
     pub address: SocketAddr,
-    /// Clients must prove that they know this; any user name goes.
-    pub password: Box<dyn Fn() -> Option<String> + Send + Sync>,
-    /// Lets a connection in; nothing where there are as many as there may be, over all doors.
-    pub admit: Box<dyn Fn() -> Option<Admission> + Send + Sync>,
+    /// How many may come in, and with which password; any user name goes.
+    pub access: Arc<Access>,
+    /// What clients get that ask for TLS.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// The open Postgres door.
@@ -61,17 +56,12 @@ impl PgDoor {
 
     /// Opens the door, on the runtime of its caller. That is to be another one than the database's:
     /// who wants to cancel a statement must get in though all of those threads compute.
-    pub async fn open(database: Database, settings: PgSettings) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(settings.address).await?;
-        let address = listener.local_addr()?;
+    pub fn open(database: Database, settings: PgSettings) -> std::io::Result<Self> {
+        let acceptor = Acceptor::bind(settings.address, settings.access.clone())?;
+        let address = acceptor.address();
         let manager = Arc::new(ConnectionManager::new());
-        let door = Arc::new(Door {
-            guard: Guard::new(manager),
-            refused: AtomicUsize::new(0),
-            settings,
-            database,
-        });
-        tokio::spawn(accept(listener, door));
+        let door = Arc::new(Door { guard: Guard::new(manager), settings, database });
+        tokio::spawn(accept(acceptor, door));
         Ok(Self { address })
     }
 }
@@ -79,54 +69,46 @@ impl PgDoor {
 struct Door {
     database: Database,
     guard: Guard,
-    /// Connections beyond the limit, on their way out.
-    refused: AtomicUsize,
     settings: PgSettings,
 }
 
-async fn accept(listener: TcpListener, door: Arc<Door>) {
-    loop {
-        match listener.accept().await {
-            Ok((socket, _)) => {
-                let door = door.clone();
-                tokio::spawn(serve(socket, door));
-            }
-            Err(error) => {
-                // Out of descriptors, most likely: those that are open go on.
-                tracing::warn!(%error, "a Postgres connection could not be accepted");
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            }
-        }
+async fn accept(acceptor: Acceptor, door: Arc<Door>) {
+    while let Some(arrival) = acceptor.next().await {
+        tokio::spawn(serve(arrival, door.clone()));
     }
 }
 
-/// Lets a client in, and serves it.
-async fn serve(socket: TcpStream, door: Arc<Door>) {
-    // One client's answers must not wait for its acknowledgements.
-    let _only_slower = socket.set_nodelay(true);
-    let admission = (door.settings.admit)();
-    let address = socket.peer_addr().map(|address| address.to_string()).unwrap_or_default();
-    let listed = Listed::new(door.database.clone(), address);
-    if admission.is_some() {
-        if let Some(begun) = begin(socket, &door, listed.number).await {
+/// Lets a client in, and serves it. One that is refused is let in to be told why, and to cancel
+/// what others run.
+async fn serve(arrival: Arrival, door: Arc<Door>) {
+    // What it was admitted with is kept to the end.
+    let Arrival { socket, peer, admission } = arrival;
+    let listed = Listed::new(door.database.clone(), peer.to_string());
+    let Some(begun) = begin(socket, &door, listed.number).await else { return };
+    match &admission {
+        Admission::Admitted(_) => {
             let serving = serve_one(begun, door.clone(), listed.number, listed.activity.clone());
             // Where its statements run.
             let _end = door.database.runtime().spawn(serving).await;
         }
-        return;
+        Admission::Refused(_) => {
+            // If it still listens.
+            let _told = refuse(begun).await;
+        }
     }
-    if door.refused.fetch_add(1, Ordering::SeqCst) < TOLD_MAX
-        && let Some(begun) = begin(socket, &door, listed.number).await
-    {
-        // It is told why, if it still listens.
-        let _told = refuse(begun).await;
-    }
-    door.refused.fetch_sub(1, Ordering::SeqCst);
 }
 
+/// Nothing where the client does not come as far as that, or the doors close before it does.
 async fn begin(socket: TcpStream, door: &Door, number: u64) -> Option<Begun> {
-    let startup = door.guard.startup((door.settings.password)().as_deref(), pid_of(number));
-    startup::begin(socket, startup, &door.database.inner.backends).await
+    let access = &door.settings.access;
+    let startup = door.guard.startup(access.users.password().as_deref(), pid_of(number));
+    tokio::select! {
+        biased;
+        () = access.drain.begun() => None,
+        begun = startup::begin(socket, startup, &door.settings, &door.database.inner.backends) => {
+            begun
+        }
+    }
 }
 
 async fn refuse(begun: Begun) -> Result<(), Ended> {
@@ -135,7 +117,9 @@ async fn refuse(begun: Begun) -> Result<(), Ended> {
     let mut fatal = info(&error);
     fatal.severity = "FATAL".to_owned();
     wire.put(PgWireBackendMessage::ErrorResponse(fatal.into())).map_err(Ended::Told)?;
-    Ok(wire.flush().await?)
+    wire.flush().await?;
+    wire.finish();
+    Ok(())
 }
 
 async fn serve_one(mut begun: Begun, door: Arc<Door>, number: u64, activity: Arc<Activity>) {
@@ -150,7 +134,8 @@ async fn serve_one(mut begun: Begun, door: Arc<Door>, number: u64, activity: Arc
     let served = Served { secret, cancel: cancel.clone(), variables };
     inner.backends.serve(number, served);
     let _registered = inner.watch.register(cancel.clone());
-    Connection::new(wire, session, cancel, activity).serve().await;
+    let access = door.settings.access.clone();
+    Connection::new(wire, session, cancel, activity, access).serve().await;
 }
 
 /// A client that is listed as long as this is kept.

@@ -10,6 +10,7 @@ use pgwire::messages::{
 };
 use std::io;
 use std::sync::Arc;
+use thalweg_listen::{AtOnce, TlsSession};
 use tokio::net::TcpStream;
 
 /// Bytes of answers that are held before they are sent.
@@ -23,9 +24,16 @@ const READ_BYTES: usize = 16 << 10;
 /// One connection's socket.
 pub(super) struct Wire {
     socket: Arc<TcpStream>,
+    tls: Option<Encrypted>,
     incoming: BytesMut,
     outgoing: BytesMut,
     context: DecodeContext,
+}
+
+/// TLS, and what was read from the socket for it.
+struct Encrypted {
+    session: TlsSession,
+    sealed: Vec<u8>,
 }
 
 /// Why a connection ends.
@@ -45,12 +53,18 @@ impl From<io::Error> for Ended {
 
 impl Wire {
     /// What a connection goes on with after its beginning.
-    pub(super) fn new(socket: TcpStream, incoming: BytesMut, version: ProtocolVersion) -> Self {
+    pub(super) fn new(
+        socket: TcpStream,
+        tls: Option<TlsSession>,
+        incoming: BytesMut,
+        version: ProtocolVersion,
+    ) -> Self {
+        let tls = tls.map(|session| Encrypted { session, sealed: vec![0; READ_BYTES] });
         let mut context = DecodeContext::default();
         context.protocol_version = version;
         context.awaiting_frontend_ssl = false;
         context.awaiting_frontend_startup = false;
-        Self { socket: Arc::new(socket), incoming, outgoing: BytesMut::new(), context }
+        Self { socket: Arc::new(socket), tls, incoming, outgoing: BytesMut::new(), context }
     }
 
     /// The next message; nothing where the client has closed the connection. What is held is sent
@@ -71,8 +85,16 @@ impl Wire {
     /// What the client has sent; nothing where it has closed the connection.
     async fn read(&mut self) -> io::Result<usize> {
         loop {
-            match self.socket.try_read_buf(&mut self.incoming) {
+            let read = match &mut self.tls {
+                None => self.socket.try_read_buf(&mut self.incoming),
+                Some(tls) => {
+                    let take = |piece: &[u8]| self.incoming.extend_from_slice(piece);
+                    tls.session.read(&mut AtOnce(&self.socket), &mut tls.sealed, take)
+                }
+            };
+            match read {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.flush_tls().await?;
                     self.socket.readable().await?;
                 }
                 read => return read,
@@ -140,7 +162,11 @@ impl Wire {
     pub(super) async fn flush(&mut self) -> io::Result<()> {
         if !self.outgoing.is_empty() {
             while !self.outgoing.is_empty() {
-                match self.socket.try_write(&self.outgoing) {
+                let written = match &mut self.tls {
+                    None => self.socket.try_write(&self.outgoing),
+                    Some(tls) => tls.session.write(&mut AtOnce(&self.socket), &self.outgoing),
+                };
+                match written {
                     Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                     Ok(written) => self.outgoing.advance(written),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -154,7 +180,28 @@ impl Wire {
                 self.outgoing = BytesMut::new();
             }
         }
-        Ok(())
+        self.flush_tls().await
+    }
+
+    /// Sends what TLS holds: the end of answers, or what it has to say by itself.
+    async fn flush_tls(&mut self) -> io::Result<()> {
+        let Some(tls) = &mut self.tls else { return Ok(()) };
+        loop {
+            match tls.session.flush(&mut AtOnce(&self.socket)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.socket.writable().await?;
+                }
+                flushed => return flushed,
+            }
+        }
+    }
+
+    /// Lets TLS say that this is the end, if the client takes it at once.
+    pub(super) fn finish(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.session.finish();
+            let _told = tls.session.flush(&mut AtOnce(&self.socket));
+        }
     }
 
     /// Tells a variable that drivers want to know.

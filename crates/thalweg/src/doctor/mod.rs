@@ -1,6 +1,7 @@
 //! `thalweg doctor`: looks at the machine as a node with these settings would find it, and says
 //! what to change. It starts nothing, and removes what it writes.
 
+mod certificate;
 mod disk;
 mod machine;
 mod ports;
@@ -69,6 +70,7 @@ fn look(settings: &Settings) -> Vec<Finding> {
     }
     findings.extend(machine::look(settings));
     findings.extend(ports::look(settings));
+    findings.extend(certificate::look(settings));
     findings
 }
 

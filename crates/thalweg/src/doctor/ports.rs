@@ -10,6 +10,8 @@ pub(super) fn look(settings: &Settings) -> Vec<Finding> {
         ("Redis door", Some(settings.resp)),
         ("HTTP door", settings.http),
         ("Postgres door", settings.postgres),
+        ("Redis door, TLS", settings.resp_tls),
+        ("HTTP door, TLS", settings.http_tls),
     ];
     doors.into_iter().filter_map(|(what, address)| Some(door(what, address?))).collect()
 }
@@ -20,7 +22,8 @@ fn door(what: &'static str, address: SocketAddr) -> Finding {
         Err(error) if error.kind() == ErrorKind::AddrInUse => Finding::bad(
             what,
             format!("{address} is in use"),
-            "a node may be running already; choose another port with --resp, --http, --postgres",
+            "a node may be running already; choose another port with --resp, --http, --postgres, \
+             --resp-tls, --http-tls",
         ),
         Err(error) => Finding::bad(
             what,

@@ -8,6 +8,7 @@ use super::table::all;
 use anyhow::{anyhow, bail};
 use std::path::Path;
 use thalweg_doors::DoorSettings;
+use thalweg_listen::TlsFiles;
 use thalweg_node::{Durability, EngineSettings, Place};
 use thalweg_query::SqlSettings;
 
@@ -21,6 +22,10 @@ impl Default for Settings {
             resp: local(7379),
             http: Some(local(7380)),
             postgres: Some(local(7432)),
+            resp_tls: None,
+            http_tls: None,
+            tls_certificate: None,
+            tls_key: None,
             sql: SqlSettings {
                 give_memory_back: crate::allocator::give_back,
                 ..SqlSettings::default()
@@ -80,6 +85,32 @@ impl Settings {
         }
         self.sql.folder = folder;
         self.engine.limits.value_max_bytes = self.doors.bulk_max_bytes;
+    }
+
+    /// Where the certificate and its key are, if TLS is wanted; refused where one of them is
+    /// missing. It is asked for when a node starts.
+    pub(crate) fn tls_files(&self) -> anyhow::Result<Option<TlsFiles>> {
+        match (&self.tls_certificate, &self.tls_key) {
+            (Some(certificate), Some(key)) => {
+                return Ok(Some(TlsFiles { certificate: certificate.clone(), key: key.clone() }));
+            }
+            (Some(_), None) => {
+                bail!("--tls-certificate needs the key of the certificate: name it with --tls-key")
+            }
+            (None, Some(_)) => {
+                bail!("--tls-key needs the certificate of the key: name it with --tls-certificate")
+            }
+            (None, None) => {}
+        }
+        for (flag, address) in [("--resp-tls", self.resp_tls), ("--http-tls", self.http_tls)] {
+            if let Some(address) = address {
+                bail!(
+                    "{flag} {address} needs a certificate and its key: name them with \
+                     --tls-certificate and --tls-key"
+                );
+            }
+        }
+        Ok(None)
     }
 
     fn check(&self) -> anyhow::Result<()> {

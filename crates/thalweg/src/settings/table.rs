@@ -97,6 +97,35 @@ static DOORS: &[Setting] = &[
         "Address of the Postgres door; `off` for none",
     ),
     setting(
+        "resp-tls",
+        address(true, |s| s.resp_tls, |s, address| s.resp_tls = address),
+        "Address of the Redis door for clients that speak TLS; `off` for none",
+    ),
+    setting(
+        "http-tls",
+        address(true, |s| s.http_tls, |s, address| s.http_tls = address),
+        "Address of the HTTP door for clients that speak TLS; `off` for none",
+    ),
+    setting(
+        "tls-certificate",
+        file(
+            |s| s.tls_certificate.as_ref().map(|path| path.display().to_string()),
+            |s, path| s.tls_certificate = Some(PathBuf::from(path)),
+        ),
+        "A PEM file with the node's certificate and those that signed it; it is read again when it \
+         changes. With it the Postgres door speaks TLS to clients that ask for it",
+    )
+    .config(&[("tls-cert-file", Spelling::Plain)]),
+    setting(
+        "tls-key",
+        file(
+            |s| s.tls_key.as_ref().map(|path| path.display().to_string()),
+            |s, path| s.tls_key = Some(PathBuf::from(path)),
+        ),
+        "A PEM file with the private key of the certificate, without a passphrase",
+    )
+    .config(&[("tls-key-file", Spelling::Plain)]),
+    setting(
         "password",
         secret(|s| s.doors.password.as_deref(), |s, password| s.doors.password = password),
         "Clients must give this password",

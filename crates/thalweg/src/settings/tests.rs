@@ -139,7 +139,7 @@ fn every_wrong_value_is_refused_with_the_setting_and_what_it_takes() {
 
 #[test]
 fn public_without_a_password_is_refused() {
-    for door in ["--resp", "--http", "--postgres"] {
+    for door in ["--resp", "--http", "--postgres", "--resp-tls", "--http-tls"] {
         let message = refusal(&[door, "0.0.0.0:0"]);
         assert!(message.starts_with(&format!("{door} 0.0.0.0:0")), "{message}");
         assert!(message.contains("--password"), "{message}");
@@ -147,6 +147,25 @@ fn public_without_a_password_is_refused() {
         assert_eq!(refusal(&[door, "0.0.0.0:0", "--password="]), message);
         started(&[door, "0.0.0.0:0", "--password", "secret"]).expect("allowed with a password");
     }
+}
+
+#[test]
+fn tls_needs_a_certificate_and_its_key() {
+    let files = |arguments: &[&str]| started(arguments).expect("valid").tls_files();
+    assert!(files(&[]).expect("no TLS").is_none());
+    assert!(files(&["--resp-tls", "off", "--http-tls", "off"]).expect("no TLS").is_none());
+    for (arguments, missing) in [
+        (["--tls-certificate", "c.pem"], "--tls-key"),
+        (["--tls-key", "k.pem"], "--tls-certificate"),
+        (["--resp-tls", "127.0.0.1:1"], "--tls-certificate"),
+        (["--http-tls", "127.0.0.1:1"], "--tls-certificate"),
+    ] {
+        let message = files(&arguments).expect_err("refused").to_string();
+        assert!(message.starts_with(arguments[0]) && message.contains(missing), "{message}");
+    }
+    let both = ["--tls-certificate", "c.pem", "--tls-key", "k.pem", "--resp-tls", "127.0.0.1:1"];
+    let both = files(&both).expect("complete").expect("TLS");
+    assert_eq!((both.certificate, both.key), ("c.pem".into(), "k.pem".into()));
 }
 
 #[test]
@@ -281,8 +300,9 @@ fn config_speaks_as_redis_does() {
 #[test]
 fn the_names_are_a_promise() {
     let names: Vec<&str> = all().map(|setting| setting.name).collect();
-    let promised = "data durability sync-interval partitions config resp http postgres password \
-                    threads memory-max sql-memory-max view-memory-max eviction segments \
+    let promised = "data durability sync-interval partitions config resp http postgres resp-tls \
+                    http-tls tls-certificate tls-key password threads memory-max sql-memory-max \
+                    view-memory-max eviction segments \
                     view-checkpoint stream-idle log-segment log-compress-min checkpoint-log \
                     connections-max bulk-max frame-max output-max body-max idle-timeout \
                     slow-log-above-us slow-log-max";

@@ -19,4 +19,5 @@ mod settings;
 mod slt;
 mod sql;
 mod tidy;
+mod tls;
 mod tutorial;

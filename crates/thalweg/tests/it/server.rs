@@ -13,6 +13,9 @@ pub(crate) struct Server {
     pub(crate) resp: SocketAddr,
     pub(crate) http: String,
     pub(crate) postgres: Option<SocketAddr>,
+    /// The addresses for TLS, where there are some.
+    pub(crate) resp_tls: Option<SocketAddr>,
+    pub(crate) http_tls: Option<String>,
 }
 
 impl Server {
@@ -44,18 +47,20 @@ impl Server {
             .expect("start the node");
         let out = child.stdout.take().expect("its output");
         let (mut resp, mut http, mut postgres) = (None, None, None);
+        let (mut resp_tls, mut http_tls) = (None, None);
+        let base = |url: &str| url.trim_end_matches('/').to_owned();
         for line in BufReader::new(out).lines() {
             let line = line.expect("text");
             match line.split_whitespace().collect::<Vec<_>>().as_slice() {
                 ["ready", "postgres", address] => postgres = address.parse().ok(),
                 ["ready", "resp", address] => resp = address.parse().ok(),
-                ["ready", "http", address] => {
-                    http = Some((*address).trim_end_matches('/').to_owned())
-                }
+                ["ready", "resp-tls", address] => resp_tls = address.parse().ok(),
+                ["ready", "http-tls", address] => http_tls = Some(base(address)),
+                ["ready", "http", address] => http = Some(base(address)),
                 _ => {}
             }
             if let (Some(resp), Some(http)) = (resp, &http) {
-                return Self { child, resp, http: http.clone(), postgres };
+                return Self { child, resp, http: http.clone(), postgres, resp_tls, http_tls };
             }
         }
         panic!("the node ended before it was ready: {:?}", child.wait());

@@ -12,11 +12,19 @@ const EDGES: &[(&str, &[&str])] = &[
     ("thalweg-machine", &["thalweg-base"]),
     ("thalweg-store", &["thalweg-base"]),
     ("thalweg-node", &["thalweg-base", "thalweg-log", "thalweg-machine", "thalweg-store"]),
-    ("thalweg-doors", &["thalweg-base", "thalweg-machine", "thalweg-node"]),
-    ("thalweg-query", &["thalweg-base", "thalweg-machine", "thalweg-node"]),
+    ("thalweg-listen", &[]),
+    ("thalweg-doors", &["thalweg-base", "thalweg-listen", "thalweg-machine", "thalweg-node"]),
+    ("thalweg-query", &["thalweg-base", "thalweg-listen", "thalweg-machine", "thalweg-node"]),
     (
         "thalweg",
-        &["thalweg-base", "thalweg-doors", "thalweg-machine", "thalweg-node", "thalweg-query"],
+        &[
+            "thalweg-base",
+            "thalweg-doors",
+            "thalweg-listen",
+            "thalweg-machine",
+            "thalweg-node",
+            "thalweg-query",
+        ],
     ),
 ];
 

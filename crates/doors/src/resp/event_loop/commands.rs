@@ -6,9 +6,10 @@ use super::super::parse::{Found, FrameLimits, Parser};
 use super::super::verbs::{self, Control};
 use super::{EventLoop, READ_BYTES};
 use smallvec::SmallVec;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
+use thalweg_listen::Rights;
 use thalweg_machine::{Answer, Command, CommandError, DoorVerb, Flags, find_command};
 use thalweg_node::{DoorPart, Executed};
 
@@ -23,17 +24,17 @@ impl EventLoop {
     /// Reads once and runs what is complete. False: the connection is broken.
     pub(super) fn read(&mut self, token: u64, connection: &mut Connection) -> bool {
         let mut scratch = std::mem::take(&mut self.scratch);
-        let outcome = connection.stream.read(&mut scratch);
+        let mut opened = std::mem::take(&mut self.opened);
+        let outcome = connection.transport.read(&mut scratch, &mut opened);
         let alive = match outcome {
-            Ok(0) => {
+            Ok([]) => {
                 connection.ended = true;
                 true
             }
-            Ok(count) => {
-                self.stats.received_bytes.fetch_add(count as u64, Ordering::Relaxed);
+            Ok(fresh) => {
+                self.stats.received_bytes.fetch_add(fresh.len() as u64, Ordering::Relaxed);
                 connection.active_us = self.now_us;
                 connection.peer.client.last_ms.store(self.now_ms, Ordering::Relaxed);
-                let fresh = scratch.get(..count).unwrap_or_default();
                 if connection.input.is_empty() {
                     let used = self.process(token, connection, fresh);
                     connection.input.extend_from_slice(fresh.get(used..).unwrap_or_default());
@@ -41,12 +42,22 @@ impl EventLoop {
                     connection.input.extend_from_slice(fresh);
                     self.process_input(token, connection);
                 }
+                connection.ended |= connection.transport.has_ended();
                 true
             }
-            Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+            Err(error) => self.goes_on_after(&error),
         };
         self.scratch = scratch;
+        self.opened = opened;
         alive
+    }
+
+    fn goes_on_after(&self, error: &std::io::Error) -> bool {
+        if error.kind() == ErrorKind::InvalidData {
+            // What should have been TLS is none.
+            self.shared.stats.protocol_errors.fetch_add(1, Ordering::Relaxed);
+        }
+        matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
     }
 
     /// Runs what is complete in the connection's own buffer.
@@ -174,8 +185,9 @@ impl EventLoop {
         let command = args.first().and_then(|name| find_command(name));
         let timed = (!is_quick(command, args)).then(Instant::now);
         let mut gate = 0;
-        if !connection.peer.authenticated && !verbs::allowed_unauthenticated(args) {
-            let error = CommandError::coded("NOAUTH", "Authentication required.");
+        if !connection.peer.identity.may(Rights::ALL)
+            && let Some(error) = verbs::refused_for_rights(&connection.peer.identity, command)
+        {
             let resp3 = connection.peer.resp3;
             RespWriter::new(&mut connection.output.bytes, resp3).error(&error);
         } else if let Some(error) = verbs::refused_while_listening(&connection.peer, args) {

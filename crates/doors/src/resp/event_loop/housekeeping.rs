@@ -23,9 +23,10 @@ impl EventLoop {
         }
     }
 
-    /// Closes connections that have said nothing for too long, and those that do not take their
-    /// replies.
+    /// Closes connections that have said nothing for too long, those whose handshake takes too long,
+    /// and those that do not take their replies.
     pub(super) fn sweep(&mut self) {
+        let handshake_us = self.shared.access.handshake_max().as_micros() as u64;
         let timeout_us = self.settings.idle_timeout_ms.saturating_mul(1_000);
         if self.now_us < self.swept_us + SWEEP_US {
             return;
@@ -44,6 +45,7 @@ impl EventLoop {
                     && connection.is_ready()
                     && !connection.peer.subscriptions.any()
                     && silent_us > timeout_us)
+                    || (connection.transport.is_handshaking() && silent_us > handshake_us)
                     || (full && deaf_us > DEAF_US)
             });
             if idle && let Some(connection) = self.take(token) {
@@ -61,6 +63,7 @@ impl EventLoop {
             let token = token_of(index, slot.generation);
             let Some(connection) = self.take(token) else { continue };
             let silent = connection.output.unsent() == 0
+                && !connection.transport.has_pending()
                 && !matches!(connection.state, State::Suspended { .. });
             if silent {
                 self.close(token, connection);

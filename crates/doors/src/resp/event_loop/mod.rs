@@ -9,7 +9,7 @@ mod housekeeping;
 mod sending;
 mod waiting;
 
-use super::connection::{Connection, Output, State};
+use super::connection::{Arrival, Connection, Output, State};
 use super::parse::Parser;
 use super::space::ReplySpace;
 use crate::shared::{DoorSettings, Shared};
@@ -18,8 +18,7 @@ use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::fd::OwnedFd;
 use std::collections::{BTreeSet, VecDeque};
-use std::io::{ErrorKind, Write};
-use std::net::TcpStream;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -37,7 +36,7 @@ const SWEEP_US: u64 = 1_000_000;
 
 /// What other threads tell an event loop.
 pub(super) enum Message {
-    Accepted(TcpStream, Arc<crate::shared::Client>),
+    Accepted(Arrival),
     /// A blocked or suspended connection may go on.
     Resume(u64),
     /// Something was published that these connections listen to.
@@ -94,6 +93,8 @@ pub(super) struct EventLoop {
     /// When blocked connections give up.
     deadlines: BTreeSet<(u64, u64)>,
     scratch: Vec<u8>,
+    /// What TLS makes of it.
+    opened: Vec<u8>,
     /// Looks ahead at pipelines.
     lookahead: Parser,
     started: Instant,
@@ -136,6 +137,7 @@ impl EventLoop {
             at_gate: Vec::new(),
             deadlines: BTreeSet::new(),
             scratch: vec![0; READ_BYTES],
+            opened: Vec::new(),
             lookahead: Parser::default(),
             started: Instant::now(),
             now_ms: 0,
@@ -260,7 +262,7 @@ impl EventLoop {
         let messages = std::mem::take(&mut *self.inbox.messages.lock());
         for message in messages {
             match message {
-                Message::Accepted(stream, client) => self.accept(stream, client),
+                Message::Accepted(arrival) => self.accept(arrival),
                 Message::Resume(token) => self.resume(token),
                 Message::Deliver(to, message) => self.deliver(&to, &message),
             }
@@ -270,8 +272,8 @@ impl EventLoop {
         self.pass_gate();
     }
 
-    fn accept(&mut self, stream: TcpStream, client: Arc<crate::shared::Client>) {
-        let authenticated = self.settings.password.is_none();
+    fn accept(&mut self, arrival: Arrival) {
+        let identity = self.shared.access.users.unnamed();
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
             self.slots.len() - 1
@@ -281,11 +283,10 @@ impl EventLoop {
         let data = epoll::EventData::new_u64(token);
         let subscriber = Subscriber { mailbox: self.mailbox, token };
         let space = ReplySpace::new(self.shared.reply_budget.clone());
-        let mut connection =
-            Box::new(Connection::new(stream, client, authenticated, subscriber, space));
+        let mut connection = Box::new(Connection::new(arrival, identity, subscriber, space));
         connection.active_us = self.now_us;
-        if let Err(error) = epoll::add(&self.epoll, &connection.stream, data, epoll::EventFlags::IN)
-        {
+        let flags = epoll::EventFlags::IN;
+        if let Err(error) = epoll::add(&self.epoll, &connection.transport, data, flags) {
             tracing::warn!(%error, "epoll refused a connection; it is closed");
             self.shared.clients.lock().remove(&connection.peer.client.id);
             self.free.push(index);
@@ -304,7 +305,7 @@ impl EventLoop {
 
     /// Puts a connection back into its slot, or closes it if it is done.
     fn put_back(&mut self, token: u64, mut connection: Box<Connection>) {
-        if connection.is_done() {
+        if connection.end_if_over() {
             self.close(token, connection);
             return;
         }
@@ -319,7 +320,8 @@ impl EventLoop {
         let throttled = connection.output.unsent() > self.settings.output_max_bytes;
         let wants_read =
             connection.is_ready() && !connection.ended && !connection.closing && !throttled;
-        let wants_write = connection.output.sent < connection.output.ready;
+        let wants_write =
+            connection.output.sent < connection.output.ready || connection.transport.has_pending();
         let mut flags = epoll::EventFlags::empty();
         if wants_read {
             flags |= epoll::EventFlags::IN;
@@ -336,7 +338,7 @@ impl EventLoop {
         }
         connection.watched = flags;
         let data = epoll::EventData::new_u64(token);
-        if let Err(error) = epoll::modify(&self.epoll, &connection.stream, data, flags) {
+        if let Err(error) = epoll::modify(&self.epoll, &connection.transport, data, flags) {
             tracing::warn!(%error, "epoll refused a connection");
         }
     }
@@ -351,6 +353,9 @@ impl EventLoop {
             slot.generation = slot.generation.wrapping_add(1);
             self.free.push(index);
         }
+        connection.transport.finish();
+        // Whoever does not take it can be told nothing.
+        let _told = connection.transport.flush();
         // Closing the socket takes it out of epoll.
         drop(connection);
     }

@@ -48,7 +48,7 @@ impl EventLoop {
         while let Some(unsent) =
             output.bytes.get(output.sent..output.ready).filter(|unsent| !unsent.is_empty())
         {
-            match connection.stream.write(unsent) {
+            match connection.transport.write(unsent) {
                 Ok(0) => return false,
                 Ok(count) => {
                     output.sent += count;
@@ -61,7 +61,10 @@ impl EventLoop {
             }
         }
         output.compact();
-        true
+        match connection.transport.flush() {
+            Ok(()) => true,
+            Err(error) => error.kind() == ErrorKind::WouldBlock,
+        }
     }
 
     /// Lets replies leave whose LSNs are settled by now.

@@ -3,24 +3,45 @@
 use super::{Control, Verdict, is, text};
 use crate::resp::connection::Replies;
 use crate::resp::encode::RespWriter;
-use crate::shared::same_secret;
 use std::sync::atomic::Ordering;
-use thalweg_machine::{Answer, CommandError, Flags, find_command, push_i64};
+use thalweg_listen::{DEFAULT_USER, Identity, Rights};
+use thalweg_machine::{Answer, Command, CommandError, DoorVerb, Flags, Run, push_i64};
 
 const WRONG_PASSWORD: CommandError =
     CommandError::coded("WRONGPASS", "invalid username-password pair or user is disabled.");
 
-/// Whether a command may run before authentication.
-pub(in crate::resp) fn allowed_unauthenticated(args: &[&[u8]]) -> bool {
-    args.first()
-        .and_then(|name| find_command(name))
-        .is_some_and(|command| command.flags.has(Flags::NO_AUTH))
+/// What is said to somebody who may not run a command; nothing where it may. What is no command is
+/// nobody's secret, but whoever has not said who it is learns nothing.
+pub(in crate::resp) fn refused_for_rights(
+    identity: &Identity,
+    command: Option<&Command>,
+) -> Option<CommandError> {
+    if command.is_some_and(|command| command.flags.has(Flags::NO_AUTH)) {
+        return None;
+    }
+    if identity.is_nobody() {
+        return Some(CommandError::coded("NOAUTH", "Authentication required."));
+    }
+    let command = command.filter(|command| !identity.may(needed(command)))?;
+    let (user, name) = (identity.name(), command.name.to_lowercase());
+    let what = format!("User {user} has no permissions to run the '{name}' command");
+    Some(CommandError::coded_text("NOPERM", what))
+}
+
+/// The rights that a command needs besides that of being here.
+fn needed(command: &Command) -> Rights {
+    match command.run {
+        Run::Door(DoorVerb::Config | DoorVerb::Latency | DoorVerb::SlowLog) => Rights::ADMIN,
+        _ if command.flags.has(Flags::WRITE) => Rights::WRITE,
+        _ if command.flags.has(Flags::READ) => Rights::READ,
+        _ => Rights::NONE,
+    }
 }
 
 /// AUTH [username] password
 pub(super) fn auth(control: &mut Control<'_>, args: &[&[u8]]) -> Verdict {
     match *args {
-        [_, password] => authenticate(control, b"default", password)?,
+        [_, password] => authenticate(control, DEFAULT_USER.as_bytes(), password)?,
         [_, user, password] => authenticate(control, user, password)?,
         _ => return Err(CommandError::SYNTAX),
     }
@@ -29,22 +50,14 @@ pub(super) fn auth(control: &mut Control<'_>, args: &[&[u8]]) -> Verdict {
 }
 
 fn authenticate(control: &mut Control<'_>, user: &[u8], password: &[u8]) -> Verdict {
-    let settings = control.shared.settings();
-    let Some(expected) = &settings.password else {
-        if user == b"default" {
-            return Err(CommandError::new(
-                "AUTH <password> called without any password configured for the default user. Are \
-                 you sure your configuration is correct?",
-            ));
-        }
-        return Err(WRONG_PASSWORD);
-    };
-    // Both are looked at, so that time does not tell which was wrong.
-    let right = same_secret(password, expected.as_bytes()) & (user == b"default");
-    if !right {
-        return Err(WRONG_PASSWORD);
+    let users = &control.shared.access.users;
+    if user == DEFAULT_USER.as_bytes() && users.password().is_none() {
+        return Err(CommandError::new(
+            "AUTH <password> called without any password configured for the default user. Are you \
+             sure your configuration is correct?",
+        ));
     }
-    control.peer.authenticated = true;
+    control.peer.identity = users.identify(user, password).ok_or(WRONG_PASSWORD)?;
     Ok(())
 }
 
@@ -61,7 +74,7 @@ pub(super) fn hello(control: &mut Control<'_>, args: &[&[u8]]) -> Verdict {
         rest = after;
     }
     let name = hello_options(control, rest)?;
-    if !control.peer.authenticated {
+    if control.peer.identity.is_nobody() {
         return Err(CommandError::coded(
             "NOAUTH",
             "HELLO must be called with the client already authenticated, otherwise the HELLO \
@@ -174,7 +187,7 @@ pub(super) fn reset(control: &mut Control<'_>) -> Verdict {
     control.peer.subscriptions.show(&control.peer.client);
     control.peer.resp3 = false;
     control.peer.replies = Replies::On;
-    control.peer.authenticated = control.shared.settings().password.is_none();
+    control.peer.identity = control.shared.access.users.unnamed();
     control.peer.client.name.lock().clear();
     control.peer.client.protocol.store(2, Ordering::Relaxed);
     RespWriter::new(control.out, false).simple("RESET");
@@ -212,4 +225,44 @@ pub(super) fn time(control: &mut Control<'_>) -> Verdict {
 pub(super) fn wait(control: &mut Control<'_>) -> Verdict {
     control.answer().integer(0);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use thalweg_machine::find_command;
+
+    #[test]
+    fn each_command_needs_its_right() {
+        let reader = Identity::new("reader", Rights::READ);
+        let writer = Identity::new("writer", Rights::READ.and(Rights::WRITE));
+        let all = Identity::new("all", Rights::ALL);
+        for (name, may) in [
+            // Nobody, the reader, the writer, who may do everything.
+            ("AUTH", [true, true, true, true]),
+            ("HELLO", [true, true, true, true]),
+            ("QUIT", [true, true, true, true]),
+            ("RESET", [true, true, true, true]),
+            ("PING", [false, true, true, true]),
+            ("MULTI", [false, true, true, true]),
+            ("NOSUCH", [false, true, true, true]),
+            ("GET", [false, true, true, true]),
+            ("XRANGE", [false, true, true, true]),
+            ("SET", [false, false, true, true]),
+            ("FLUSHALL", [false, false, true, true]),
+            ("CONFIG", [false, false, false, true]),
+            ("SLOWLOG", [false, false, false, true]),
+        ] {
+            let command = find_command(name.as_bytes());
+            let identities = [&Identity::nobody(), &reader, &writer, &all];
+            for (identity, may) in identities.into_iter().zip(may) {
+                let refused = refused_for_rights(identity, command);
+                assert_eq!(refused.is_none(), may, "{name} {}", identity.name());
+                if let Some(error) = refused {
+                    let code = if identity.is_nobody() { "NOAUTH" } else { "NOPERM" };
+                    assert!(error.to_string().starts_with(code), "{error}");
+                }
+            }
+        }
+    }
 }

@@ -3,7 +3,6 @@
 use super::{Control, Verdict, text};
 use crate::shared::Shared;
 use std::fmt::Write;
-use std::sync::atomic::Ordering;
 use thalweg_base::units::format_bytes;
 use thalweg_machine::Answer;
 use thalweg_node::{EngineReport, EngineSettings};
@@ -123,14 +122,11 @@ fn persistence_fields(report: &EngineReport, settings: &EngineSettings) -> Field
 fn stats_fields(shared: &Shared, report: &EngineReport) -> Fields {
     let traffic = shared.stats.snapshot();
     vec![
-        (
-            "total_connections_received",
-            shared.stats.connections.load(Ordering::Relaxed).to_string(),
-        ),
+        ("total_connections_received", shared.access.limit.accepted().to_string()),
         ("total_commands_processed", traffic.commands.to_string()),
         ("total_net_input_bytes", traffic.received_bytes.to_string()),
         ("total_net_output_bytes", traffic.sent_bytes.to_string()),
-        ("rejected_connections", shared.stats.rejected.load(Ordering::Relaxed).to_string()),
+        ("rejected_connections", shared.access.limit.refused().to_string()),
         ("expired_keys", report.expired.to_string()),
         ("evicted_keys", report.total(|partition| partition.evicted).to_string()),
         ("keys_fetched_from_disk", report.loads.to_string()),

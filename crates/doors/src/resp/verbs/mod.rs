@@ -11,7 +11,7 @@ mod pubsub;
 mod slowlog;
 
 pub use config::{ConfigParameter, GetParameter, SetParameter};
-pub(super) use connection::allowed_unauthenticated;
+pub(super) use connection::refused_for_rights;
 pub(super) use pubsub::refused_while_listening;
 
 use super::connection::Peer;
