@@ -3,6 +3,7 @@
 use super::row::{RowDecoder, bucket_key, bucket_of, damaged, put_key};
 use crate::catalog::{Catalog, Definition, TableDefinition};
 use crate::error::SqlError;
+use crate::values::types::Column;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
@@ -62,6 +63,13 @@ impl PointLookup {
             projection,
             parameters,
         })
+    }
+
+    /// The columns of the key, each with the number of its parameter.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (&Column, usize)> {
+        let columns = self.definition.primary_key.iter();
+        let columns = columns.filter_map(|&index| self.definition.columns.get(index));
+        columns.zip(self.parameters.iter().copied())
     }
 
     /// The row as a batch of no or one row.

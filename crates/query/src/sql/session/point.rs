@@ -79,8 +79,7 @@ impl Session {
             Some(Known::Other(as_of)) if as_of == version => return None,
             Some(_) => {}
         }
-        let types: Vec<u32> = values.iter().map(Value::type_oid).collect();
-        match self.prepared_point(&text, &types).await {
+        match self.prepared_point(&text, values).await {
             Some(prepared) => {
                 let prepared = Arc::new(prepared);
                 points.set(text, Known::Point(prepared.clone()));
@@ -93,11 +92,18 @@ impl Session {
         }
     }
 
-    async fn prepared_point(&self, text: &str, types: &[u32]) -> Option<Prepared> {
+    async fn prepared_point(&self, text: &str, values: &[Value]) -> Option<Prepared> {
         let mut prepared = self.parse_all(text).ok()?.pop()?;
+        let types: Vec<u32> = values.iter().map(Value::type_oid).collect();
         // What cannot be planned is refused by the way that all other statements go.
-        self.prepare(&mut prepared, types).await.ok()?;
-        (prepared.lookup.is_some() && prepared.parameters.len() == types.len()).then_some(prepared)
+        self.prepare(&mut prepared, &types).await.ok()?;
+        let lookup = prepared.lookup.as_ref()?;
+        // So is a number that is compared with something else.
+        let is_fit = lookup.keys().all(|(column, number)| {
+            let value = number.checked_sub(1).and_then(|index| values.get(index));
+            value.is_some_and(|value| value.type_oid() == 0 || column.kind.arrow().is_numeric())
+        });
+        (is_fit && prepared.parameters.len() == values.len()).then_some(prepared)
     }
 }
 
