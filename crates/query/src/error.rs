@@ -106,6 +106,7 @@ states! {
     CannotCoerce "42846";
     InvalidWidthBucket "2201G";
     Internal "XX000";
+    DataCorrupted "XX001";
 }
 
 impl SqlState {

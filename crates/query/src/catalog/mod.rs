@@ -36,6 +36,10 @@ const NAME_MAX_BYTES: usize = 63;
 pub(crate) struct Catalog {
     engine: Engine,
     objects: RwLock<BTreeMap<String, Arc<Definition>>>,
+    /// Names whose definitions could not be read, and why: somebody else has written there. They
+    /// cannot be used and not be declared anew, which would be over what they hold; nothing else
+    /// suffers.
+    damaged: BTreeMap<String, String>,
     /// One change at a time, from the check to the log.
     changing: Mutex<()>,
     /// Counts changes: a plan that was made before one is made anew.
@@ -46,24 +50,29 @@ impl Catalog {
     /// Reads what the node's log says.
     pub(crate) fn open(engine: &Engine) -> Result<Self, SqlError> {
         let mut fields = Packed::default();
-        engine.enter_blocking(|engine| engine.read_fields(KEY, &mut fields))??;
-        let mut objects = BTreeMap::new();
+        // Where somebody has put another kind of value there, all is lost, but keys are not: the node
+        // starts, and declaring something is refused by the key.
+        if let Err(error) = engine.enter_blocking(|engine| engine.read_fields(KEY, &mut fields))? {
+            tracing::error!(%error, "the catalog cannot be read: thalweg:catalog is no hash");
+        }
+        let (mut objects, mut damaged) = (BTreeMap::new(), BTreeMap::new());
         let mut pieces = fields.iter();
         while let (Some(name), Some(text)) = (pieces.next(), pieces.next()) {
             let name = String::from_utf8_lossy(name).into_owned();
-            let definition = serde_json::from_slice(text).map_err(|error| {
-                // Going on without it would let somebody create it anew over its data.
-                SqlError::new(
-                    SqlState::Internal,
-                    format!("the catalog's entry for \"{name}\" cannot be read: {error}"),
-                )
-                .hint("it is the field of that name in the hash thalweg:catalog")
-            })?;
-            objects.insert(name, Arc::new(definition));
+            match serde_json::from_slice(text) {
+                Ok(definition) => {
+                    objects.insert(name, Arc::new(definition));
+                }
+                Err(error) => {
+                    tracing::error!(name, %error, "a definition in the catalog cannot be read");
+                    damaged.insert(name, error.to_string());
+                }
+            }
         }
         Ok(Self {
             engine: engine.clone(),
             objects: RwLock::new(objects),
+            damaged,
             changing: Mutex::new(()),
             version: AtomicU64::new(1),
         })
@@ -71,6 +80,16 @@ impl Catalog {
 
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Definition>> {
         self.objects.read().get(name).cloned()
+    }
+
+    /// Refuses a name whose definition could not be read.
+    pub(crate) fn refuse_damaged(&self, name: &str) -> Result<(), SqlError> {
+        let Some(why) = self.damaged.get(name) else { return Ok(()) };
+        let message = format!("the definition of \"{name}\" cannot be read: {why}");
+        Err(SqlError::new(SqlState::DataCorrupted, message).hint(
+            "it is the field of that name in the hash thalweg:catalog, where somebody else has \
+             written; put back what was there, or delete the field with HDEL, and restart",
+        ))
     }
 
     /// How often it has changed.
@@ -113,6 +132,7 @@ impl Catalog {
     ) -> Result<bool, SqlError> {
         let _changing = self.changing.lock();
         check_name(name)?;
+        self.refuse_damaged(name)?;
         if let Some(other) = self.get(name) {
             if if_not_exists && other.kind() == definition.kind() {
                 return Ok(false);
@@ -192,6 +212,7 @@ impl Catalog {
             writes.push(match now {
                 Some(definition) => {
                     check_name(name)?;
+                    self.refuse_damaged(name)?;
                     let value = serde_json::to_vec(definition.as_ref())
                         .map_err(|error| SqlError::new(SqlState::Internal, error.to_string()))?;
                     Write::PutField { key, field, value }

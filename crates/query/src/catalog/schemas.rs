@@ -154,6 +154,7 @@ impl SchemaProvider for Public {
             {
                 return Ok(Some(table));
             }
+            inner.catalog.refuse_damaged(name)?;
             return undeclared_stream(&inner, name);
         };
         let table: Arc<dyn TableProvider> = match definition.as_ref() {

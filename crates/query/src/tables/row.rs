@@ -204,7 +204,8 @@ impl RowDecoder {
 
 /// The error for stored bytes that cannot be read.
 pub(crate) fn damaged(table: &str) -> SqlError {
-    SqlError::new(SqlState::Internal, format!("a stored row of \"{table}\" cannot be read")).hint(
+    let message = format!("a stored row of \"{table}\" cannot be read");
+    SqlError::new(SqlState::DataCorrupted, message).hint(
         "the hashes thalweg:table:… belong to the tables; other clients must not write to them",
     )
 }

@@ -306,3 +306,30 @@ fn idle_connections_disturb_nobody() {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+/// Somebody has written into the catalog's own key. The node starts, and everything else is there.
+#[test]
+fn a_catalog_that_others_wrote_to_refuses_what_it_does_not_know() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = Server::start(folder.path(), &[]);
+    sql(&server, "CREATE TABLE good (id int PRIMARY KEY); INSERT INTO good VALUES (7)");
+    sql(&server, "CREATE TABLE bad (id int PRIMARY KEY); INSERT INTO bad VALUES (7)");
+    let mut keys = server.connect();
+    let written = keys.call("HSET thalweg:catalog bad {no-json").expect("the node answers");
+    assert_eq!(written, "0");
+    server.terminate();
+    let mut server = Server::start(folder.path(), &[]);
+    assert_eq!(sql(&server, "SELECT id FROM good"), "id\n7");
+    for statement in ["SELECT id FROM bad", "CREATE TABLE bad (id int)"] {
+        let answer = sql(&server, statement);
+        assert!(answer.contains("XX001") && answer.contains("thalweg:catalog"), "{answer}");
+    }
+    let mut keys = server.connect();
+    assert_eq!(keys.call("DEL thalweg:catalog").expect("the node answers"), "1");
+    assert_eq!(keys.call("SET thalweg:catalog text").expect("the node answers"), "OK");
+    server.terminate();
+    let server = Server::start(folder.path(), &[]);
+    let answer = sql(&server, "CREATE TABLE other (id int)");
+    assert!(answer.contains("WRONGTYPE"), "{answer}");
+    assert_eq!(sql(&server, "SELECT 1 AS one"), "one\n1");
+}
