@@ -3,7 +3,8 @@
 //! value.
 
 use crate::error::{SqlError, SqlState};
-use crate::values::types::Column;
+use crate::values::types::{Column, ColumnType};
+use datafusion::arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 
 /// A declared object.
@@ -261,6 +262,16 @@ impl Default for SequenceDefinition {
 }
 
 impl SequenceDefinition {
+    /// Ends where a column of a type does, unless it has been told to end before.
+    pub(crate) fn within(self, kind: ColumnType) -> Self {
+        let max = match kind.arrow() {
+            DataType::Int16 => i64::from(i16::MAX),
+            DataType::Int32 => i64::from(i32::MAX),
+            _ => i64::MAX,
+        };
+        Self { max: self.max.min(max), ..self }
+    }
+
     /// The name under which its counter stands.
     pub(crate) fn storage<'a>(&'a self, name: &'a str) -> &'a str {
         self.storage.as_deref().unwrap_or(name)

@@ -2,18 +2,17 @@
 //! password. Without one, any client that can reach the door; a door without a password listens to
 //! its own machine only.
 
+use crate::sql::session::Variables;
 use async_trait::async_trait;
 use futures_util::Sink;
 use parking_lot::Mutex;
-use pgwire::api::auth::noop::NoopStartupHandler;
 use pgwire::api::auth::sasl::SASLAuthStartupHandler;
 use pgwire::api::auth::sasl::scram::{ScramAuth, gen_salted_password};
 use pgwire::api::auth::{
     AuthSource, DefaultServerParameterProvider, LoginInfo, Password, StartupHandler,
+    finish_authentication, protocol_negotiation, save_startup_parameters_to_metadata,
 };
-use pgwire::api::{
-    ClientInfo, ConnectionManager, PidSecretKeyGenerator, RandomPidSecretKeyGenerator,
-};
+use pgwire::api::{ClientInfo, PidSecretKeyGenerator, RandomPidSecretKeyGenerator};
 use pgwire::error::{PgWireError, PgWireResult};
 use pgwire::messages::startup::SecretKey;
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
@@ -31,18 +30,33 @@ pub(super) enum Startup {
 }
 
 pub(super) struct Open {
-    manager: Arc<ConnectionManager>,
     key: KeyOf,
 }
 
-impl NoopStartupHandler for Open {
-    fn connection_manager(&self) -> Option<Arc<ConnectionManager>> {
-        Some(self.manager.clone())
+impl Open {
+    /// Lets in whoever comes.
+    async fn admit<C>(&self, client: &mut C, message: PgWireFrontendMessage) -> PgWireResult<()>
+    where
+        C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let PgWireFrontendMessage::Startup(startup) = message else { return Ok(()) };
+        protocol_negotiation(client, &startup).await?;
+        save_startup_parameters_to_metadata(client, &startup);
+        let (pid, secret) = self.key.generate(client);
+        client.set_pid_and_secret_key(pid, secret);
+        finish_authentication(client, &parameters()).await
     }
+}
 
-    fn pid_secret_key_generator(&self) -> &dyn PidSecretKeyGenerator {
-        &self.key
-    }
+/// What drivers are told of the server at once. Some of them do other things for other versions, so
+/// it is the version that SHOW tells.
+fn parameters() -> DefaultServerParameterProvider {
+    let mut parameters = DefaultServerParameterProvider::default();
+    let version = Variables::default().get("server_version");
+    parameters.server_version = version.unwrap_or_default();
+    parameters
 }
 
 /// What a client cancels its statements with: the number of its connection, and a secret.
@@ -60,12 +74,11 @@ impl PidSecretKeyGenerator for KeyOf {
 pub(super) struct Guard {
     /// The password of the last connection, and what is made of it.
     known: Mutex<Option<(String, Arc<Secret>)>>,
-    manager: Arc<ConnectionManager>,
 }
 
 impl Guard {
-    pub(super) fn new(manager: Arc<ConnectionManager>) -> Self {
-        Self { known: Mutex::new(None), manager }
+    pub(super) fn new() -> Self {
+        Self { known: Mutex::new(None) }
     }
 
     /// Salting takes milliseconds, so it is done once for a password.
@@ -85,15 +98,13 @@ impl Guard {
 
     /// The beginning of the connection of this number.
     pub(super) fn startup(&self, password: Option<&str>, pid: i32) -> Startup {
-        let (manager, key) = (self.manager.clone(), KeyOf(pid));
-        let Some(password) = password else { return Startup::Open(Open { manager, key }) };
+        let key = KeyOf(pid);
+        let Some(password) = password else { return Startup::Open(Open { key }) };
         let mut scram = ScramAuth::new(self.secret(password));
         scram.set_iterations(ITERATIONS);
-        let handler =
-            SASLAuthStartupHandler::new(Arc::new(DefaultServerParameterProvider::default()))
-                .with_scram(scram)
-                .with_pid_secret_key_generator(Arc::new(key))
-                .with_connection_manager(manager);
+        let handler = SASLAuthStartupHandler::new(Arc::new(parameters()))
+            .with_scram(scram)
+            .with_pid_secret_key_generator(Arc::new(key));
         Startup::Scram(Box::new(handler))
     }
 }
@@ -136,7 +147,7 @@ impl StartupHandler for Startup {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         match self {
-            Self::Open(open) => open.on_startup(client, message).await,
+            Self::Open(open) => open.admit(client, message).await,
             Self::Scram(scram) => scram.on_startup(client, message).await,
         }
     }

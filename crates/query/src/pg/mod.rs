@@ -23,7 +23,6 @@ use crate::sql::cancel::Cancel;
 use crate::sql::session::Session;
 use auth::Guard;
 use connection::Connection;
-use pgwire::api::ConnectionManager;
 use pgwire::error::ErrorInfo;
 use pgwire::messages::PgWireBackendMessage;
 use startup::Begun;
@@ -59,8 +58,7 @@ impl PgDoor {
     pub fn open(database: Database, settings: PgSettings) -> std::io::Result<Self> {
         let acceptor = Acceptor::bind(settings.address, settings.access.clone())?;
         let address = acceptor.address();
-        let manager = Arc::new(ConnectionManager::new());
-        let door = Arc::new(Door { guard: Guard::new(manager), settings, database });
+        let door = Arc::new(Door { guard: Guard::new(), settings, database });
         tokio::spawn(accept(acceptor, door));
         Ok(Self { address })
     }

@@ -16,7 +16,7 @@ mod prepare;
 mod set;
 mod upsert;
 mod variables;
-pub(crate) use variables::Variables;
+pub(crate) use variables::{Variables, variables};
 
 use crate::catalog::Overlay;
 use crate::database::Inner;

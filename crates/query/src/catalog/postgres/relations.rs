@@ -37,19 +37,59 @@ pub(crate) fn number_of_schema(wanted: &str) -> Option<i64> {
 }
 
 /// Relations of Postgres' own catalog that others name by their numbers.
-const OWN: [(u32, &str); 12] = [
+const OWN: [(u32, &str); 52] = [
+    (826, "pg_default_acl"),
+    (1_213, "pg_tablespace"),
+    (1_214, "pg_shdepend"),
     (1_247, "pg_type"),
     (1_249, "pg_attribute"),
     (1_255, "pg_proc"),
     (1_259, "pg_class"),
     (1_260, "pg_authid"),
+    (1_261, "pg_auth_members"),
     (1_262, "pg_database"),
-    (2_604, "pg_attrdef"),
-    (2_606, "pg_constraint"),
-    (2_610, "pg_index"),
-    (2_615, "pg_namespace"),
+    (1_417, "pg_foreign_server"),
+    (1_418, "pg_user_mapping"),
     (2_224, "pg_sequence"),
+    (2_328, "pg_foreign_data_wrapper"),
+    (2_396, "pg_shdescription"),
+    (2_600, "pg_aggregate"),
+    (2_601, "pg_am"),
+    (2_602, "pg_amop"),
+    (2_603, "pg_amproc"),
+    (2_604, "pg_attrdef"),
+    (2_605, "pg_cast"),
+    (2_606, "pg_constraint"),
+    (2_607, "pg_conversion"),
+    (2_608, "pg_depend"),
     (2_609, "pg_description"),
+    (2_610, "pg_index"),
+    (2_611, "pg_inherits"),
+    (2_612, "pg_language"),
+    (2_615, "pg_namespace"),
+    (2_616, "pg_opclass"),
+    (2_617, "pg_operator"),
+    (2_618, "pg_rewrite"),
+    (2_620, "pg_trigger"),
+    (2_753, "pg_opfamily"),
+    (2_964, "pg_db_role_setting"),
+    (3_079, "pg_extension"),
+    (3_118, "pg_foreign_table"),
+    (3_256, "pg_policy"),
+    (3_350, "pg_partitioned_table"),
+    (3_381, "pg_statistic_ext"),
+    (3_456, "pg_collation"),
+    (3_466, "pg_event_trigger"),
+    (3_501, "pg_enum"),
+    (3_541, "pg_range"),
+    (3_596, "pg_seclabel"),
+    (3_600, "pg_ts_dict"),
+    (3_601, "pg_ts_parser"),
+    (3_602, "pg_ts_config"),
+    (3_764, "pg_ts_template"),
+    (6_100, "pg_subscription"),
+    (6_104, "pg_publication"),
+    (6_106, "pg_publication_rel"),
 ];
 
 /// What a relation is, by the letter that `pg_class` has for it.
@@ -123,6 +163,14 @@ pub(super) struct Attribute {
 }
 
 impl Relation {
+    /// The number of the type that its rows have; 0 where it has no rows.
+    pub(super) fn row_type(&self) -> u32 {
+        match self.kind {
+            Kind::Sequence | Kind::Index => 0,
+            _ => number_of("row", &format!("{}.{}", self.schema, self.name)),
+        }
+    }
+
     /// What people say about it, or about a column of it by its number, from 1.
     pub(super) fn comment(&self, number: usize) -> Option<&str> {
         let Definition::Table(table) = self.definition.as_deref()? else { return None };
@@ -254,7 +302,7 @@ pub(super) fn declared_columns(relation: &Relation) -> Option<Vec<Attribute>> {
                 }
             }),
             Some(_) => None,
-            None => column.default.clone(),
+            None => column.default.as_deref().map(|text| typed_default(text, column)),
         },
         identity: match column.identity {
             Some(Identity::Always) => "a",
@@ -263,6 +311,17 @@ pub(super) fn declared_columns(relation: &Relation) -> Option<Vec<Attribute>> {
         },
     };
     Some(columns.iter().enumerate().map(attribute).collect())
+}
+
+/// A default as Postgres shows it: a text that stands for a value says of which type.
+fn typed_default(text: &str, column: &Column) -> String {
+    let inner = text.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+    let is_one = inner.is_some_and(|inner| !inner.replace("''", "").contains('\''));
+    if !is_one {
+        return text.to_owned();
+    }
+    let typed = Typed { modifier: -1, ..pg_type::of_field(&column.kind.field("", true)) };
+    format!("{text}::{}", typed.sql())
 }
 
 /// The columns of a relation that is planned or read.

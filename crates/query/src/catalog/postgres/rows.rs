@@ -1,6 +1,8 @@
 //! The tables of `pg_catalog` that follow from what has been declared.
 
 mod constraints_of;
+mod depend;
+mod settings;
 
 use super::constraints::{Constraint, constraints};
 use super::listings::{pg_indexes, pg_sequence, pg_sequences, pg_tables, views};
@@ -9,6 +11,8 @@ use super::{CatalogTable, Facts, Row, some, truth, types};
 use crate::catalog::Definition;
 use crate::values::pg_type::Typed;
 use constraints_of::{comments, pg_attrdef, pg_constraint, pg_index};
+use depend::pg_depend;
+use settings::{SETTINGS_COLUMNS, pg_settings};
 
 /// The owner of everything.
 const OWNER: u32 = 10;
@@ -32,7 +36,7 @@ pub(super) const TABLES: &[CatalogTable] = &[
         name: "pg_type",
         needs_columns: false,
         columns: types::COLUMNS,
-        rows: |_| types::pg_type(),
+        rows: types::pg_type,
     },
     CatalogTable {
         name: "pg_class",
@@ -86,7 +90,7 @@ pub(super) const TABLES: &[CatalogTable] = &[
     },
     CatalogTable {
         name: "pg_index",
-        needs_columns: false,
+        needs_columns: true,
         columns: "indexrelid oid indrelid oid indnatts int2 indnkeyatts int2 indisunique bool \
                   indnullsnotdistinct bool \
             indisprimary bool indisexclusion bool indimmediate bool indisclustered bool indisvalid \
@@ -117,6 +121,19 @@ pub(super) const TABLES: &[CatalogTable] = &[
         needs_columns: false,
         columns: "objoid oid classoid oid objsubid int4 description text",
         rows: |facts| facts.relations.iter().flat_map(comments).collect(),
+    },
+    CatalogTable {
+        name: "pg_depend",
+        needs_columns: true,
+        columns: "classid oid objid oid objsubid int4 refclassid oid refobjid oid refobjsubid int4 \
+                  deptype char",
+        rows: pg_depend,
+    },
+    CatalogTable {
+        name: "pg_settings",
+        needs_columns: false,
+        columns: SETTINGS_COLUMNS,
+        rows: |_| pg_settings(),
     },
     CatalogTable {
         name: "pg_policy",
@@ -202,7 +219,7 @@ fn pg_class(facts: &Facts) -> Vec<Row> {
             some(relation.oid),
             some(&relation.name),
             some(relation.schema),
-            some(0),
+            some(relation.row_type()),
             some(0),
             some(OWNER),
             some(method),

@@ -1,8 +1,8 @@
 //! `pg_type`: the types there are here, with the numbers that Postgres 15 gives to the functions
 //! which read and write them.
 
-use super::relations::PG_CATALOG;
-use super::{Row, some, truth};
+use super::relations::{PG_CATALOG, Relation};
+use super::{Facts, Row, some, truth};
 use crate::values::pg_type::{PgType, TYPES};
 
 /// For each type the numbers of what reads it, writes it, receives it, sends it, and of what reads
@@ -97,10 +97,42 @@ pub(super) const COLUMNS: &str = "oid oid typname name typnamespace oid typowner
     oid typtypmod int4 \
     typndims int4 typcollation oid typdefaultbin text typdefault text typacl text[]";
 
-pub(super) fn pg_type() -> Vec<Row> {
+pub(super) fn pg_type(facts: &Facts) -> Vec<Row> {
     let arrays = TYPES.iter().filter(|kind| kind.array_oid != 0).map(|kind| row(kind, true));
-    TYPES.iter().map(|kind| row(kind, false)).chain(arrays).collect()
+    let types = TYPES.iter().map(|kind| row(kind, false)).chain(arrays);
+    types.chain(facts.relations.iter().filter_map(row_type)).collect()
 }
+
+/// The type of a relation's rows.
+fn row_type(relation: &Relation) -> Option<Row> {
+    let oid = Some(relation.row_type()).filter(|oid| *oid != 0)?;
+    let kind = TYPES.iter().find(|kind| kind.name == "record")?;
+    let mut row = row(kind, false);
+    let given = [
+        (OID, some(oid)),
+        (NAME, some(&relation.name)),
+        (SCHEMA, some(relation.schema)),
+        (KIND, some("c")),
+        (CATEGORY, some("C")),
+        (RELATION, some(relation.oid)),
+        (ARRAY, some(0)),
+    ];
+    for (place, value) in given {
+        if let Some(slot) = row.get_mut(place) {
+            *slot = value;
+        }
+    }
+    Some(row)
+}
+
+/// Columns of `pg_type`, by their places.
+const OID: usize = 0;
+const NAME: usize = 1;
+const SCHEMA: usize = 2;
+const KIND: usize = 6;
+const CATEGORY: usize = 7;
+const RELATION: usize = 11;
+const ARRAY: usize = 14;
 
 fn row(kind: &PgType, is_array: bool) -> Row {
     let found = FUNCTIONS.iter().find(|(name, ..)| *name == kind.name);

@@ -111,6 +111,68 @@ impl ScalarUDFImpl for CastFunction {
     }
 }
 
+/// Gives values on as they are, and says of which of Postgres' types they are.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct TypedFunction {
+    field: FieldRef,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for TypedFunction {
+    fn name(&self) -> &str {
+        "typed"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        Ok(types.to_vec())
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(self.field.data_type().clone())
+    }
+
+    fn return_field_from_args(&self, _: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        Ok(self.field.clone())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let null = || ColumnarValue::Scalar(ScalarValue::Null);
+        Ok(args.args.into_iter().next().unwrap_or_else(null))
+    }
+}
+
+/// What CASE and `coalesce` give is of the type of what they choose from. The library knows only
+/// how it is stored: `json` would become `text`.
+fn keeping_type(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let chosen: Vec<&Expr> = match &expr {
+        Expr::Case(case) => {
+            let thens = case.when_then_expr.iter().map(|(_, then)| then.as_ref());
+            thens.chain(case.else_expr.as_deref()).collect()
+        }
+        Expr::ScalarFunction(call) if call.name() == "coalesce" => call.args.iter().collect(),
+        _ => return Ok(Transformed::no(expr)),
+    };
+    let mut declared: Option<String> = None;
+    for choice in chosen {
+        let (_, field) = choice.to_field(schema)?;
+        let is_null = matches!(choice, Expr::Literal(value, _) if value.is_null());
+        match (field.metadata().get(pg_type::TYPE_KEY), &declared) {
+            _ if is_null || field.data_type().is_null() => {}
+            (Some(kind), None) if !kind.starts_with("numeric") => declared = Some(kind.clone()),
+            (Some(kind), Some(other)) if kind == other => {}
+            _ => return Ok(Transformed::no(expr)),
+        }
+    }
+    let Some(declared) = declared else { return Ok(Transformed::no(expr)) };
+    let field = pg_type::field_ref(expr.get_type(schema)?, &declared);
+    let typed = TypedFunction { field, signature: Signature::user_defined(Volatility::Immutable) };
+    Ok(Transformed::yes(ScalarUDF::from(typed).call(vec![expr])))
+}
+
 /// Whether Arrow's cast says the same as Postgres', so that the planner's knowledge of it is kept.
 fn is_plain(from: &DataType, to: &Field) -> bool {
     let kind = to.data_type();
@@ -150,7 +212,7 @@ fn replaced(
 ) -> Result<Transformed<Expr>> {
     let (inner, to) = match expr {
         Expr::Cast(Cast { expr, field }) => (expr, field),
-        other => return Ok(Transformed::no(other)),
+        other => return keeping_type(other, schema),
     };
     let to = times::cast_field(to);
     let (_, from_field) = inner.to_field(schema)?;

@@ -152,6 +152,40 @@ fn is_named_alike(expr: &Expr) -> bool {
     matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
 }
 
+/// Functions that a rewrite turns into values or into other functions.
+const REWRITTEN: &[&str] = &[
+    "current_catalog",
+    "current_database",
+    "current_date",
+    "current_role",
+    "current_schema",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "localtime",
+    "localtimestamp",
+    "row_to_json",
+    "session_user",
+    "user",
+];
+
+/// Names what would not be known by its name any more once it is rewritten.
+pub(super) fn name_early(items: &mut [SelectItem]) {
+    for item in items {
+        let SelectItem::UnnamedExpr(expr) = item else { continue };
+        let word = match &*expr {
+            Expr::Identifier(ident) if ident.quote_style.is_none() => Some(ident),
+            Expr::Function(function) => function.name.0.last().and_then(ObjectNamePart::as_ident),
+            _ => None,
+        };
+        let name = word.map(|word| word.value.to_lowercase());
+        if let Some(name) = name.filter(|name| REWRITTEN.contains(&name.as_str())) {
+            let alias = Ident::with_quote('"', name);
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+        }
+    }
+}
+
 /// Names the columns of one SELECT.
 pub(super) fn name_items(items: &mut [SelectItem]) {
     let mut seen: HashMap<String, usize> = HashMap::new();

@@ -4,7 +4,7 @@
 //! - `SELECT t FROM t` and `json_agg(t)`: a relation's name where no column has it is its whole
 //!   row;
 //! - `SELECT t.id, t.*`: a column that is there twice;
-//! - `r.tableoid`: the number of the relation that a row is of;
+//! - `r.tableoid`: the number of the relation that a row is of, and `r.xmin`, which is always 1;
 //! - `columns.*` of `information_schema.columns`;
 //! - `ARRAY[x]` of a row outside a subquery;
 //! - a column of the answer called as a column that ORDER BY names;
@@ -15,7 +15,7 @@
 //! This is done only after planning has failed. So the names of columns come first, and other
 //! statements pay nothing.
 
-mod table_oid;
+mod system_columns;
 mod unnested;
 mod whole_row;
 
@@ -68,8 +68,9 @@ fn repair(statement: &mut DfStatement, error: &DataFusionError) -> bool {
                         _ => false,
                     }
             }
-            SchemaError::FieldNotFound { field, .. } if field.name == "tableoid" => {
-                table_oid::put(statement, field.relation.as_ref().map(|relation| relation.table()))
+            SchemaError::FieldNotFound { field, .. } if system_columns::is_one(&field.name) => {
+                let relation = field.relation.as_ref().map(|relation| relation.table());
+                system_columns::put(statement, &field.name, relation)
             }
             SchemaError::FieldNotFound { field, valid_fields } if field.relation.is_none() => {
                 whole_row::put(statement, &field.name, valid_fields) || as_calls(statement)

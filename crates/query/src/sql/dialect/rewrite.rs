@@ -21,12 +21,13 @@ mod build;
 mod membership;
 mod names;
 
-use super::names::name_items;
+use super::names::{name_early, name_items};
 use crate::error::{SqlError, SqlState};
 use crate::functions::is_set_returning;
 use crate::sql::session::Session;
 use crate::sql::stop;
 use crate::sql::walk::{Walk, WalkMut};
+use crate::values::parse::boolean;
 use bounds::{check_limit, check_order};
 pub(crate) use build::call;
 pub(super) use build::{args_of, args_of_factor, function_name};
@@ -35,9 +36,10 @@ use calls::{constant_of, rewrite_function};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, ObjectName, ObjectNamePart,
-    OrderByKind, Query, Select, SelectItem, SetExpr, Statement as SqlStatement, TableAlias,
-    TableAliasColumnDef, TableFactor, TableWithJoins, UnaryOperator, Value, Visitor, VisitorMut,
+    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, JoinConstraint, JoinOperator,
+    ObjectName, ObjectNamePart, OrderByKind, Query, Select, SelectItem, SetExpr,
+    Statement as SqlStatement, TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins,
+    UnaryOperator, Value, Visitor, VisitorMut,
 };
 use intersections::count_equal_rows;
 use membership::{conditions, memberships};
@@ -122,6 +124,7 @@ impl VisitorMut for Rewriter<'_> {
         // FOR UPDATE and FOR SHARE: whoever reads what another one writes is told at COMMIT.
         query.locks.clear();
         if let SetExpr::Select(select) = query.body.as_mut() {
+            name_early(&mut select.projection);
             sets_in_select(select);
             group_nothing(select);
             group_rows(select);
@@ -129,6 +132,7 @@ impl VisitorMut for Rewriter<'_> {
             if let Some(condition) = select.selection.take() {
                 select.selection = Some(conditions(condition));
             }
+            spelled_conditions(select);
             for item in &mut select.projection {
                 if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item
                 {
@@ -178,6 +182,41 @@ fn name_body(body: &mut SetExpr) {
             name_body(right);
         }
         _ => {}
+    }
+}
+
+/// `ON ('true')`: a text that stands where a condition does is read as one.
+fn spelled_conditions(select: &mut Select) {
+    let read = |condition: &mut Expr| {
+        let mut inner = &*condition;
+        while let Expr::Nested(deeper) = inner {
+            inner = deeper;
+        }
+        if let Expr::Value(value) = inner
+            && let Value::SingleQuotedString(text) = &value.value
+            && let Some(truth) = boolean(text)
+        {
+            *condition = Expr::Value(Value::Boolean(truth).into());
+        }
+    };
+    for join in select.from.iter_mut().flat_map(|from| &mut from.joins) {
+        if let Some(JoinConstraint::On(condition)) = constraint_of(&mut join.join_operator) {
+            read(condition);
+        }
+    }
+    select.selection.iter_mut().chain(&mut select.having).for_each(read);
+}
+
+fn constraint_of(join: &mut JoinOperator) -> Option<&mut JoinConstraint> {
+    match join {
+        JoinOperator::Join(constraint)
+        | JoinOperator::Inner(constraint)
+        | JoinOperator::Left(constraint)
+        | JoinOperator::LeftOuter(constraint)
+        | JoinOperator::Right(constraint)
+        | JoinOperator::RightOuter(constraint)
+        | JoinOperator::FullOuter(constraint) => Some(constraint),
+        _ => None,
     }
 }
 

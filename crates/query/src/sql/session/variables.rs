@@ -12,6 +12,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ("application_name", ""),
     ("array_nulls", "on"),
     ("backslash_quote", "safe_encoding"),
+    ("block_size", "8192"),
     ("bytea_output", "hex"),
     ("check_function_bodies", "on"),
     ("client_encoding", "UTF8"),
@@ -65,6 +66,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ("lock_timeout", "0"),
     ("max_connections", "10000"),
     ("max_identifier_length", "63"),
+    ("max_index_keys", "32"),
     ("max_parallel_workers_per_gather", "2"),
     ("min_parallel_table_scan_size", "8MB"),
     ("parallel_leader_participation", "on"),
@@ -95,6 +97,7 @@ const VARIABLES: &[(&str, &str)] = &[
 
 /// What nobody can set.
 const FIXED: &[&str] = &[
+    "block_size",
     "in_hot_standby",
     "integer_datetimes",
     "is_superuser",
@@ -102,6 +105,7 @@ const FIXED: &[&str] = &[
     "lc_ctype",
     "max_connections",
     "max_identifier_length",
+    "max_index_keys",
     "server_encoding",
     "server_version",
     "server_version_num",
@@ -116,6 +120,11 @@ pub(super) const REPORTED: &[(&str, &str)] = &[
     ("standard_conforming_strings", "standard_conforming_strings"),
     ("timezone", "TimeZone"),
 ];
+
+/// All of them, with what they are from the beginning, and whether nobody can set them.
+pub(crate) fn variables() -> impl Iterator<Item = (&'static str, &'static str, bool)> {
+    VARIABLES.iter().map(|(name, value)| (*name, *value, FIXED.contains(name)))
+}
 
 pub(super) fn unrecognized(name: &str) -> SqlError {
     let message = format!("unrecognized configuration parameter \"{name}\"");

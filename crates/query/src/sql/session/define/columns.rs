@@ -226,7 +226,7 @@ pub(super) fn column_of(table: &str, declared: &ColumnDef) -> Result<(Column, Ex
     if is_serial(&declared.data_type) {
         column.identity = Some(Identity::Serial);
         column.nullable = false;
-        extra.sequence = Some(SequenceDefinition::default());
+        extra.sequence = Some(SequenceDefinition::default().within(column.kind));
     }
     for option in &declared.options {
         let given = option.name.as_ref().map(folded);
@@ -258,7 +258,7 @@ pub(super) fn column_of(table: &str, declared: &ColumnDef) -> Result<(Column, Ex
                 });
                 column.nullable = false;
                 let options = sequence_options.as_deref().unwrap_or_default();
-                extra.sequence = Some(super::sequences::sequence_of(options)?);
+                extra.sequence = Some(super::sequences::sequence_of(options)?.within(column.kind));
             }
             // Texts are compared by their bytes, whatever is asked for, if that is what "C" means.
             ColumnOption::Collation(name)

@@ -1,4 +1,6 @@
-//! `tableoid`: the number of the relation that a row comes from.
+//! Columns that every relation of Postgres has: `tableoid`, the number of the relation that a row
+//! comes from, and those of its transactions, which tools read to see whether a row has changed.
+//! Rows have no transactions here, so `xmin` is always 1 and the others are 0.
 
 use super::super::rewrite::{call, folded};
 use super::{name_of, relations_of};
@@ -9,20 +11,27 @@ use datafusion::sql::sqlparser::ast::{
 };
 use std::ops::ControlFlow;
 
-/// Puts numbers where `tableoid` of a relation stands, or of the only one; whether there was any.
-pub(super) fn put(statement: &mut Statement, relation: Option<&str>) -> bool {
-    let mut oids = TableOid { relation, changed: false };
+/// Whether a name is that of such a column.
+pub(super) fn is_one(name: &str) -> bool {
+    matches!(name, "tableoid" | "xmin" | "xmax" | "cmin" | "cmax")
+}
+
+/// Puts numbers where such a column of a relation stands, or of the only one; whether there was
+/// any.
+pub(super) fn put(statement: &mut Statement, column: &str, relation: Option<&str>) -> bool {
+    let mut oids = SystemColumn { column, relation, changed: false };
     let _finished = statement.walk_mut(&mut oids);
     oids.changed
 }
 
 /// Finds the SELECTs that read the relation.
-struct TableOid<'a> {
+struct SystemColumn<'a> {
+    column: &'a str,
     relation: Option<&'a str>,
     changed: bool,
 }
 
-impl VisitorMut for TableOid<'_> {
+impl VisitorMut for SystemColumn<'_> {
     type Break = ();
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
@@ -37,17 +46,22 @@ impl VisitorMut for TableOid<'_> {
             _ => None,
         });
         let Some(table) = found else { return ControlFlow::Continue(()) };
-        let name = Expr::Value(Value::SingleQuotedString(table).into());
-        let mut put = PutTableOid {
-            relation: self.relation,
-            oid: call(OID_OF_NAME, vec![name]),
-            changed: false,
+        let number = |number: &str| Expr::Value(Value::Number(number.to_owned(), false).into());
+        let number = match self.column {
+            "tableoid" => {
+                let name = Expr::Value(Value::SingleQuotedString(table).into());
+                call(OID_OF_NAME, vec![name])
+            }
+            "xmin" => number("1"),
+            _ => number("0"),
         };
+        let (column, relation) = (self.column, self.relation);
+        let mut put = PutNumber { column, relation, number, changed: false };
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) = item
                 && put.is_meant(expr)
             {
-                let alias = Ident::with_quote('"', "tableoid");
+                let alias = Ident::with_quote('"', self.column);
                 *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
             }
         }
@@ -57,18 +71,19 @@ impl VisitorMut for TableOid<'_> {
     }
 }
 
-struct PutTableOid<'a> {
+struct PutNumber<'a> {
+    column: &'a str,
     relation: Option<&'a str>,
-    oid: Expr,
+    number: Expr,
     changed: bool,
 }
 
-impl PutTableOid<'_> {
+impl PutNumber<'_> {
     fn is_meant(&self, expr: &Expr) -> bool {
         match (expr, self.relation) {
-            (Expr::Identifier(name), None) => folded(name) == "tableoid",
+            (Expr::Identifier(name), None) => folded(name) == self.column,
             (Expr::CompoundIdentifier(parts), Some(relation)) => match parts.as_slice() {
-                [table, name] => folded(table) == relation && folded(name) == "tableoid",
+                [table, name] => folded(table) == relation && folded(name) == self.column,
                 _ => false,
             },
             _ => false,
@@ -76,12 +91,12 @@ impl PutTableOid<'_> {
     }
 }
 
-impl VisitorMut for PutTableOid<'_> {
+impl VisitorMut for PutNumber<'_> {
     type Break = ();
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if self.is_meant(expr) {
-            *expr = self.oid.clone();
+            *expr = self.number.clone();
             self.changed = true;
         }
         ControlFlow::Continue(())
