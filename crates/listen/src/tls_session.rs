@@ -14,8 +14,6 @@ pub struct TlsSession {
     connection: Box<ServerConnection>,
     /// The client has said that nothing more comes.
     ended: bool,
-    /// We have said so.
-    finished: bool,
 }
 
 impl TlsSession {
@@ -28,7 +26,7 @@ impl TlsSession {
     pub(crate) fn from_connection(mut connection: ServerConnection) -> Self {
         connection.set_buffer_limit(Some(SEALED_MAX_BYTES));
         let ended = connection.process_new_packets().is_ok_and(|state| state.peer_has_closed());
-        Self { connection: Box::new(connection), ended, finished: false }
+        Self { connection: Box::new(connection), ended }
     }
 
     /// Whether the handshake is not over yet.
@@ -76,11 +74,8 @@ impl TlsSession {
         while !sealed.is_empty() && !self.ended && self.connection.read_tls(&mut sealed)? > 0 {
             match self.connection.process_new_packets() {
                 Ok(state) => self.ended = state.peer_has_closed(),
-                Err(error) => {
-                    // An alert says so; there is nothing to be said after it.
-                    self.finished = true;
-                    return Err(io::Error::new(ErrorKind::InvalidData, error));
-                }
+                // An alert says so, once it is flushed.
+                Err(error) => return Err(io::Error::new(ErrorKind::InvalidData, error)),
             }
             opened += self.take_opened(take)?;
         }
@@ -130,10 +125,9 @@ impl TlsSession {
     }
 
     /// Says that nothing more comes from us, so that the client can tell an end from a cut. It is
-    /// to be flushed. Nothing is written afterwards.
+    /// to be flushed. Nothing is written afterwards, and it is said once, and not after an alert.
     pub fn finish(&mut self) {
-        if !self.finished && !self.is_handshaking() {
-            self.finished = true;
+        if !self.is_handshaking() {
             self.connection.send_close_notify();
         }
     }

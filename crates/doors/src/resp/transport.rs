@@ -40,14 +40,8 @@ impl Transport {
             Self::Tls(tls) => {
                 opened.clear();
                 let take = |piece: &[u8]| opened.extend_from_slice(piece);
-                match tls.session.read(&mut tls.socket, raw, take) {
-                    Ok(_) => Ok(opened),
-                    Err(error) => {
-                        // The client is told what it did wrong, if it still listens.
-                        let _told = tls.session.flush(&mut tls.socket);
-                        Err(error)
-                    }
-                }
+                tls.session.read(&mut tls.socket, raw, take)?;
+                Ok(opened)
             }
         }
     }

@@ -4,8 +4,9 @@ use crate::certificates::{Certificate, VERSIONS};
 use crate::node::{Client, Encrypted, Node, socket, until_closed};
 use rustls::StreamOwned;
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use thalweg_doors::DoorSettings;
 
 #[test]
@@ -49,29 +50,35 @@ fn a_pipeline_of_a_megabyte_is_answered_in_its_order() {
 
 const LARGE: usize = 50 << 20;
 
-/// A client that has asked for a large value and reads nothing, after the door has done what it
-/// could.
-fn slow_reader(node: &Node) -> Encrypted {
+/// A client that has asked for a value and reads nothing, after the door has done what it could.
+fn slow_reader(node: &Node, length: usize) -> Encrypted {
     let mut other = node.plain();
-    let set = format!("*3\r\n$3\r\nSET\r\n$5\r\nlarge\r\n${LARGE}\r\n");
+    let (key, value) = (length.to_string(), vec![b'x'; length]);
+    let digits = key.len();
+    let set = format!("*3\r\n$3\r\nSET\r\n${digits}\r\n{key}\r\n${length}\r\n");
     other.send(set.as_bytes());
-    other.send(&vec![b'x'; LARGE]);
+    other.send(&value);
     other.send(b"\r\n");
     other.expect("+OK\r\n");
     let mut slow = node.encrypted();
     slow.ask("PING", "+PONG\r\n");
     let commands = node.shared.stats.snapshot().commands;
-    slow.send(b"GET large\r\n");
+    slow.send(format!("GET {key}\r\n").as_bytes());
     node.until("it was asked for", |shared| shared.stats.snapshot().commands > commands);
     // One event loop: it has been sent as far as it goes when somebody else is answered.
     other.ask("PING", "+PONG\r\n");
     slow
 }
 
+/// The bytes of the reply that a slow reader gets.
+fn reply_length(length: usize) -> usize {
+    format!("${length}\r\n\r\n").len() + length
+}
+
 #[test]
 fn a_slow_reader_gets_fifty_megabytes_and_holds_up_nobody() {
     let node = Node::open(DoorSettings::default());
-    let mut slow = slow_reader(&node);
+    let mut slow = slow_reader(&node, LARGE);
     // Beyond what the system's buffers hold nothing is encrypted in advance.
     let sent = node.shared.stats.snapshot().sent_bytes as usize;
     assert!(sent < 16 << 20, "{sent} bytes for a client that reads nothing");
@@ -92,14 +99,51 @@ fn a_slow_reader_gets_fifty_megabytes_and_holds_up_nobody() {
 #[test]
 fn a_drain_lets_a_slow_reader_have_its_reply() {
     let node = Node::open(DoorSettings::default());
-    let mut slow = slow_reader(&node);
+    let mut slow = slow_reader(&node, LARGE);
     let mut idle = node.encrypted();
     idle.ask("PING", "+PONG\r\n");
     node.shared.drain();
     assert_eq!(idle.rest(), "", "who waits for nothing is told the end");
     let reply = slow.rest();
-    assert_eq!(reply.len(), LARGE + "$52428800\r\n\r\n".len());
+    assert_eq!(reply.len(), reply_length(LARGE));
     node.until("all are gone", |shared| shared.connection_count() == 0);
+}
+
+#[test]
+fn a_slow_reader_that_has_closed_its_side_gets_its_reply() {
+    let node = Node::open(DoorSettings::default());
+    let mut slow = slow_reader(&node, LARGE);
+    slow.stream().conn.send_close_notify();
+    slow.stream().flush().expect("send");
+    node.plain().ask("PING", "+PONG\r\n");
+    assert_eq!(slow.rest().len(), reply_length(LARGE));
+}
+
+/// Replies that were taken whole, but whose last sealed bytes the system does not take yet.
+#[test]
+fn the_last_sealed_bytes_of_a_reply_are_sent() {
+    for drains in [false, true] {
+        let node = Node::open(DoorSettings::default());
+        let sent = || node.shared.stats.snapshot().sent_bytes as usize;
+        let before = sent();
+        let _stuck = slow_reader(&node, LARGE);
+        // Less goes out at once than what would be held back for want of room.
+        let most = sent() - before;
+        let lengths: Vec<usize> = (0..8).map(|step| most - step * (8 << 10) - 100).collect();
+        let mut clients: Vec<_> =
+            lengths.iter().map(|&length| slow_reader(&node, length)).collect();
+        if drains {
+            node.shared.drain();
+        }
+        for (client, length) in clients.iter_mut().zip(lengths) {
+            let mut reply = vec![0; reply_length(length)];
+            client.read_exact(&mut reply);
+            assert!(reply.ends_with(b"x\r\n"));
+            if drains {
+                assert_eq!(client.rest(), "", "a clean end");
+            }
+        }
+    }
 }
 
 #[test]
@@ -127,6 +171,16 @@ fn a_client_that_has_closed_its_side_is_still_answered() {
         }
     }
     node.until("all are gone", |shared| shared.connection_count() == 0);
+}
+
+#[test]
+fn a_closed_door_listens_no_more() {
+    let node = Node::open(DoorSettings::default());
+    let addresses = [node.resp.address(), node.tls_address()];
+    node.resp.close(Duration::from_secs(5));
+    for address in addresses {
+        assert!(TcpStream::connect(address).is_err(), "{address}");
+    }
 }
 
 #[test]

@@ -6,6 +6,9 @@ use std::time::Duration;
 use thalweg_listen::{Acceptor, Access, AccessSettings, Admission};
 use tokio::net::TcpStream;
 
+/// Longer than anything here takes; only a test that fails waits for it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 fn access(connections_max: usize) -> Arc<Access> {
     let handshake_max = Duration::from_secs(1);
     Access::new(&AccessSettings { connections_max, password: None, handshake_max })
@@ -47,8 +50,10 @@ async fn nobody_is_accepted_once_the_doors_close() {
     });
     tokio::task::yield_now().await;
     access.drain.begin();
-    assert!(waiting.await.expect("no panic"), "whoever waits is told");
+    let told = tokio::time::timeout(PATIENCE, waiting).await.expect("whoever waits is told");
+    assert!(told.expect("no panic"));
     let _client = TcpStream::connect(acceptor.address()).await.expect("the system accepts");
-    assert!(acceptor.next().await.is_none(), "and whoever comes later");
+    let next = tokio::time::timeout(PATIENCE, acceptor.next()).await;
+    assert!(next.expect("whoever comes later is told").is_none());
     assert!(access.drain.is_begun());
 }

@@ -150,6 +150,36 @@ async fn a_connection_goes_on_after_it_was_taken_apart() {
     assert_eq!(speaking.await.expect("no panic"), b"answer");
 }
 
+/// The same where all that the client has to say was opened before: nothing more comes.
+#[tokio::test]
+async fn what_was_opened_is_there_after_a_connection_was_taken_apart() {
+    let certificate = Certificate::new();
+    let tls = Files::with(&certificate).open();
+    let (client, server) = sockets().await;
+    let speaking = tokio::task::spawn_blocking(move || {
+        let mut client = speak(client, &certificate, b"http/1.1");
+        client.conn.complete_io(&mut client.sock).expect("a handshake");
+        client.conn.writer().write_all(b"ab").expect("taken");
+        client.conn.send_close_notify();
+        client.flush().expect("send");
+        client.read_to_end(&mut Vec::new()).expect("a clean end");
+    });
+    let mut stream = encrypted(&tls, server, PATIENCE);
+    assert_eq!(stream.read_u8().await.expect("a byte"), b'a');
+    let (socket, session) = stream.into_parts().expect("after the handshake");
+    let mut session = session.expect("TLS");
+    let (mut got, mut sealed) = (Vec::new(), [0; 1_000]);
+    for count in [1, 0] {
+        let take = |piece: &[u8]| got.extend_from_slice(piece);
+        let read = session.read(&mut AtOnce(&socket), &mut sealed, take);
+        assert_eq!(read.expect("opened before"), count);
+    }
+    assert_eq!(got, b"b");
+    session.finish();
+    session.flush(&mut AtOnce(&socket)).expect("sent");
+    speaking.await.expect("no panic");
+}
+
 /// As libraries of protocols want it.
 #[test]
 fn a_connection_may_be_used_by_any_thread() {
