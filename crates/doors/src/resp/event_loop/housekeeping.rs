@@ -23,8 +23,8 @@ impl EventLoop {
         }
     }
 
-    /// Closes connections that have said nothing for too long, those whose handshake takes too long,
-    /// and those that do not take their replies.
+    /// Closes connections that have said nothing for too long, those whose handshake takes too
+    /// long, and those that do not take their replies.
     pub(super) fn sweep(&mut self) {
         let handshake_us = self.shared.access.handshake_max().as_micros() as u64;
         let timeout_us = self.settings.idle_timeout_ms.saturating_mul(1_000);
