@@ -50,8 +50,8 @@ impl Catalog {
     /// Reads what the node's log says.
     pub(crate) fn open(engine: &Engine) -> Result<Self, SqlError> {
         let mut fields = Packed::default();
-        // Where somebody has put another kind of value there, all is lost, but keys are not: the node
-        // starts, and declaring something is refused by the key.
+        // Where somebody has put another kind of value there, all is lost, but keys are not: the
+        // node starts, and declaring something is refused by the key.
         if let Err(error) = engine.enter_blocking(|engine| engine.read_fields(KEY, &mut fields))? {
             tracing::error!(%error, "the catalog cannot be read: thalweg:catalog is no hash");
         }

@@ -145,6 +145,16 @@ impl ScalarUDFImpl for TypedFunction {
     }
 }
 
+/// Whether an expression is NULL, of whatever type it has been made.
+fn is_null(expr: &Expr) -> bool {
+    match expr {
+        Expr::Literal(value, _) => value.is_null(),
+        Expr::Cast(cast) => is_null(&cast.expr),
+        Expr::ScalarFunction(call) if call.name() == "cast" => call.args.iter().all(is_null),
+        _ => false,
+    }
+}
+
 /// What CASE and `coalesce` give is of the type of what they choose from. The library knows only
 /// how it is stored: `json` would become `text`.
 fn keeping_type(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
@@ -159,9 +169,8 @@ fn keeping_type(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let mut declared: Option<String> = None;
     for choice in chosen {
         let (_, field) = choice.to_field(schema)?;
-        let is_null = matches!(choice, Expr::Literal(value, _) if value.is_null());
         match (field.metadata().get(pg_type::TYPE_KEY), &declared) {
-            _ if is_null || field.data_type().is_null() => {}
+            _ if is_null(choice) || field.data_type().is_null() => {}
             (Some(kind), None) if !kind.starts_with("numeric") => declared = Some(kind.clone()),
             (Some(kind), Some(other)) if kind == other => {}
             _ => return Ok(Transformed::no(expr)),
