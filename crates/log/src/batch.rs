@@ -1,12 +1,12 @@
 //! A batch and its bytes.
 //!
-//! A batch is a 64-byte header and a payload, padded with zeros to a multiple of 8. Integers are
+//! A batch is a 96-byte header and a payload, padded with zeros to a multiple of 8. Integers are
 //! little-endian.
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 0–3 | magic `TWB1` |
-//! | 4–7 | CRC-32C of the CRC of the batch before (4 bytes), bytes 8–59, and the stored payload |
+//! | 0–3 | magic `TWB2` |
+//! | 4–7 | CRC-32C of the CRC of the batch before (4 bytes), bytes 8–91, and the stored payload |
 //! | 8–11 | payload bytes as stored |
 //! | 12–15 | payload bytes before compression |
 //! | 16–23 | first LSN |
@@ -18,25 +18,33 @@
 //! | 56–57 | partition; 65535 where the effects belong to several |
 //! | 58 | codec: 0 none, 1 LZ4 |
 //! | 59 | zero |
-//! | 60–63 | CRC-32C of bytes 8–59: whether the lengths may be believed |
+//! | 60–61 | lane |
+//! | 62–63 | zero |
+//! | 64–71 | number of the cluster |
+//! | 72–79 | number of the writer: of the node, from one start to the next |
+//! | 80–91 | zero |
+//! | 92–95 | CRC-32C of bytes 8–91: whether the lengths may be believed |
 //!
 //! A batch is valid if both checksums fit. The chained one ties it to everything before it. The
 //! plain one is for a reader that lost the chain: it still sees that something was written here,
 //! and when.
+//!
+//! Version 1 is read, too: its magic is `TWB1`, and its header ends after byte 59 with the plain
+//! checksum, so it has 64 bytes and the checksums cover bytes 8–59.
 
 use crate::Lsn;
+use crate::origin::Origin;
 use thalweg_base::checksum::{Crc32c, crc32c};
 
-/// Bytes of a header.
-pub(crate) const HEADER_BYTES: usize = 64;
-const MAGIC: [u8; 4] = *b"TWB1";
 /// The partition number of a batch whose effects belong to several partitions.
 pub const MANY_PARTITIONS: u16 = u16::MAX;
 /// No batch is larger; a larger declared length is damage.
 pub(crate) const PAYLOAD_MAX_BYTES: usize = 0x7E00_0000;
+/// Where the part of a header begins that the checksums cover.
+const BODY: usize = 8;
 
 /// The unit that is appended to a log: effects of one partition, or of several that must happen
-/// together.
+/// together. One without effects says who leads, or how far the log is durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch<'a> {
     /// Whose effects these are; [`MANY_PARTITIONS`] for a transaction over several.
@@ -47,17 +55,85 @@ pub struct Batch<'a> {
     pub last_lsn: Lsn,
     /// When the leader decided them, in milliseconds since 1970.
     pub time_ms: u64,
-    /// The term of the leader that decided them.
-    pub epoch: u32,
+    /// Who wrote it.
+    pub origin: Origin,
     /// How many effects there are.
     pub count: u32,
     /// The encoded effects. The log does not look inside.
     pub payload: &'a [u8],
 }
 
+/// A version of a batch's bytes. All batches of a segment have one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    One,
+    Two,
+}
+
+impl Version {
+    const fn magic(self) -> [u8; 4] {
+        match self {
+            Self::One => *b"TWB1",
+            Self::Two => *b"TWB2",
+        }
+    }
+
+    /// Bytes of a header.
+    pub(crate) const fn header_bytes(self) -> usize {
+        match self {
+            Self::One => 64,
+            Self::Two => 96,
+        }
+    }
+
+    /// The part of a header that the checksums cover.
+    fn body(self, header: &[u8]) -> Option<&[u8]> {
+        header.get(BODY..self.header_bytes() - 4)
+    }
+
+    /// Reads a header whose own checksum fits; `None` for anything else.
+    pub(crate) fn decode(self, bytes: &[u8]) -> Option<Header> {
+        // First the cheap question: whoever looks for batches asks it eight million times a
+        // segment.
+        if !bytes.starts_with(&self.magic()) {
+            return None;
+        }
+        let body = self.body(bytes)?;
+        if bytes.get(BODY + body.len()..self.header_bytes())? != crc32c(body).to_le_bytes() {
+            return None;
+        }
+        let known = self == Self::Two;
+        let origin = Origin {
+            epoch: u32_at(bytes, 48)?,
+            lane: if known { u16_at(bytes, 60)? } else { 0 },
+            cluster: if known { u64_at(bytes, 64)? } else { 0 },
+            writer: if known { u64_at(bytes, 72)? } else { 0 },
+        };
+        let header = Header {
+            version: self,
+            crc: u32_at(bytes, 4)?,
+            stored_bytes: u32_at(bytes, 8)?,
+            raw_bytes: u32_at(bytes, 12)?,
+            first_lsn: u64_at(bytes, 16)?,
+            last_lsn: u64_at(bytes, 24)?,
+            time_ms: u64_at(bytes, 32)?,
+            durable_position: u64_at(bytes, 40)?,
+            origin,
+            count: u32_at(bytes, 52)?,
+            partition: u16_at(bytes, 56)?,
+            codec: *bytes.get(58)?,
+        };
+        let fits = header.stored_bytes as usize <= PAYLOAD_MAX_BYTES
+            && header.raw_bytes as usize <= PAYLOAD_MAX_BYTES
+            && header.codec <= 1;
+        fits.then_some(header)
+    }
+}
+
 /// A header as found on disk.
 #[derive(Clone, Copy, Debug)]
 pub struct Header {
+    version: Version,
     crc: u32,
     pub(crate) stored_bytes: u32,
     raw_bytes: u32,
@@ -65,7 +141,7 @@ pub struct Header {
     pub(crate) last_lsn: Lsn,
     time_ms: u64,
     pub(crate) durable_position: u64,
-    epoch: u32,
+    pub(crate) origin: Origin,
     count: u32,
     partition: u16,
     codec: u8,
@@ -74,7 +150,7 @@ pub struct Header {
 impl Header {
     /// Header, payload and padding.
     pub(crate) fn total_bytes(&self) -> u64 {
-        padded(HEADER_BYTES + self.stored_bytes as usize) as u64
+        padded(self.version.header_bytes() + self.stored_bytes as usize) as u64
     }
 
     pub(crate) fn crc(&self) -> u32 {
@@ -105,7 +181,8 @@ impl Encoder {
             Some(packed) => (1u8, packed.as_slice()),
             None => (0u8, batch.payload),
         };
-        let mut body = [0u8; 52];
+        const BODY_BYTES: usize = Version::Two.header_bytes() - BODY - 4;
+        let mut body = [0u8; BODY_BYTES];
         let mut cursor = body.as_mut_slice();
         put(&mut cursor, &(stored.len() as u32).to_le_bytes());
         put(&mut cursor, &(batch.payload.len() as u32).to_le_bytes());
@@ -113,12 +190,16 @@ impl Encoder {
         put(&mut cursor, &batch.last_lsn.to_le_bytes());
         put(&mut cursor, &batch.time_ms.to_le_bytes());
         put(&mut cursor, &durable_position.to_le_bytes());
-        put(&mut cursor, &batch.epoch.to_le_bytes());
+        put(&mut cursor, &batch.origin.epoch.to_le_bytes());
         put(&mut cursor, &batch.count.to_le_bytes());
         put(&mut cursor, &batch.partition.to_le_bytes());
         put(&mut cursor, &[codec, 0]);
+        put(&mut cursor, &batch.origin.lane.to_le_bytes());
+        put(&mut cursor, &[0; 2]);
+        put(&mut cursor, &batch.origin.cluster.to_le_bytes());
+        put(&mut cursor, &batch.origin.writer.to_le_bytes());
         let crc = chained_crc(self.chain, &body, stored);
-        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&Version::Two.magic());
         out.extend_from_slice(&crc.to_le_bytes());
         out.extend_from_slice(&body);
         out.extend_from_slice(&crc32c(&body).to_le_bytes());
@@ -129,36 +210,9 @@ impl Encoder {
     }
 }
 
-/// Reads a header whose own checksum fits; `None` for anything else.
+/// Reads a header of any version whose own checksum fits; `None` for anything else.
 pub fn decode_batch_header(bytes: &[u8]) -> Option<Header> {
-    // First the cheap question: whoever looks for batches asks it eight million times a segment.
-    if !bytes.starts_with(&MAGIC) {
-        return None;
-    }
-    let bytes = bytes.get(..HEADER_BYTES)?;
-    let (_magic, rest) = bytes.split_at_checked(4)?;
-    let (crc, rest) = rest.split_at_checked(4)?;
-    let (body, body_crc) = rest.split_at_checked(52)?;
-    if body_crc != crc32c(body).to_le_bytes() {
-        return None;
-    }
-    let header = Header {
-        crc: u32::from_le_bytes(crc.try_into().ok()?),
-        stored_bytes: u32_at(body, 0)?,
-        raw_bytes: u32_at(body, 4)?,
-        first_lsn: u64_at(body, 8)?,
-        last_lsn: u64_at(body, 16)?,
-        time_ms: u64_at(body, 24)?,
-        durable_position: u64_at(body, 32)?,
-        epoch: u32_at(body, 40)?,
-        count: u32_at(body, 44)?,
-        partition: u16::from_le_bytes(body.get(48..50)?.try_into().ok()?),
-        codec: *body.get(50)?,
-    };
-    let sane = header.stored_bytes as usize <= PAYLOAD_MAX_BYTES
-        && header.raw_bytes as usize <= PAYLOAD_MAX_BYTES
-        && header.codec <= 1;
-    sane.then_some(header)
+    Version::Two.decode(bytes).or_else(|| Version::One.decode(bytes))
 }
 
 /// Checks a payload against its header and the chain, unpacks it where needed into `scratch`, and
@@ -170,7 +224,7 @@ pub(crate) fn open_batch<'a>(
     chain: u32,
     scratch: &'a mut Vec<u8>,
 ) -> Result<Batch<'a>, String> {
-    let body = header_bytes.get(8..60).ok_or("the header is cut short")?;
+    let body = header.version.body(header_bytes).ok_or("the header is cut short")?;
     if chained_crc(chain, body, stored) != header.crc {
         return Err("the checksum does not fit the batch or the batches before it".to_owned());
     }
@@ -191,7 +245,7 @@ pub(crate) fn open_batch<'a>(
         first_lsn: header.first_lsn,
         last_lsn: header.last_lsn,
         time_ms: header.time_ms,
-        epoch: header.epoch,
+        origin: header.origin,
         count: header.count,
         payload,
     })
@@ -200,7 +254,8 @@ pub(crate) fn open_batch<'a>(
 /// Decodes one batch at the start of `bytes` with the chain set to zero. For fuzzing.
 pub fn fuzz_decode(bytes: &[u8]) -> Option<u32> {
     let header = decode_batch_header(bytes)?;
-    let stored = bytes.get(HEADER_BYTES..HEADER_BYTES + header.stored_bytes as usize)?;
+    let at = header.version.header_bytes();
+    let stored = bytes.get(at..at + header.stored_bytes as usize)?;
     // A declared raw size is only believed up to what LZ4 can reach from the bytes that are there.
     if header.raw_bytes as usize > stored.len().saturating_mul(256) + 64 {
         return None;
@@ -227,6 +282,10 @@ fn put(cursor: &mut &mut [u8], bytes: &[u8]) {
         head.copy_from_slice(bytes);
         *cursor = tail;
     }
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {

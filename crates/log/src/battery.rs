@@ -3,7 +3,7 @@
 //! `reopen` closes a log cleanly and opens the same one again; for a log in memory it returns the
 //! log unchanged.
 
-use crate::{Batch, Log, MANY_PARTITIONS};
+use crate::{Batch, Log, LogError, MANY_PARTITIONS, Origin, Position};
 use std::sync::Arc;
 
 /// Runs the whole battery, each test on a fresh log.
@@ -13,9 +13,17 @@ pub fn run(create: &dyn Fn() -> Arc<dyn Log>, reopen: &dyn Fn(Arc<dyn Log>) -> A
     keeps_empty_and_large_payloads(create(), reopen);
     trims_only_below(create(), reopen);
     goes_on_after_reopening(create(), reopen);
-    replay_stops_at_the_readers_error(create());
+    reading_stops_at_the_readers_error(create());
     counts_what_it_took(create());
+    is_followed_from_the_middle(create(), reopen);
+    is_followed_further_when_more_has_come(create());
+    is_followed_while_it_is_written(create());
+    gives_nothing_at_positions_that_it_does_not_hold(create());
+    refuses_a_leader_that_was_succeeded(create(), reopen);
 }
+
+/// The origin of sample batches.
+pub const ORIGIN: Origin = Origin { cluster: 77, lane: 5, epoch: 3, writer: 99 };
 
 /// A batch with recognisable fields.
 pub fn sample(lsn: u64, payload: &[u8]) -> Batch<'_> {
@@ -24,25 +32,44 @@ pub fn sample(lsn: u64, payload: &[u8]) -> Batch<'_> {
         first_lsn: lsn,
         last_lsn: lsn + 1,
         time_ms: 1_700_000_000_000 + lsn,
-        epoch: 3,
+        origin: ORIGIN,
         count: 2,
         payload,
     }
 }
 
-/// All payloads and first LSNs in a log.
-pub fn contents(log: &dyn Log) -> Vec<(u64, Vec<u8>)> {
-    let mut found = Vec::new();
-    let outcome = log.replay(&mut |batch| {
-        assert_eq!(*batch, sample(batch.first_lsn, batch.payload), "a field changed");
-        found.push((batch.first_lsn, batch.payload.to_vec()));
-        Ok(())
-    });
-    assert!(outcome.is_ok(), "{outcome:?}");
-    found
+/// A batch and the position behind it.
+type Placed = (Position, (u64, Vec<u8>));
+/// First LSNs and payloads.
+type Contents = Vec<(u64, Vec<u8>)>;
+
+/// First LSNs and payloads of all sample batches in a log.
+pub fn contents(log: &dyn Log) -> Contents {
+    let (found, _) = read_from(log, log.oldest());
+    found.into_iter().map(|(_, batch)| batch).collect()
 }
 
-fn fill(log: &dyn Log, lsns: std::ops::Range<u64>) -> Vec<(u64, Vec<u8>)> {
+/// The sample batches behind a position, each with the position behind it, and where they end.
+fn read_from(log: &dyn Log, from: Position) -> (Vec<Placed>, Position) {
+    let (mut found, mut before) = (Vec::new(), from);
+    let outcome = log.follow(from, &mut |position, batch| {
+        assert!(position > before, "positions grow: {before:?}, {position:?}");
+        before = position;
+        // Marks that a log writes itself have no effects.
+        if batch.count > 0 {
+            let expected = sample(batch.first_lsn, batch.payload);
+            assert_eq!(*batch, Batch { origin: batch.origin, ..expected }, "a field changed");
+            found.push((position, (batch.first_lsn, batch.payload.to_vec())));
+        }
+        Ok(())
+    });
+    match outcome {
+        Ok(end) => (found, end),
+        Err(error) => panic!("it cannot be read from {from:?}: {error}"),
+    }
+}
+
+fn fill(log: &dyn Log, lsns: std::ops::Range<u64>) -> Contents {
     let written: Vec<_> = lsns.map(|lsn| (lsn * 10, lsn.to_le_bytes().repeat(9))).collect();
     for group in written.chunks(3) {
         let batches: Vec<_> = group.iter().map(|(lsn, payload)| sample(*lsn, payload)).collect();
@@ -84,12 +111,20 @@ fn keeps_empty_and_large_payloads(
 
 fn trims_only_below(log: Arc<dyn Log>, reopen: &dyn Fn(Arc<dyn Log>) -> Arc<dyn Log>) {
     let written = fill(log.as_ref(), 1..200);
-    assert!(log.trim(1_000).is_ok());
-    let expected: Vec<_> = written.into_iter().filter(|(lsn, _)| lsn + 1 >= 1_000).collect();
+    let (first, below) = (log.oldest(), log.position_of(1_000));
+    let (found, _) = read_from(log.as_ref(), below);
+    let expected: Contents = written.into_iter().filter(|(lsn, _)| lsn + 1 >= 1_000).collect();
+    let kept = |found: Vec<Placed>| -> Contents {
+        found.into_iter().map(|(_, batch)| batch).filter(|(lsn, _)| lsn + 1 >= 1_000).collect()
+    };
+    assert_eq!(kept(found), expected, "nothing of that is below the position");
+    assert!(log.trim(below).is_ok());
     let log = reopen(log);
-    let found: Vec<_> =
-        contents(log.as_ref()).into_iter().filter(|(lsn, _)| lsn + 1 >= 1_000).collect();
-    assert_eq!(found, expected);
+    assert!(first < log.oldest() && log.oldest() <= below, "it forgets, and not too much");
+    assert_eq!(kept(read_from(log.as_ref(), log.oldest()).0), expected);
+    assert_eq!(kept(read_from(log.as_ref(), below).0), expected);
+    let refused = log.follow(first, &mut |_, _| Ok(()));
+    assert!(matches!(refused, Err(LogError::NotHeld { .. })), "{refused:?}");
 }
 
 fn goes_on_after_reopening(log: Arc<dyn Log>, reopen: &dyn Fn(Arc<dyn Log>) -> Arc<dyn Log>) {
@@ -100,13 +135,13 @@ fn goes_on_after_reopening(log: Arc<dyn Log>, reopen: &dyn Fn(Arc<dyn Log>) -> A
     assert_eq!(contents(log.as_ref()), written);
 }
 
-fn replay_stops_at_the_readers_error(log: Arc<dyn Log>) {
+fn reading_stops_at_the_readers_error(log: Arc<dyn Log>) {
     fill(log.as_ref(), 1..20);
     let mut seen = 0;
-    let outcome = log.replay(&mut |batch| {
+    let outcome = log.follow(log.oldest(), &mut |_, batch| {
         seen += 1;
         if seen == 5 {
-            return Err(crate::LogError::Replay { lsn: batch.first_lsn, what: "enough".into() });
+            return Err(LogError::Replay { lsn: batch.first_lsn, what: "enough".into() });
         }
         Ok(())
     });
@@ -121,4 +156,93 @@ fn counts_what_it_took(log: Arc<dyn Log>) {
     assert_eq!(report.appended_bytes, written.iter().map(|(_, p)| p.len() as u64).sum::<u64>());
     assert_eq!(report.syncs, 3);
     assert!(log.has_room());
+}
+
+fn is_followed_from_the_middle(log: Arc<dyn Log>, reopen: &dyn Fn(Arc<dyn Log>) -> Arc<dyn Log>) {
+    let written = fill(log.as_ref(), 1..100);
+    let (found, end) = read_from(log.as_ref(), log.oldest());
+    let behind = |log: &dyn Log| {
+        for (count, (position, _)) in (1..).zip(&found).step_by(7) {
+            let (rest, _) = read_from(log, *position);
+            let rest: Contents = rest.into_iter().map(|(_, batch)| batch).collect();
+            assert_eq!(rest, written.get(count..).unwrap_or_default(), "behind {position:?}");
+        }
+        assert!(read_from(log, end).0.is_empty());
+    };
+    behind(log.as_ref());
+    // Positions are good for as long as the log is.
+    behind(reopen(log).as_ref());
+}
+
+fn is_followed_further_when_more_has_come(log: Arc<dyn Log>) {
+    let (mut at, mut found) = (log.oldest(), Contents::new());
+    let mut written = Contents::new();
+    for first in (1..100).step_by(10) {
+        written.extend(fill(log.as_ref(), first..first + 10));
+        let (more, end) = read_from(log.as_ref(), at);
+        found.extend(more.into_iter().map(|(_, batch)| batch));
+        assert_eq!(found, written);
+        assert!(end > at);
+        at = end;
+    }
+    let appended = log.append(&[sample(5_000, b"more")]);
+    let durable = log.sync();
+    assert!(appended.is_ok() && appended.ok() == durable.ok(), "what was appended is durable");
+}
+
+fn is_followed_while_it_is_written(log: Arc<dyn Log>) {
+    const BATCHES: u64 = 400;
+    let (mut at, mut found) = (log.oldest(), Contents::new());
+    let written = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| fill(log.as_ref(), 1..BATCHES + 1));
+        let mut is_over = false;
+        while !is_over {
+            // Asked first, read second: then the last reading has all.
+            is_over = writer.is_finished();
+            let (more, end) = read_from(log.as_ref(), at);
+            found.extend(more.into_iter().map(|(_, batch)| batch));
+            at = end;
+        }
+        writer.join()
+    });
+    assert!(written.is_ok_and(|written| written == found), "it has read what was written");
+}
+
+fn gives_nothing_at_positions_that_it_does_not_hold(log: Arc<dyn Log>) {
+    fill(log.as_ref(), 1..10);
+    let (_, end) = read_from(log.as_ref(), log.oldest());
+    let beyond = Position { at: end.at + 1_000, ..end };
+    let refused = log.follow(beyond, &mut |_, _| Ok(()));
+    assert!(matches!(refused, Err(LogError::NotHeld { .. })), "{refused:?}");
+}
+
+fn refuses_a_leader_that_was_succeeded(
+    log: Arc<dyn Log>,
+    reopen: &dyn Fn(Arc<dyn Log>) -> Arc<dyn Log>,
+) {
+    let written = fill(log.as_ref(), 1..10);
+    let successor = Origin { epoch: 5, writer: 100, ..ORIGIN };
+    let later = Batch { origin: successor, ..sample(500, b"later") };
+    assert!(log.append(std::slice::from_ref(&later)).is_ok() && log.sync().is_ok());
+    let expected: Contents = written.into_iter().chain([(500, b"later".to_vec())]).collect();
+    let mut log = log;
+    for _ in 0..2 {
+        let end = log.sync().ok();
+        let rival = Origin { writer: 101, ..successor };
+        for origin in [ORIGIN, Origin { epoch: 4, ..rival }, rival] {
+            // The first of both may be written, the second must not: then neither is.
+            let both = [later.clone(), Batch { origin, ..sample(600, b"refused") }];
+            let refused = log.append(&both);
+            let expected = origin.epoch;
+            assert!(
+                matches!(refused, Err(LogError::Fenced { epoch, newer: 5 }) if epoch == expected),
+                "{refused:?}"
+            );
+        }
+        assert_eq!(log.sync().ok(), end, "nothing was written");
+        assert_eq!(contents(log.as_ref()), expected);
+        log = reopen(log);
+    }
+    let next = Batch { origin: Origin { epoch: 6, writer: 7, ..ORIGIN }, ..sample(700, b"next") };
+    assert!(log.append(&[next]).is_ok(), "a newer leader is welcome");
 }

@@ -25,6 +25,27 @@ pub enum LogError {
     /// An earlier failure closed the log.
     #[error("the log is closed after an earlier disk failure; restart after checking the disk")]
     Poisoned,
+    /// Another leader has written to the log since. Nothing was written.
+    #[error(
+        "the log has a leader of epoch {newer}, so an append of epoch {epoch} is refused: this \
+         node leads the lane no longer"
+    )]
+    Fenced {
+        /// The epoch of the append.
+        epoch: u32,
+        /// The newest epoch that the log holds.
+        newer: u32,
+    },
+    /// A position that the log does not hold: trimmed, or never reached.
+    #[error("the log holds positions {oldest} to {newest}, and nothing at {position}")]
+    NotHeld {
+        /// What was asked for.
+        position: u64,
+        /// Where the log begins.
+        oldest: u64,
+        /// How far it is durable.
+        newest: u64,
+    },
     /// Bytes that were durable are not what was written.
     #[error(
         "{file} is damaged at byte {offset}: {what}. These bytes had been acknowledged, so Thalweg \

@@ -10,38 +10,54 @@ pub mod battery;
 mod error;
 mod local;
 mod memory;
+mod origin;
+mod position;
 
 pub use batch::{Batch, MANY_PARTITIONS, decode_batch_header, fuzz_decode};
 pub use error::LogError;
 pub use local::{LocalLog, LocalLogSettings};
 pub use memory::MemoryLog;
+pub use origin::Origin;
+pub use position::Position;
 
 /// A position in a partition's log. It only grows.
 pub type Lsn = u64;
 
+/// What a reader does with a batch, and the position behind it.
+pub type Visit<'a> = dyn FnMut(Position, &Batch<'_>) -> Result<(), LogError> + 'a;
+
 /// An append-only sequence of batches.
 ///
-/// One thread appends and syncs (the node's commit thread); any thread may ask for [`Log::report`].
+/// One thread appends and syncs (the node's commit thread); any thread may read.
 pub trait Log: Send + Sync + 'static {
-    /// Appends batches in order, as one write. They are not durable before [`Log::sync`] returns.
+    /// Appends batches in order, as one write; gives the position behind them. They are not durable
+    /// before [`Log::sync`] has given that position, or a later one.
     ///
     /// An error leaves the log as it was: the same batches may be appended again, except after an
-    /// error that [`LogError::is_fatal`].
-    fn append(&self, batches: &[Batch<'_>]) -> Result<(), LogError>;
+    /// error that [`LogError::is_fatal`]. A log remembers the newest origin that it holds. Batches
+    /// of an older epoch, or of the same epoch and another writer, are refused
+    /// ([`LogError::Fenced`]).
+    fn append(&self, batches: &[Batch<'_>]) -> Result<Position, LogError>;
 
-    /// Makes everything appended so far durable. A failure is fatal: what was appended may or may
-    /// not be there.
-    fn sync(&self) -> Result<(), LogError>;
+    /// Makes everything appended so far durable, and gives the position up to which everything is.
+    /// A failure is fatal: what was appended may or may not be there.
+    fn sync(&self) -> Result<Position, LogError>;
 
-    /// Gives every kept batch, oldest first, to `visit`.
-    fn replay(
-        &self,
-        visit: &mut dyn FnMut(&Batch<'_>) -> Result<(), LogError>,
-    ) -> Result<(), LogError>;
+    /// The position of the oldest batch that is kept.
+    fn oldest(&self) -> Position;
 
-    /// Allows the log to forget batches whose last LSN is below `lsn`. It may keep more than it
-    /// must.
-    fn trim(&self, lsn: Lsn) -> Result<(), LogError>;
+    /// Gives every durable batch from a position on to `visit`, oldest first; gives the position
+    /// where the durable log ends. From there a reader goes on later. Others may append meanwhile.
+    ///
+    /// Batches without effects are given, too. An error of `visit` ends it. A position that is not
+    /// held is refused ([`LogError::NotHeld`]).
+    fn follow(&self, from: Position, visit: &mut Visit<'_>) -> Result<Position, LogError>;
+
+    /// A position below which no batch has an LSN of at least `lsn`, as high as the log knows one.
+    fn position_of(&self, lsn: Lsn) -> Position;
+
+    /// Allows the log to forget what is below a position. It may keep more than it must.
+    fn trim(&self, below: Position) -> Result<(), LogError>;
 
     /// Whether there is room for what the node still holds in memory. While false, the node takes
     /// no new writes. Asking makes the log look again, so room that came back is found without a
@@ -72,6 +88,19 @@ pub struct LogReport {
 }
 
 impl LogReport {
+    /// The figures of two logs together.
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            size_bytes: self.size_bytes + other.size_bytes,
+            segments: self.segments + other.segments,
+            appended_batches: self.appended_batches + other.appended_batches,
+            appended_bytes: self.appended_bytes + other.appended_bytes,
+            stored_bytes: self.stored_bytes + other.stored_bytes,
+            syncs: self.syncs + other.syncs,
+            torn_bytes: self.torn_bytes + other.torn_bytes,
+        }
+    }
+
     /// Payload bytes before compression for each byte after it; 1.0 while nothing was appended.
     pub fn compression_ratio(&self) -> f64 {
         if self.stored_bytes == 0 {

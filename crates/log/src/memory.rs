@@ -1,10 +1,11 @@
 //! A log in memory: for tests, and for nodes that are told to keep nothing.
 
-use crate::{Batch, Log, LogError, LogReport, Lsn};
+use crate::{Batch, Log, LogError, LogReport, Lsn, Origin, Position, Visit};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 
-/// A log in memory. It forgets its oldest batches beyond a limit, and everything with the process.
+/// A log in memory. It forgets its oldest batches beyond a limit, and everything with the process;
+/// until then what is appended is there. Positions count batches.
 pub struct MemoryLog {
     inner: Mutex<Inner>,
     retain_max_bytes: usize,
@@ -13,14 +14,35 @@ pub struct MemoryLog {
 #[derive(Default)]
 struct Inner {
     batches: VecDeque<Kept>,
+    /// Batches that were forgotten.
+    forgotten: u64,
     kept_bytes: usize,
+    newest: Origin,
     report: LogReport,
 }
 
+#[derive(Clone)]
 struct Kept {
     /// The batch without its payload.
     head: Batch<'static>,
-    payload: Box<[u8]>,
+    payload: std::sync::Arc<[u8]>,
+}
+
+impl Inner {
+    fn end(&self) -> Position {
+        position(self.forgotten + self.batches.len() as u64)
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some(oldest) = self.batches.pop_front() {
+            self.kept_bytes -= oldest.payload.len();
+            self.forgotten += 1;
+        }
+    }
+}
+
+fn position(at: u64) -> Position {
+    Position { at, chain: 0 }
 }
 
 impl MemoryLog {
@@ -32,54 +54,65 @@ impl MemoryLog {
 }
 
 impl Log for MemoryLog {
-    fn append(&self, batches: &[Batch<'_>]) -> Result<(), LogError> {
+    fn append(&self, batches: &[Batch<'_>]) -> Result<Position, LogError> {
         let mut inner = self.inner.lock();
+        inner.newest = inner.newest.admit(batches)?;
         for batch in batches {
             inner.report.appended_batches += 1;
             inner.report.appended_bytes += batch.payload.len() as u64;
             inner.report.stored_bytes += batch.payload.len() as u64;
             if self.retain_max_bytes == 0 {
+                inner.forgotten += 1;
                 continue;
             }
             inner.kept_bytes += batch.payload.len();
-            let head = Batch {
-                payload: &[],
-                partition: batch.partition,
-                first_lsn: batch.first_lsn,
-                last_lsn: batch.last_lsn,
-                time_ms: batch.time_ms,
-                epoch: batch.epoch,
-                count: batch.count,
-            };
-            inner.batches.push_back(Kept { head, payload: batch.payload.into() });
+            let Batch { partition, first_lsn, last_lsn, time_ms, origin, count, payload } = *batch;
+            let head =
+                Batch { partition, first_lsn, last_lsn, time_ms, origin, count, payload: &[] };
+            inner.batches.push_back(Kept { head, payload: payload.into() });
         }
         while inner.kept_bytes > self.retain_max_bytes {
-            let Some(oldest) = inner.batches.pop_front() else { break };
-            inner.kept_bytes -= oldest.payload.len();
+            inner.forget_oldest();
         }
-        Ok(())
+        Ok(inner.end())
     }
 
-    fn sync(&self) -> Result<(), LogError> {
-        self.inner.lock().report.syncs += 1;
-        Ok(())
-    }
-
-    fn replay(
-        &self,
-        visit: &mut dyn FnMut(&Batch<'_>) -> Result<(), LogError>,
-    ) -> Result<(), LogError> {
-        for kept in &self.inner.lock().batches {
-            visit(&Batch { payload: &kept.payload, ..kept.head.clone() })?;
-        }
-        Ok(())
-    }
-
-    fn trim(&self, lsn: Lsn) -> Result<(), LogError> {
+    fn sync(&self) -> Result<Position, LogError> {
         let mut inner = self.inner.lock();
-        while inner.batches.front().is_some_and(|oldest| oldest.head.last_lsn < lsn) {
-            let Some(oldest) = inner.batches.pop_front() else { break };
-            inner.kept_bytes -= oldest.payload.len();
+        inner.report.syncs += 1;
+        Ok(inner.end())
+    }
+
+    fn oldest(&self) -> Position {
+        position(self.inner.lock().forgotten)
+    }
+
+    fn follow(&self, from: Position, visit: &mut Visit<'_>) -> Result<Position, LogError> {
+        let (kept, end) = {
+            let inner = self.inner.lock();
+            let (oldest, newest) = (inner.forgotten, inner.end().at);
+            if !(oldest..=newest).contains(&from.at) {
+                return Err(LogError::NotHeld { position: from.at, oldest, newest });
+            }
+            let skipped = (from.at - oldest) as usize;
+            (inner.batches.iter().skip(skipped).cloned().collect::<Vec<_>>(), inner.end())
+        };
+        for (kept, at) in kept.iter().zip(from.at + 1..) {
+            visit(position(at), &Batch { payload: &kept.payload, ..kept.head.clone() })?;
+        }
+        Ok(end)
+    }
+
+    fn position_of(&self, lsn: Lsn) -> Position {
+        let inner = self.inner.lock();
+        let below = inner.batches.iter().take_while(|kept| kept.head.last_lsn < lsn).count();
+        position(inner.forgotten + below as u64)
+    }
+
+    fn trim(&self, below: Position) -> Result<(), LogError> {
+        let mut inner = self.inner.lock();
+        while inner.forgotten < below.at && !inner.batches.is_empty() {
+            inner.forget_oldest();
         }
         Ok(())
     }

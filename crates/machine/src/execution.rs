@@ -57,6 +57,9 @@ pub struct Execution<'a> {
     pub now_ms: u64,
     /// Randomness for commands that need some.
     pub random: u64,
+    /// Whether anything may be decided here. Where not, a command only reads, and what has expired
+    /// is as good as deleted.
+    pub decides: bool,
     /// The LSN that must be durable before the reply leaves.
     pub gate: Lsn,
     /// Whether the command had effects.
@@ -148,7 +151,8 @@ fn cold_keys(
 }
 
 impl Execution<'_> {
-    /// Where a live key is. An expired one is deleted on the way, as a logged effect.
+    /// Where a live key is. An expired one is deleted on the way, as a logged effect, where that
+    /// may be decided.
     pub(crate) fn find(&mut self, key: &[u8]) -> Option<Position> {
         let now_ms = self.now_ms;
         let state = self.states.of(key);
@@ -157,7 +161,11 @@ impl Execution<'_> {
             return None;
         };
         if state.expiry_ms(position).is_some_and(|at_ms| at_ms <= now_ms) {
-            self.emit(&Effect::Delete { key });
+            if self.decides {
+                self.emit(&Effect::Delete { key });
+            } else {
+                self.gate = self.gate.max(state.table.live(position).lsn);
+            }
             return None;
         }
         self.gate = self.gate.max(state.table.live(position).lsn);

@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "{} keys, log of {} bytes, settled LSN {}",
         report.total(|p| p.keys),
         report.log.size_bytes,
-        report.settled_lsn
+        report.lanes.first().map_or(0, |lane| lane.settled_lsn)
     );
     Ok(())
 }

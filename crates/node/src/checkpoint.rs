@@ -8,6 +8,8 @@
 use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::halt::halt_on_bug;
+use crate::lane::Lane;
+use crate::metrics::Role;
 use std::sync::atomic::Ordering;
 use thalweg_machine::{KeyChange, Loaded, Lsn};
 use thalweg_store::{Changes, Element, Mark, Store};
@@ -20,20 +22,44 @@ impl Inner {
     pub(crate) fn checkpoint(&self) -> Result<(), EngineError> {
         let Some(store) = &self.store else { return Ok(()) };
         let _one_at_a_time = self.checkpointing.lock();
-        for number in 0..self.partitions.count() {
-            if self.stopping.load(Ordering::Relaxed) {
-                return Ok(());
-            }
-            self.checkpoint_partition(store, number)?;
+        // A lane whose log has failed must not keep the others from being trimmed.
+        let mut outcome = Ok(());
+        for lane in self.lanes.iter().filter(|lane| lane.lost().is_none()) {
+            outcome = outcome.and(self.checkpoint_lane(store, lane));
+        }
+        if self.stopping.load(Ordering::Relaxed) {
+            return Ok(());
         }
         self.compaction_wanted.store(true, Ordering::Release);
         self.checkpoints.fetch_add(1, Ordering::Relaxed);
-        let reached = self.checkpoint_lsns.lock().iter().copied().min().unwrap_or(0);
-        Ok(self.lane.log.trim(reached)?)
+        outcome
     }
 
-    fn checkpoint_partition(&self, store: &Store, number: usize) -> Result<(), EngineError> {
-        let outcome = self.store_partition(store, number);
+    fn checkpoint_lane(&self, store: &Store, lane: &Lane) -> Result<(), EngineError> {
+        for number in lane.partitions.clone() {
+            if self.stopping.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            self.checkpoint_partition(store, lane, number)?;
+        }
+        let reached = {
+            let lsns = self.checkpoint_lsns.lock();
+            let lsns = lsns.get(lane.partitions.clone()).unwrap_or_default();
+            lsns.iter().copied().min().unwrap_or(0)
+        };
+        if lane.role() == Role::Leader {
+            lane.log.trim(lane.log.position_of(reached))?;
+        }
+        Ok(())
+    }
+
+    fn checkpoint_partition(
+        &self,
+        store: &Store,
+        lane: &Lane,
+        number: usize,
+    ) -> Result<(), EngineError> {
+        let outcome = self.store_partition(store, lane, number);
         let mut partition = self.partitions.lock(number);
         match &outcome {
             Ok(_) => partition.state.end_storing(),
@@ -47,12 +73,18 @@ impl Inner {
     }
 
     /// Collects a partition's changes and gives them to the store; gives the LSN that this reaches.
-    fn store_partition(&self, store: &Store, number: usize) -> Result<Lsn, EngineError> {
+    fn store_partition(
+        &self,
+        store: &Store,
+        lane: &Lane,
+        number: usize,
+    ) -> Result<Lsn, EngineError> {
         let (lsn, decided_lsn, cleared_lsn, mut changes) = {
             let mut partition = self.partitions.lock(number);
             let state = &mut partition.state;
-            // With nothing in it a partition is as far as the log is.
-            let lsn = self.lane.next_lsn(state.last_lsn()) - 1;
+            // With nothing in it a partition is as far as the log is, where this node writes that.
+            let last = state.last_lsn();
+            let lsn = lane.next_lsn(last).map_or(last, |next| next.get() - 1);
             (lsn, state.last_lsn(), state.begin_storing(), state.collect_deleted())
         };
         let mut at = Some(0);
@@ -65,7 +97,7 @@ impl Inner {
         // further than the log does: an effect without a change, such as the deletion of a key that
         // was never stored, counts as well.
         let youngest = changes.iter().map(|change| change.lsn).max().unwrap_or(0);
-        self.lane.wait_logged(youngest.max(decided_lsn))?;
+        lane.wait_logged(youngest.max(decided_lsn))?;
         if changes.is_empty() && cleared_lsn.is_none() {
             // Nothing to write: the mark in the store stays, and the log has nothing of this
             // partition behind it.

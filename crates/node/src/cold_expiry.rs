@@ -2,6 +2,7 @@
 //! the store finds them and fetches them. Then the timers delete them like any other.
 
 use crate::engine::Inner;
+use crate::metrics::Role;
 use std::sync::atomic::{AtomicBool, Ordering};
 use thalweg_machine::Loaded;
 use thalweg_store::Store;
@@ -24,6 +25,11 @@ impl ColdExpiry {
             *self = Self::default();
             return;
         };
+        if inner.lanes.of(self.number).role() != Role::Leader {
+            // Only the leader decides that a key has expired.
+            *self = Self { number: self.number + 1, ..Self::default() };
+            return;
+        }
         if self.after.is_none() && !expiries.swap(false, Ordering::AcqRel) {
             // Nothing in this partition of the store expires.
             self.number += 1;

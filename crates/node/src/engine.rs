@@ -1,30 +1,28 @@
 //! The engine: opening, closing, and the few things that are done to a node as a whole.
 
+mod open;
+mod report;
 mod start;
 mod waiting;
 
 use crate::admission::Admission;
 use crate::channels::Channels;
 use crate::error::EngineError;
+use crate::gate::{Gate, Gates};
 use crate::lane::Lane;
+use crate::lanes::Lanes;
 use crate::load::Loader;
 use crate::memory::MemoryQueue;
-use crate::metrics::{EngineReport, Health, PartitionReport};
+use crate::metrics::Health;
 use crate::partition::Partitions;
-use crate::recovery;
-use crate::settings::{EngineSettings, Place};
-use crate::waiters::{WaiterId, Waiters};
+use crate::settings::EngineSettings;
+use crate::waiters::Waiters;
 use parking_lot::Mutex;
-use start::{hash_seed, lock_directory, start_threads};
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
-use thalweg_base::fs::RealFs;
-use thalweg_base::slot::SLOTS;
-use thalweg_log::{LocalLog, LocalLogSettings, Log, MemoryLog};
-use thalweg_machine::{Lsn, State, StreamReport};
+use thalweg_machine::Lsn;
 use thalweg_store::Store;
 
 /// A node. Clones share it; the last one to go closes it.
@@ -37,7 +35,7 @@ pub struct Engine {
 pub(crate) struct Inner {
     pub(crate) settings: EngineSettings,
     pub(crate) partitions: Partitions,
-    pub(crate) lane: Lane,
+    pub(crate) lanes: Lanes,
     pub(crate) store: Option<Arc<Store>>,
     pub(crate) waiters: Waiters,
     pub(crate) channels: Channels,
@@ -97,7 +95,7 @@ impl Drop for Closer {
     fn drop(&mut self) {
         self.inner.stopping.store(true, Ordering::SeqCst);
         self.inner.loader.stop();
-        self.inner.lane.stop();
+        self.inner.lanes.iter().for_each(Lane::stop);
         for thread in self.threads.lock().drain(..) {
             // A background thread that panicked has said so; closing goes on.
             let _already_reported = thread.join();
@@ -106,84 +104,6 @@ impl Drop for Closer {
 }
 
 impl Engine {
-    /// Opens a node: recovers its state from checkpoint and log, then starts its threads.
-    pub fn open(settings: EngineSettings) -> Result<Self, EngineError> {
-        let log: Arc<dyn Log> = match &settings.place {
-            Place::Memory => Arc::new(MemoryLog::new(0)),
-            Place::Directory(path) => {
-                // Held until the process has looked at nothing else in the directory.
-                let local = LocalLogSettings {
-                    directory: path.join("log"),
-                    segment_bytes: settings.segment_bytes,
-                    compress_min_bytes: settings.compress_min_bytes,
-                };
-                let lock = lock_directory(path)?;
-                let log = LocalLog::open(Arc::new(RealFs), local)?;
-                return Self::open_on(settings, Arc::new(log), Some(lock));
-            }
-        };
-        Self::open_on(settings, log, None)
-    }
-
-    /// Opens a node on a log that the caller provides: for simulated disks, and other logs.
-    pub fn open_with_log(settings: EngineSettings, log: Arc<dyn Log>) -> Result<Self, EngineError> {
-        Self::open_on(settings, log, None)
-    }
-
-    fn open_on(
-        settings: EngineSettings,
-        log: Arc<dyn Log>,
-        directory_lock: Option<File>,
-    ) -> Result<Self, EngineError> {
-        let count = settings.partitions;
-        if !count.is_power_of_two() || count > 1_024 {
-            let what = format!("{count} partitions: choose a power of two up to 1024");
-            return Err(EngineError::Setting(what));
-        }
-        let store = match &settings.place {
-            Place::Memory => None,
-            Place::Directory(path) => {
-                let cache_bytes = (settings.memory_max_bytes / 16).clamp(8 << 20, 1 << 30);
-                Some(Arc::new(Store::open(&path.join("store"), count, cache_bytes)?))
-            }
-        };
-        let seed = hash_seed();
-        let partitions =
-            Partitions::new(count, |_number| State::new(seed, settings.eviction, settings.limits));
-        let started_us = settings.clock.monotonic_us();
-        let recovered = recovery::recover(&partitions, log.as_ref(), store.as_deref())?;
-        let recovery_ms = (settings.clock.monotonic_us() - started_us) / 1_000;
-        let inner = Arc::new(Inner {
-            lane: Lane::new(log, settings.durability, recovered.last_lsn),
-            partitions,
-            store,
-            waiters: Waiters::default(),
-            channels: Channels::default(),
-            admission: OnceLock::new(),
-            loader: Loader::default(),
-            checkpoint_lsns: Mutex::new(recovered.checkpoint_lsns),
-            checkpoint_wanted: AtomicBool::new(false),
-            checkpointing: Mutex::new(()),
-            compaction_wanted: AtomicBool::new(false),
-            memory_queue: MemoryQueue::default(),
-            stored_expiries: crate::cold_expiry::unknown(count),
-            entries_bytes: AtomicU64::new(0),
-            store_bytes: AtomicU64::new(0),
-            stopping: AtomicBool::new(false),
-            checkpoints: AtomicU64::new(0),
-            expired: AtomicU64::new(0),
-            random: AtomicU64::new(seed | 1),
-            recovery_ms,
-            settings,
-            _directory_lock: directory_lock,
-        });
-        inner.weigh_store();
-        inner.weigh_entries();
-        let threads = Mutex::new(start_threads(&inner)?);
-        let closer = Arc::new(Closer { inner: inner.clone(), threads });
-        Ok(Self { inner, _closer: closer })
-    }
-
     /// How the node is set up.
     pub fn settings(&self) -> &EngineSettings {
         &self.inner.settings
@@ -194,31 +114,60 @@ impl Engine {
         self.inner.settings.clock.now_ms()
     }
 
-    /// Whether a reply that depends on an LSN may leave.
+    /// Whether a reply that waits for these may leave.
     #[inline]
-    pub fn is_settled(&self, lsn: Lsn) -> bool {
-        self.inner.lane.is_settled(lsn)
+    pub fn is_settled(&self, gates: &Gates) -> bool {
+        self.inner.lanes.are_settled(gates)
     }
 
-    /// Every LSN up to this one is as durable as the settings ask.
-    pub fn settled_lsn(&self) -> Lsn {
-        self.inner.lane.settled_lsn()
+    /// Whether a reply that waits for these will never leave, because a log has failed or another
+    /// node leads its lane.
+    pub fn is_lost(&self, gates: &Gates) -> bool {
+        let lanes = &self.inner.lanes;
+        !gates.all(|gate| {
+            let lane = lanes.at(usize::from(gate.lane()));
+            lane.is_settled(gate.lsn()) || lane.lost().is_none()
+        })
     }
 
     /// Starts committing what has accumulated. To be called when a batch of requests is done.
     #[inline]
     pub fn flush(&self) {
-        self.inner.lane.flush();
+        self.inner.lanes.flush();
     }
 
-    /// Waits until an LSN is settled; blocks the thread.
-    pub fn wait_settled(&self, lsn: Lsn) -> Result<(), EngineError> {
-        self.inner.lane.wait_settled(lsn)
+    /// Waits until a reply that waits for these may leave; blocks the thread.
+    pub fn wait_settled(&self, gates: &Gates) -> Result<(), EngineError> {
+        let mut all = gates.iter();
+        all.try_for_each(|gate| self.lane_of(gate).wait_settled(gate.lsn()))
     }
 
-    /// Whether writes are taken.
+    /// Everything in a lane up to this LSN is as durable as the settings ask; `None` where there is
+    /// no such lane.
+    pub fn settled_lsn(&self, lane: u16) -> Option<Lsn> {
+        let mut lanes = self.inner.lanes.iter();
+        lanes.find(|other| other.number == lane).map(Lane::settled_lsn)
+    }
+
+    /// The lane of a partition; `None` where there is no such partition.
+    pub fn lane_of_partition(&self, partition: u16) -> Option<u16> {
+        let number = usize::from(partition);
+        let lanes = &self.inner.lanes;
+        (number < self.inner.partitions.count()).then(|| lanes.of(number).number)
+    }
+
+    /// Whether writes are taken: the worst of all lanes.
     pub fn health(&self) -> Health {
-        self.inner.lane.health()
+        self.inner.lanes.health()
+    }
+
+    /// Whether no lane can be written any more: the node is of no further use.
+    pub fn has_failed(&self) -> bool {
+        self.inner.lanes.iter().all(|lane| lane.health() == Health::Failed)
+    }
+
+    fn lane_of(&self, gate: Gate) -> &Lane {
+        self.inner.lanes.at(usize::from(gate.lane()))
     }
 
     /// Fetches the memory of keys that commands are about to use, all of them side by side. Worth
@@ -256,52 +205,6 @@ impl Engine {
     /// background.
     pub fn checkpoint(&self) -> Result<(), EngineError> {
         self.inner.checkpoint()
-    }
-
-    /// Figures for people and metrics.
-    pub fn report(&self) -> EngineReport {
-        let inner = &self.inner;
-        let checkpoint_lsns = inner.checkpoint_lsns.lock().clone();
-        let slots = SLOTS / inner.settings.partitions;
-        let partitions = (0..inner.partitions.count()).map(|number| {
-            let partition = inner.partitions.lock(number);
-            let first = number as u16 * slots;
-            PartitionReport {
-                number: number as u16,
-                slots: (first, first + (slots - 1)),
-                keys: partition.state.key_count(),
-                hot_keys: partition.state.hot_key_count(),
-                expiring_keys: partition.state.expiring_key_count(),
-                memory_bytes: partition.state.memory_bytes() as u64,
-                last_lsn: partition.state.last_lsn(),
-                checkpoint_lsn: checkpoint_lsns.get(number).copied().unwrap_or(0),
-                writes: partition.writes,
-                reads: partition.reads,
-                evicted: partition.state.evicted_count(),
-            }
-        });
-        EngineReport {
-            health: self.health(),
-            partitions: partitions.collect(),
-            settled_lsn: self.settled_lsn(),
-            log: inner.lane.log.report(),
-            store_bytes: inner.store.as_ref().map_or(0, |store| store.disk_bytes()),
-            checkpoints: inner.checkpoints.load(Ordering::Relaxed),
-            loads: inner.loader.loads(),
-            expired: inner.expired.load(Ordering::Relaxed),
-            recovery_ms: inner.recovery_ms,
-        }
-    }
-
-    /// The largest streams in memory, at most `limit`.
-    pub fn stream_reports(&self, limit: usize) -> Vec<StreamReport> {
-        let partitions = &self.inner.partitions;
-        let mut reports: Vec<_> = (0..partitions.count())
-            .flat_map(|number| partitions.lock(number).state.stream_reports(limit))
-            .collect();
-        reports.sort_by(|a, b| b.records.cmp(&a.records).then_with(|| a.key.cmp(&b.key)));
-        reports.truncate(limit);
-        reports
     }
 
     /// A digest of the whole state in memory: equal for equal data.

@@ -41,9 +41,6 @@ impl Engine {
         demand: Demand,
         work: impl FnOnce(&mut Execution<'_>) -> Result<T, CommandError>,
     ) -> Executed<Result<T, CommandError>> {
-        if let Some(error) = self.refuses_writes() {
-            return Executed::Done(Err(error), 0);
-        }
         let executed = self.access(key, demand, work);
         self.flush();
         executed
@@ -66,7 +63,7 @@ impl Engine {
             Ok(work(execution))
         });
         match ran {
-            Ok((outcome, gate)) => Executed::Done(outcome, gate),
+            Ok((outcome, gates)) => Executed::Done(outcome, gates),
             Err(stop) => stop.outcome(),
         }
     }

@@ -32,6 +32,14 @@ pub enum EngineError {
          disk, restart"
     )]
     Failed,
+    /// Another node leads the lane now. Whether what was waited for was done, its log says.
+    #[error(
+        "another node leads lane {lane} now; whether this was done is not known: ask the new leader"
+    )]
+    Deposed {
+        /// The lane.
+        lane: u16,
+    },
     /// The node is being shut down.
     #[error("the node is shutting down")]
     ShuttingDown,

@@ -18,25 +18,40 @@
 //!
 //! **The gate.** A reply that depends on an LSN may leave when [`Lane::settled_lsn`] has reached
 //! it.
+//!
+//! **Several lanes.** A node has one lane or several, each with partitions of its own. They share
+//! nothing: an LSN says something only together with its lane, and that is what a [`Gate`] is.
+//!
+//! **Leading.** Only the leader of a lane decides, and only where a lane is led is a group open. So
+//! whoever asks for an LSN learns at the same time whether it may decide anything.
+//!
+//! [`Gate`]: crate::Gate
 
 mod backlog;
 mod commit;
+mod standing;
+mod waiting;
 
-use crate::engine::Listener;
 use crate::error::EngineError;
-use crate::metrics::Health;
+use crate::follow::{Following, Target};
+use crate::metrics::{Health, Role};
 use crate::partition::Partitions;
 use crate::request::{Round, Wake};
 use crate::settings::Durability;
 use backlog::Backlog;
-use parking_lot::{Condvar, Mutex};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use parking_lot::Mutex;
+pub(crate) use standing::NOT_LED;
+use standing::Standing;
+use std::num::NonZero;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 use std::time::Duration;
 use thalweg_base::Clock;
-use thalweg_log::{Batch, Log, MANY_PARTITIONS};
-use thalweg_machine::{EffectBuffer, Lsn};
+use thalweg_log::{Batch, Log, MANY_PARTITIONS, Origin};
+use thalweg_machine::{CommandError, EffectBuffer, Lsn};
+use waiting::Waiting;
 
 const POSITION_BITS: u32 = 20;
 /// At durability `none` nobody waits, so changes are collected for this long.
@@ -44,9 +59,20 @@ const LINGER: Duration = Duration::from_millis(2);
 /// How long to wait before a full disk is looked at again.
 const FULL_RETRY: Duration = Duration::from_millis(100);
 
+/// What all cores read and the commit thread writes has cache lines to itself.
+#[repr(align(128))]
 pub(crate) struct Lane {
+    pub(crate) number: u16,
+    pub(crate) partitions: Range<usize>,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) durability: Durability,
+    /// What this node writes into its batches.
+    origin: Origin,
+    /// The newest epoch that this node knows of.
+    epoch: AtomicU32,
+    /// How far this node has followed the log, where it does not lead.
+    following: Option<Mutex<Following>>,
+    /// 0 where this node does not lead the lane.
     open_group: AtomicU64,
     settled: AtomicU64,
     /// Something was changed since the commit thread last looked.
@@ -60,13 +86,19 @@ pub(crate) struct Lane {
     backlog: Backlog,
     /// Buffers to give back to partitions.
     spare: Mutex<Vec<EffectBuffer>>,
-    health: AtomicU8,
+    standing: Standing,
     commit_thread: OnceLock<Thread>,
-    listeners: Mutex<Vec<Arc<Listener>>>,
-    /// Tasks that wait at the gate, each for an LSN.
-    settling: Mutex<Vec<(Lsn, Wake)>>,
-    settled_changed: (Mutex<()>, Condvar),
+    waiting: Waiting,
     stopping: AtomicBool,
+}
+
+/// How a lane begins.
+struct Begun {
+    origin: Origin,
+    group: u64,
+    settled: Lsn,
+    role: Role,
+    following: Option<Mutex<Following>>,
 }
 
 struct Taken {
@@ -75,46 +107,76 @@ struct Taken {
 }
 
 impl Lane {
-    /// A lane whose next LSN is above `last_lsn`.
-    pub(crate) fn new(log: Arc<dyn Log>, durability: Durability, last_lsn: Lsn) -> Self {
+    /// A lane that this node leads from now on, behind what its log holds.
+    pub(crate) fn led(
+        log: Arc<dyn Log>,
+        durability: Durability,
+        origin: Origin,
+        partitions: Range<usize>,
+        last_lsn: Lsn,
+    ) -> Self {
         let group = (last_lsn >> POSITION_BITS) + 1;
+        let settled = (group << POSITION_BITS) - 1;
+        let begun = Begun { origin, group, settled, role: Role::Leader, following: None };
+        Self::new(log, durability, partitions, begun)
+    }
+
+    /// A lane whose log this node follows.
+    pub(crate) fn followed(
+        log: Arc<dyn Log>,
+        durability: Durability,
+        origin: Origin,
+        partitions: Range<usize>,
+        following: Following,
+    ) -> Self {
+        let settled = following.last_lsn();
+        let following = Some(Mutex::new(following));
+        let begun = Begun { origin, group: 0, settled, role: Role::Standby, following };
+        Self::new(log, durability, partitions, begun)
+    }
+
+    fn new(
+        log: Arc<dyn Log>,
+        durability: Durability,
+        partitions: Range<usize>,
+        begun: Begun,
+    ) -> Self {
+        let Begun { origin, group, settled, role, following } = begun;
         Self {
+            number: origin.lane,
+            partitions,
             log,
+            origin,
+            epoch: AtomicU32::new(origin.epoch),
+            following,
             durability,
             open_group: AtomicU64::new(group),
-            settled: AtomicU64::new((group << POSITION_BITS) - 1),
+            settled: AtomicU64::new(settled),
             work: AtomicBool::new(false),
             idle: AtomicBool::new(false),
             taken: Mutex::default(),
             taken_bytes: AtomicUsize::new(0),
             backlog: Backlog::default(),
             spare: Mutex::default(),
-            health: AtomicU8::new(Health::Ok as u8),
+            standing: Standing::new(role),
             commit_thread: OnceLock::new(),
-            listeners: Mutex::default(),
-            settling: Mutex::default(),
-            settled_changed: (Mutex::new(()), Condvar::new()),
+            waiting: Waiting::default(),
             stopping: AtomicBool::new(false),
         }
     }
 
-    /// The LSN of the next change in a partition whose last one is known. Only under the
-    /// partition's lock.
+    /// The LSN of the next change in a partition whose last one is known; none where this node does
+    /// not lead the lane. Only under the partition's lock.
     #[inline]
-    pub(crate) fn next_lsn(&self, last_lsn: Lsn) -> Lsn {
-        (last_lsn + 1).max(self.open_group.load(Ordering::SeqCst) << POSITION_BITS)
+    pub(crate) fn next_lsn(&self, last_lsn: Lsn) -> Option<NonZero<Lsn>> {
+        let group = NonZero::new(self.open_group.load(Ordering::SeqCst))?;
+        NonZero::new((last_lsn + 1).max(group.get() << POSITION_BITS))
     }
 
     /// Every LSN up to this one is as durable as the settings ask.
     #[inline]
     pub(crate) fn settled_lsn(&self) -> Lsn {
         self.settled.load(Ordering::Acquire)
-    }
-
-    /// Whether a reply that depends on an LSN may leave.
-    #[inline]
-    pub(crate) fn is_settled(&self, lsn: Lsn) -> bool {
-        self.durability == Durability::None || lsn <= self.settled_lsn()
     }
 
     /// Notes that there is something to commit.
@@ -151,25 +213,54 @@ impl Lane {
     }
 
     pub(crate) fn health(&self) -> Health {
-        match self.health.load(Ordering::SeqCst) {
-            0 => Health::Ok,
-            1 => Health::Full,
-            _ => Health::Failed,
-        }
+        self.standing.health()
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        self.standing.role()
+    }
+
+    /// Why writes are refused, if they are.
+    #[inline]
+    pub(crate) fn refusal(&self) -> Option<CommandError> {
+        self.standing.refusal()
+    }
+
+    /// The newest epoch that this node knows of.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    /// Begins this node's term: its epoch stands in the log from now on, behind all that was read,
+    /// and whoever led before is refused.
+    pub(crate) fn begin_term(&self, time_ms: u64, last_lsn: Lsn) -> Result<(), EngineError> {
+        self.log.append(&[Batch {
+            partition: MANY_PARTITIONS,
+            first_lsn: last_lsn,
+            last_lsn,
+            time_ms,
+            origin: self.origin,
+            count: 0,
+            payload: &[],
+        }])?;
+        self.log.sync()?;
+        Ok(())
+    }
+
+    /// Applies what has come into the log since the last time, where this node follows it.
+    pub(crate) fn follow(&self, target: Target<'_>) -> Result<(), EngineError> {
+        let Some(following) = &self.following else { return Ok(()) };
+        let mut following = following.lock();
+        let outcome = following.step(target, self.log.as_ref());
+        self.epoch.store(following.newest().epoch, Ordering::Relaxed);
+        self.settle(following.last_lsn());
+        outcome
     }
 
     fn set_health(&self, health: Health) {
-        self.health.store(health as u8, Ordering::SeqCst);
+        self.standing.set_health(health);
         // Writers that wait for the log are refused now, or taken again.
         self.backlog.end_round();
-    }
-
-    pub(crate) fn add_listener(&self, listener: Arc<Listener>) {
-        self.listeners.lock().push(listener);
-    }
-
-    pub(crate) fn remove_listener(&self, listener: &Arc<Listener>) {
-        self.listeners.lock().retain(|other| !Arc::ptr_eq(other, listener));
     }
 
     /// Puts a transaction over several partitions behind what those partitions hold. The caller has
@@ -201,12 +292,12 @@ impl Lane {
 
     /// How often the commit thread has taken what partitions hold.
     pub(crate) fn round(&self) -> Round {
-        self.backlog.round()
+        Round { lane: self.number, count: self.backlog.rounds() }
     }
 
     /// Calls `wake` when it has done so once more. False: it has since, and `wake` is not called.
     pub(crate) fn catch_up(&self, since: Round, wake: Wake) -> bool {
-        let waits = self.backlog.wait(since, wake);
+        let waits = self.backlog.wait(since.count, wake);
         if waits {
             self.wake();
         }
@@ -215,59 +306,6 @@ impl Lane {
 
     fn spare_buffer(&self) -> EffectBuffer {
         self.spare.lock().pop().unwrap_or_default()
-    }
-
-    /// Whether a reply that depends on an LSN may leave, or never will; `None` where it must wait.
-    pub(crate) fn passed(&self, lsn: Lsn) -> Option<Result<(), EngineError>> {
-        if self.is_settled(lsn) {
-            Some(Ok(()))
-        } else if self.health() == Health::Failed {
-            Some(Err(EngineError::Failed))
-        } else if self.stopping.load(Ordering::Acquire) {
-            Some(Err(EngineError::ShuttingDown))
-        } else {
-            None
-        }
-    }
-
-    /// Calls `wake` when an LSN is settled, or never will be. Look at [`Lane::passed`] once more
-    /// after this.
-    pub(crate) fn add_settling(&self, lsn: Lsn, wake: Wake) {
-        self.settling.lock().push((lsn, wake));
-    }
-
-    /// Waits until a reply that depends on an LSN may leave.
-    pub(crate) fn wait_settled(&self, lsn: Lsn) -> Result<(), EngineError> {
-        self.flush();
-        let (mutex, changed) = &self.settled_changed;
-        let mut guard = mutex.lock();
-        loop {
-            match self.passed(lsn) {
-                Some(outcome) => return outcome,
-                None => changed.wait_for(&mut guard, Duration::from_millis(50)),
-            };
-        }
-    }
-
-    /// Waits until everything up to an LSN is in the log for good, whatever the durability.
-    pub(crate) fn wait_logged(&self, lsn: Lsn) -> Result<(), EngineError> {
-        let (mutex, changed) = &self.settled_changed;
-        let mut guard = mutex.lock();
-        while lsn > self.settled_lsn() {
-            match self.health() {
-                Health::Failed => return Err(EngineError::Failed),
-                _ if self.stopping.load(Ordering::Acquire) => {
-                    return Err(EngineError::ShuttingDown);
-                }
-                _ => self.wake(),
-            }
-            changed.wait_for(&mut guard, Duration::from_millis(5));
-        }
-        drop(guard);
-        if self.durability != Durability::Sync {
-            self.log.sync()?;
-        }
-        Ok(())
     }
 
     /// Tells the commit thread to commit what is there and end.

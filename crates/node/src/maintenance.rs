@@ -3,6 +3,7 @@
 use crate::cold_expiry::ColdExpiry;
 use crate::engine::Inner;
 use crate::halt::halt_on_bug;
+use crate::metrics::Role;
 use crate::request::Demand;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,7 +27,7 @@ pub(crate) fn run_timers(inner: &Arc<Inner>) {
             }
         }
         if any {
-            inner.lane.flush();
+            inner.lanes.flush();
         }
         // Whose patience is over must hear of it.
         inner.memory_queue.wake(None);
@@ -38,12 +39,19 @@ pub(crate) fn run_timers(inner: &Arc<Inner>) {
 impl Inner {
     /// Deletes keys of a partition that have expired; says how many.
     fn expire_some(&self, number: usize, now_ms: u64) -> usize {
+        if self.lanes.of(number).role() != Role::Leader {
+            return 0;
+        }
         let is_due = |at_ms| at_ms <= now_ms;
         if !self.partitions.lock(number).state.next_expiry_ms().is_some_and(is_due) {
             return 0;
         }
         let mut nobody = ReplyBuilder::default();
         let ran = self.run_on_one(number, Demand::Nothing, now_ms, &mut nobody, |execution| {
+            if !execution.decides {
+                // The lane was lost since it was asked.
+                return Ok(0);
+            }
             let states = execution.states.all().iter();
             let keys: Vec<_> =
                 states.flat_map(|state| state.expired_keys(now_ms, EXPIRE_BATCH)).collect();
@@ -56,7 +64,7 @@ impl Inner {
             halt_on_bug("the deletion of expired keys was asked to wait, and has nowhere to")
         };
         self.expired.fetch_add(count as u64, Ordering::Relaxed);
-        self.lane.flush();
+        self.lanes.of(number).flush();
         count
     }
 }
@@ -82,7 +90,7 @@ pub(crate) fn run_checkpoints(inner: &Arc<Inner>) {
     let mut last_us = clock.monotonic_us();
     while !inner.stopping.load(Ordering::Relaxed) {
         std::thread::sleep(TICK);
-        let appended = inner.lane.log.report().stored_bytes;
+        let appended = inner.lanes.iter().map(|lane| lane.log.report().stored_bytes).sum::<u64>();
         let grown = appended - last_bytes;
         let aged = clock.monotonic_us() - last_us > CHECKPOINT_INTERVAL_MS * 1_000;
         let wanted = inner.checkpoint_wanted.load(Ordering::Relaxed);

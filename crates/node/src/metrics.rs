@@ -25,6 +25,49 @@ impl Health {
     }
 }
 
+/// What a node is to a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Role {
+    /// It decides, and writes the log.
+    Leader = 0,
+    /// It follows the log, and decides nothing.
+    Standby = 1,
+    /// It led until another node took over. What it had not made durable may or may not be in the
+    /// log; it decides nothing more.
+    Deposed = 2,
+}
+
+impl Role {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Leader => "leader",
+            Self::Standby => "standby",
+            Self::Deposed => "deposed",
+        }
+    }
+}
+
+/// Figures of one lane.
+#[derive(Clone, Debug)]
+pub struct LaneReport {
+    /// Its number.
+    pub number: u16,
+    /// First and last partition.
+    pub partitions: (u16, u16),
+    /// What this node is to it.
+    pub role: Role,
+    /// The newest epoch that this node knows of.
+    pub epoch: u32,
+    /// Whether its log takes writes.
+    pub health: Health,
+    /// The LSN up to which everything in it is as durable as the settings ask.
+    pub settled_lsn: u64,
+    /// Its log's figures.
+    pub log: LogReport,
+}
+
 /// Figures of one partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PartitionReport {
@@ -55,13 +98,13 @@ pub struct PartitionReport {
 /// Figures of a node.
 #[derive(Clone, Debug)]
 pub struct EngineReport {
-    /// Whether writes are taken.
+    /// Whether writes are taken: the worst of all lanes.
     pub health: Health,
     /// One row a partition.
     pub partitions: Vec<PartitionReport>,
-    /// The LSN up to which everything is as durable as the settings ask.
-    pub settled_lsn: u64,
-    /// The log's figures.
+    /// One row a lane.
+    pub lanes: Vec<LaneReport>,
+    /// The sum of the logs' figures.
     pub log: LogReport,
     /// Bytes of the checkpoint store.
     pub store_bytes: u64,

@@ -49,7 +49,8 @@ impl FromStr for Durability {
 /// Where the data is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// In a directory: the log in `log/`, the checkpoint store in `store/`.
+    /// In a directory: the log in `log/` (those of further lanes in `log-01/` and so on), the
+    /// checkpoint store in `store/`.
     Directory(PathBuf),
     /// Only in memory: nothing survives the process.
     Memory,
@@ -62,6 +63,12 @@ pub struct EngineSettings {
     pub place: Place,
     /// How many partitions; fixed when a data directory is created. A power of two, at most 1,024.
     pub partitions: u16,
+    /// How many lanes, each with a log of its own; fixed when a data directory is created. A power
+    /// of two, at most as many as partitions. A command or a transaction writes in one of them.
+    pub lanes: u16,
+    /// The number of the cluster that this node is of; none: that of the data directory, or a new
+    /// one.
+    pub cluster: Option<u64>,
     /// When a reply may leave.
     pub durability: Durability,
     /// How often to sync at durability `interval`.
@@ -91,6 +98,8 @@ impl EngineSettings {
         Self {
             place: Place::Directory(path.into()),
             partitions: 32,
+            lanes: 1,
+            cluster: None,
             durability: Durability::Sync,
             sync_interval_ms: 1_000,
             memory_max_bytes: default_memory_bytes(),

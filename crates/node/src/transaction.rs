@@ -1,6 +1,7 @@
 //! MULTI, EXEC, DISCARD, WATCH: several commands as one batch.
 
 use crate::engine::{Engine, Inner};
+use crate::gate::{Gate, Gates};
 use crate::halt::halt_on_bug;
 use crate::request::{Demand, DoorPart, Executed, Numbers, Wait, written_bytes};
 use crate::session::{Queue, Session, Watched};
@@ -51,7 +52,7 @@ impl Engine {
                 answer.simple("QUEUED");
             }
         }
-        Some(Executed::answered(0))
+        Some(Executed::answered(Gates::NONE))
     }
 
     pub(crate) fn multi(&self, session: &mut Session, answer: &mut dyn Answer) -> Executed {
@@ -61,7 +62,7 @@ impl Engine {
             session.queue = Some(Queue::default());
             answer.ok();
         }
-        Executed::answered(0)
+        Executed::answered(Gates::NONE)
     }
 
     pub(crate) fn discard(&self, session: &mut Session, answer: &mut dyn Answer) -> Executed {
@@ -71,7 +72,7 @@ impl Engine {
         } else {
             answer.error(&CommandError::new("DISCARD without MULTI"));
         }
-        Executed::answered(0)
+        Executed::answered(Gates::NONE)
     }
 
     pub(crate) fn watch(
@@ -82,21 +83,22 @@ impl Engine {
     ) -> Executed {
         if session.queue.is_some() {
             answer.error(&CommandError::new("WATCH inside MULTI is not allowed"));
-            return Executed::answered(0);
+            return Executed::answered(Gates::NONE);
         }
-        let mut gate = 0;
+        let mut gates = Gates::NONE;
         for key in args.iter().skip(1) {
             if session.watched.iter().any(|watched| watched.key == **key) {
                 continue;
             }
-            let mut partition = self.inner.partitions.lock(self.inner.partitions.of(key));
+            let number = self.inner.partitions.of(key);
+            let mut partition = self.inner.partitions.lock(number);
             partition.state.watch(key);
             let changed_lsn = partition.state.watched_change(key);
-            gate = gate.max(changed_lsn);
+            gates.add(Gate::new(self.inner.lanes.of(number).number, changed_lsn));
             session.watched.push(Watched { key: key.to_vec(), changed_lsn });
         }
         answer.ok();
-        Executed::answered(gate)
+        Executed::answered(gates)
     }
 
     /// Forgets what a session watches. To be called when a connection ends, too.
@@ -115,7 +117,7 @@ impl Engine {
     ) -> Executed {
         let Some(queue) = session.queue.take() else {
             answer.error(&CommandError::new("EXEC without MULTI"));
-            return Executed::answered(0);
+            return Executed::answered(Gates::NONE);
         };
         if queue.broken {
             self.unwatch_all(session);
@@ -123,7 +125,7 @@ impl Engine {
                 "EXECABORT",
                 "Transaction discarded because of previous errors.",
             ));
-            return Executed::answered(0);
+            return Executed::answered(Gates::NONE);
         }
         let executed = self.run_queue(session, &queue, now_ms, answer);
         match executed {
@@ -143,10 +145,6 @@ impl Engine {
     ) -> Executed {
         let commands = commands_of(queue);
         let writes = commands.iter().any(|(command, _)| command.flags.has(Flags::WRITE));
-        if writes && let Some(error) = self.refuses_writes() {
-            answer.error(&error);
-            return Executed::answered(0);
-        }
         let demand =
             if writes { Demand::Memory(written_by_queue(&commands)) } else { Demand::Nothing };
         let numbers = self.numbers_of_queue(session, &commands);
@@ -154,8 +152,8 @@ impl Engine {
             self.inner.run_transaction(session, &commands, execution)
         });
         match ran {
-            Ok((doors, gate)) if doors.is_empty() => Executed::answered(gate),
-            Ok((doors, gate)) => Executed::Done(DoorPart::Within(doors), gate),
+            Ok((doors, gates)) if doors.is_empty() => Executed::answered(gates),
+            Ok((doors, gates)) => Executed::Done(DoorPart::Within(doors), gates),
             Err(stop) => stop.answer(answer),
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::channels::Scope;
 use crate::engine::{Engine, Inner};
+use crate::gate::{Gate, Gates};
 use crate::halt::halt_on_bug;
 use crate::request::Executed;
 use crate::session::Session;
@@ -40,7 +41,7 @@ impl Access<'_, '_> {
         }
     }
 
-    /// Runs a verb; gives the LSN that its reply depends on.
+    /// Runs a verb; gives the LSN that its reply depends on, where its partitions are of one lane.
     pub(crate) fn run(
         &mut self,
         inner: &Inner,
@@ -330,21 +331,23 @@ impl Engine {
             NodeVerb::Unwatch => {
                 self.unwatch_all(session);
                 answer.ok();
-                Executed::answered(0)
+                Executed::answered(Gates::NONE)
             }
             NodeVerb::Publish | NodeVerb::SPublish => {
                 if let Err(error) = publish(&self.inner, verb, args, answer) {
                     answer.error(&error);
                 }
-                Executed::answered(0)
+                Executed::answered(Gates::NONE)
             }
             _ => {
                 // What was seen may be younger than the last commit: the open group covers it.
                 Access::Each.run(&self.inner, verb, args, now_ms, answer);
-                let gate = (0..self.inner.partitions.count())
-                    .map(|number| self.inner.partitions.lock(number).state.last_lsn())
-                    .max();
-                Executed::answered(gate.unwrap_or(0))
+                let mut gates = Gates::NONE;
+                for lane in self.inner.lanes.iter() {
+                    let last = self.inner.partitions.last_lsn(lane.partitions.clone());
+                    gates.add(Gate::new(lane.number, last));
+                }
+                Executed::answered(gates)
             }
         }
     }

@@ -30,10 +30,6 @@ impl Engine {
         session: &mut Session,
         writes: &[Write<'_>],
     ) -> Executed<Result<bool, CommandError>> {
-        if let Some(error) = self.refuses_writes() {
-            self.unwatch_all(session);
-            return Executed::Done(Err(error), 0);
-        }
         let bytes = writes.iter().map(|write| charged_bytes(write.bytes() as u64));
         let demand = Demand::Memory(bytes.fold(0, u64::saturating_add));
         let numbers = self.numbers_of_writes(session, writes);
@@ -51,11 +47,17 @@ impl Engine {
             Ok(execution.write_all(writes).map(|()| true))
         });
         match ran {
-            Ok((outcome, gate)) => {
+            Ok((outcome, gates)) => {
                 self.unwatch_all(session);
-                Executed::Done(outcome, gate)
+                Executed::Done(outcome, gates)
             }
-            Err(stop) => stop.outcome(),
+            Err(stop) => {
+                let executed = stop.outcome();
+                if matches!(executed, Executed::Done(..)) {
+                    self.unwatch_all(session);
+                }
+                executed
+            }
         }
     }
 

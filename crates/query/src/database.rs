@@ -46,7 +46,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
-use thalweg_node::{Admitted, Engine};
+use thalweg_node::{Admitted, Engine, Gates};
 
 /// The name of the one database.
 pub(crate) const DATABASE: &str = "thalweg";
@@ -237,12 +237,12 @@ impl Inner {
 
     /// Waits until nobody can take back what was seen, without holding a thread where there is
     /// anything to wait for.
-    pub(crate) async fn settled(&self, gate: u64) -> Result<(), SqlError> {
-        if self.engine.is_settled(gate) {
+    pub(crate) async fn settled(&self, gates: Gates) -> Result<(), SqlError> {
+        if self.engine.is_settled(&gates) {
             return Ok(());
         }
         let engine = self.engine.clone();
-        let waited = tokio::task::spawn_blocking(move || engine.wait_settled(gate)).await;
+        let waited = tokio::task::spawn_blocking(move || engine.wait_settled(&gates)).await;
         waited.map_err(|error| {
             SqlError::new(crate::error::SqlState::Internal, error.to_string())
         })??;

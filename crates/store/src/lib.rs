@@ -10,13 +10,18 @@
 //! | `partition` `1` key | a key's head |
 //! | `partition` `2` key length (2, big-endian) key suffix | an element of a collection |
 //! | `FF FF 0` | the store's format: version (4), number of partitions (4), little-endian |
+//! | `FF FF 1` | number of lanes (2), zero (6), number of the cluster (8), little-endian |
+//!
+//! `FF FF 1` is missing where a version before it made the store: there is one lane then.
 //!
 //! What heads and elements hold is decided in `thalweg-machine`, `state/checkpoint.rs`.
 
 mod filter;
+mod layout;
 mod reading;
 
 use filter::KeyFilter;
+pub use layout::Layout;
 use lsm_tree::config::{BlockSizePolicy, CompressionPolicy, PinningPolicy};
 use lsm_tree::{
     AbstractTree, AnyTree, Cache, CompressionType, Config, Guard, SequenceNumberCounter,
@@ -25,8 +30,6 @@ use parking_lot::{Mutex, RwLock};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-const FORMAT_VERSION: u32 = 1;
-const FORMAT_KEY: [u8; 3] = [0xFF, 0xFF, 0];
 const MARK: u8 = 0;
 const HEAD: u8 = 1;
 const ELEMENT: u8 = 2;
@@ -112,13 +115,14 @@ pub struct Store {
     tree: AnyTree,
     filters: Vec<RwLock<KeyFilter>>,
     cache_bytes: u64,
+    layout: Layout,
     /// One ingestion at a time.
     writing: Mutex<()>,
 }
 
 impl Store {
-    /// Opens the store, or creates an empty one.
-    pub fn open(path: &Path, partitions: u16, cache_bytes: u64) -> Result<Self, StoreError> {
+    /// Opens the store, or creates an empty one with this layout.
+    pub fn open(path: &Path, layout: Layout, cache_bytes: u64) -> Result<Self, StoreError> {
         let (seqno, visible) = (SequenceNumberCounter::default(), SequenceNumberCounter::default());
         let tree = Config::new(path, seqno.clone(), visible.clone())
             .use_cache(Arc::new(Cache::with_capacity_bytes(cache_bytes)))
@@ -134,43 +138,11 @@ impl Store {
         seqno.set(next);
         visible.set(next);
         let fresh = tree.get_highest_persisted_seqno().is_none();
-        let filters = (0..partitions).map(|_| RwLock::new(KeyFilter::new(fresh))).collect();
+        let filters = (0..layout.partitions).map(|_| RwLock::new(KeyFilter::new(fresh))).collect();
         let writing = Mutex::new(());
-        let store = Self { path: path.to_owned(), tree, filters, cache_bytes, writing };
-        store.check_format(partitions)?;
+        let mut store = Self { path: path.to_owned(), tree, filters, cache_bytes, layout, writing };
+        store.layout = store.kept_layout(layout)?;
         Ok(store)
-    }
-
-    fn check_format(&self, partitions: u16) -> Result<(), StoreError> {
-        let expected = [FORMAT_VERSION.to_le_bytes(), u32::from(partitions).to_le_bytes()].concat();
-        match self.get(&FORMAT_KEY)? {
-            Some(found) if found == expected => Ok(()),
-            Some(found) => {
-                let number = |at: usize| {
-                    found
-                        .get(at..at + 4)
-                        .and_then(|b| b.try_into().ok())
-                        .map_or(0, u32::from_le_bytes)
-                };
-                let what = if number(0) == FORMAT_VERSION {
-                    format!(
-                        "it was created with {0} partitions, and keeps them; set `partitions` to \
-                         {0} instead of {partitions}",
-                        number(4)
-                    )
-                } else {
-                    format!("it has format {}; this version reads {FORMAT_VERSION}", number(0))
-                };
-                Err(StoreError::Mismatch { path: self.path.clone(), what })
-            }
-            None => {
-                let mut ingestion = self.tree.ingestion().map_err(self.failed("begin"))?;
-                ingestion
-                    .write(FORMAT_KEY.as_slice(), expected.as_slice())
-                    .map_err(self.failed("write"))?;
-                ingestion.finish().map_err(self.failed("finish"))
-            }
-        }
     }
 
     /// A partition's mark; zeros where it was never checkpointed.

@@ -12,7 +12,7 @@ use thalweg_doors::http::HttpDoor;
 use thalweg_doors::resp::{RespDoor, RespSettings};
 use thalweg_doors::{DoorError, Shared};
 use thalweg_listen::{Tls, TlsAddress};
-use thalweg_node::{Engine, Health};
+use thalweg_node::Engine;
 use thalweg_query::{Database, PgDoor, PgSettings};
 use tokio::runtime::{Builder, Runtime};
 
@@ -176,7 +176,7 @@ async fn wait_for_end(engine: &Engine) -> anyhow::Result<()> {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
             _ = look.tick() => {
-                if engine.health() == Health::Failed {
+                if engine.has_failed() {
                     anyhow::bail!("the log's disk failed; check the disk, then start again");
                 }
             }

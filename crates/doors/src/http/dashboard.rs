@@ -100,7 +100,7 @@ impl Ticker {
         let figures = json!({
             "commands_per_second": rate,
             "latency_us": { "p50": quantile(0.5), "p99": quantile(0.99), "p999": quantile(0.999) },
-            "settled_lsn": report.settled_lsn,
+            "settled_lsns": report.lanes.iter().map(|lane| lane.settled_lsn).collect::<Vec<_>>(),
             "health": report.health.as_str(),
             "durability": shared.engine.settings().durability.as_str(),
             "keys": report.total(|partition| partition.keys),

@@ -7,7 +7,7 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
-use thalweg_node::{EngineReport, Health};
+use thalweg_node::{EngineReport, Health, LaneReport, Role};
 
 /// What a metric is made from.
 struct Source<'a> {
@@ -65,9 +65,6 @@ static METRICS: &[Metric] = &[
     ("thalweg_expired_keys_total", "counter", "Keys deleted because they expired", |s| {
         s.report.expired as f64
     }),
-    ("thalweg_settled_lsn", "gauge", "LSN up to which everything is durable as asked", |s| {
-        s.report.settled_lsn as f64
-    }),
     ("thalweg_log_bytes", "gauge", "Bytes of the log on disk", |s| s.report.log.size_bytes as f64),
     ("thalweg_log_segments", "gauge", "Segment files of the log", |s| s.report.log.segments as f64),
     (
@@ -122,6 +119,7 @@ pub(super) async fn metrics(State(door): State<Door>) -> impl IntoResponse {
         let _infallible =
             write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {}\n", value(&source));
     }
+    write_lanes(&mut out, &source.report.lanes);
     let name = "thalweg_latency_microseconds";
     let latency = &source.traffic.latency_us;
     let _infallible = write!(
@@ -135,4 +133,29 @@ pub(super) async fn metrics(State(door): State<Door>) -> impl IntoResponse {
     let sum = latency.mean() * latency.len() as f64;
     let _infallible = write!(out, "{name}_sum {sum:.0}\n{name}_count {}\n", latency.len());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], out)
+}
+
+/// A metric of a lane: name, help, value.
+type LaneMetric = (&'static str, &'static str, fn(&LaneReport) -> u64);
+
+static LANE_METRICS: &[LaneMetric] = &[
+    ("thalweg_settled_lsn", "LSN up to which everything in a lane is durable as asked", |lane| {
+        lane.settled_lsn
+    }),
+    ("thalweg_lane_led", "1 where this node leads the lane", |lane| {
+        u64::from(lane.role == Role::Leader)
+    }),
+    ("thalweg_lane_writes_refused", "1 while the log of the lane takes no writes", |lane| {
+        u64::from(lane.health != Health::Ok)
+    }),
+];
+
+fn write_lanes(out: &mut String, lanes: &[LaneReport]) {
+    for (name, help, value) in LANE_METRICS {
+        // Writing to a string cannot fail.
+        let _infallible = write!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n");
+        for lane in lanes {
+            let _infallible = writeln!(out, "{name}{{lane=\"{}\"}} {}", lane.number, value(lane));
+        }
+    }
 }

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use thalweg_listen::{Admitted, Identity};
-use thalweg_node::{Session, Subscriber, WaiterId};
+use thalweg_node::{Gates, Session, Subscriber, WaiterId};
 
 /// Send buffers larger than this are given back when they are empty.
 const KEEP_BYTES: usize = 16 << 10;
@@ -97,10 +97,10 @@ pub(super) struct Output {
     pub(super) space: ReplySpace,
 }
 
-/// Replies up to `end` that may leave when `gate` is settled.
+/// Replies up to `end` that may leave when `gates` are settled.
 pub(super) struct Stretch {
     pub(super) end: usize,
-    pub(super) gate: u64,
+    pub(super) gates: Gates,
     pub(super) commands: u64,
     pub(super) since_us: u64,
 }

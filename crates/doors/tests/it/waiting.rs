@@ -1,6 +1,6 @@
 //! Commands that wait, on one event loop: the loop serves its other connections meanwhile.
 
-use crate::held_log::{Watchdog, held_node};
+use crate::held_log::{Watchdog, held_node, on_held_nodes};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -86,42 +86,77 @@ fn length(engine: &Engine, key: &[u8]) -> i64 {
 fn while_the_log_is_behind_others_are_served_and_nothing_is_done_twice() {
     const PIECE: usize = 512;
     const PIECES: usize = 40;
-    let (engine, log) = held_node();
-    let _watchdog = Watchdog::on(&log);
-    let served = Served::new(engine.clone());
-    let (mut writer, mut other) = (served.connect(), served.connect());
-    other.ask("PING", "+PONG\r\n");
-    log.hold(&engine);
-    let pipeline = format!("APPEND full {}\r\n", "x".repeat(PIECE)).repeat(PIECES);
-    writer.0.write_all(pipeline.as_bytes()).expect("send");
-    served.until("the writer is served", |engine| length(engine, b"full") > 0);
-    other.ask("PING", "+PONG\r\n");
-    other.ask("GET absent", "$-1\r\n");
-    let before = length(&engine, b"full");
-    assert!(before < (PIECE * PIECES) as i64, "a log that takes nothing has taken everything");
-    log.release();
-    for count in 1..=PIECES {
-        writer.expect(&format!(":{}\r\n", count * PIECE));
-    }
-    assert_eq!(length(&engine, b"full"), (PIECE * PIECES) as i64);
-    writer.ask("PING", "+PONG\r\n");
+    on_held_nodes(|engine, log| {
+        let _watchdog = Watchdog::on(&log);
+        let served = Served::new(engine.clone());
+        let (mut writer, mut other) = (served.connect(), served.connect());
+        other.ask("PING", "+PONG\r\n");
+        log.hold(&engine);
+        let pipeline = format!("APPEND full {}\r\n", "x".repeat(PIECE)).repeat(PIECES);
+        writer.0.write_all(pipeline.as_bytes()).expect("send");
+        served.until("the writer is served", |engine| length(engine, b"full") > 0);
+        other.ask("PING", "+PONG\r\n");
+        other.ask("GET absent", "$-1\r\n");
+        let before = length(&engine, b"full");
+        assert!(before < (PIECE * PIECES) as i64, "a log that takes nothing has taken everything");
+        log.release();
+        for count in 1..=PIECES {
+            writer.expect(&format!(":{}\r\n", count * PIECE));
+        }
+        assert_eq!(length(&engine, b"full"), (PIECE * PIECES) as i64);
+        writer.ask("PING", "+PONG\r\n");
+    });
 }
 
 #[test]
 fn a_log_that_fails_ends_the_connections_that_wait_for_it() {
-    let (engine, log) = held_node();
+    on_held_nodes(|engine, log| {
+        let _watchdog = Watchdog::on(&log);
+        let served = Served::new(engine.clone());
+        let (mut writer, mut other) = (served.connect(), served.connect());
+        log.hold(&engine);
+        let pipeline = format!("APPEND full {}\r\n", "x".repeat(512)).repeat(40);
+        writer.0.write_all(pipeline.as_bytes()).expect("send");
+        served.until("the writer is served", |engine| length(engine, b"full") > 0);
+        other.ask("PING", "+PONG\r\n");
+        log.break_down();
+        let mut answer = Vec::new();
+        writer.0.read_to_end(&mut answer).expect("it is closed, and not forgotten");
+        assert!(answer.is_empty(), "nothing was durable: {}", String::from_utf8_lossy(&answer));
+    });
+}
+
+#[test]
+fn a_log_that_fails_lets_those_be_served_who_use_other_lanes() {
+    let (engine, log) = held_node(4);
     let _watchdog = Watchdog::on(&log);
     let served = Served::new(engine.clone());
     let (mut writer, mut other) = (served.connect(), served.connect());
+    let lane = |key: &str| engine.lane_of_partition(engine.partition_of(key.as_bytes()) as u16);
+    let mut names = (0..).map(|number| format!("key{number}"));
+    let free = names.find(|name| lane(name) != lane("full")).expect("a key of another lane");
     log.hold(&engine);
-    let pipeline = format!("APPEND full {}\r\n", "x".repeat(512)).repeat(40);
-    writer.0.write_all(pipeline.as_bytes()).expect("send");
-    served.until("the writer is served", |engine| length(engine, b"full") > 0);
-    other.ask("PING", "+PONG\r\n");
+    // One connection waits in both lanes, for the slower one. The other does not notice.
+    writer.send(&format!("SET {free} 1"));
+    writer.expect("+OK\r\n");
+    writer.send("SET full 1");
+    writer.send(&format!("SET {free} 2"));
+    other.ask(&format!("SET {free} 3"), "+OK\r\n");
+    served.until("it is set", |engine| length(engine, b"full") > 0);
     log.break_down();
     let mut answer = Vec::new();
     writer.0.read_to_end(&mut answer).expect("it is closed, and not forgotten");
-    assert!(answer.is_empty(), "nothing was durable: {}", String::from_utf8_lossy(&answer));
+    assert!(answer.is_empty(), "in order, or not at all: {}", String::from_utf8_lossy(&answer));
+    other.ask(&format!("INCRBY {free} 0"), &format!(":{}\r\n", value(&engine, &free)));
+    let refused = "-MISCONF the log's disk failed; the node has stopped taking writes. Check the \
+                   disk, then restart\r\n";
+    other.ask("SET full 2", refused);
+}
+
+/// A number as it is now.
+fn value(engine: &Engine, key: &str) -> String {
+    let reply = engine.call(&[b"GET", key.as_bytes()]).expect("the engine works");
+    String::from_utf8_lossy(reply.as_bytes().unwrap_or_default()).into_owned()
 }
 
 #[test]

@@ -6,14 +6,16 @@
 //! | bytes | what |
 //! |---|---|
 //! | 0–7 | magic `THALWEG` and a zero byte |
-//! | 8–11 | format version, 1 |
+//! | 8–11 | format version, 2; 1 is read |
 //! | 12–15 | CRC of the last batch before this segment, 0 for the first: the chain goes on |
 //! | 16–23 | number of the segment |
 //! | 24–31 | log position of the first batch; positions count bytes of batches from the first |
 //! | 32–59 | zero |
 //! | 60–63 | CRC-32C of bytes 0–59 |
 //!
-//! Batches follow (see `batch.rs`) until the first eight zero bytes or the end of the file.
+//! Batches follow (see `batch.rs`) until the first eight zero bytes or the end of the file. In a
+//! segment of version 1 they are of version 1. Nothing is appended to one: a log that ends in one
+//! gets a new segment when it is opened.
 //!
 //! **One segment is always held in reserve**, created and preallocated before it is needed. When
 //! the disk has no room for the next reserve, the log says so. At that time there is still space
@@ -25,12 +27,14 @@
 //! later batch header with a durable position beyond the gap, proves that the gap was acknowledged.
 //! That is damage, and the log refuses to open.
 
+mod reader;
 mod recovery;
 mod segment;
 
-use crate::batch::{Batch, Encoder, PAYLOAD_MAX_BYTES};
-use crate::{Log, LogError, LogReport, Lsn};
+use crate::batch::{Batch, Encoder, PAYLOAD_MAX_BYTES, Version};
+use crate::{Log, LogError, LogReport, Lsn, Origin, Position, Visit};
 use parking_lot::Mutex;
+use reader::Piece;
 use segment::{Segment, SegmentHeader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,12 +66,20 @@ struct Writer {
     /// Oldest first; the last one is written to.
     segments: Vec<Segment>,
     reserve: Option<Segment>,
-    /// Log position of the end of what was written, and of what is durable.
+    /// Where what was written ends.
     position: u64,
-    durable_position: u64,
+    durable: Position,
+    /// Who wrote the newest batch.
+    newest: Origin,
     unsynced: bool,
     bytes: Vec<u8>,
     report: LogReport,
+}
+
+impl Writer {
+    fn end(&self) -> Position {
+        Position { at: self.position, chain: self.encoder.chain }
+    }
 }
 
 impl LocalLog {
@@ -77,15 +89,17 @@ impl LocalLog {
         fs.create_dir_all(directory).map_err(io_error("create directory", directory))?;
         let recovered = recovery::recover(fs.as_ref(), directory)?;
         let encoder =
-            Encoder { chain: recovered.chain, compress_min_bytes: settings.compress_min_bytes };
+            Encoder { chain: recovered.end.chain, compress_min_bytes: settings.compress_min_bytes };
         let report = LogReport { torn_bytes: recovered.torn_bytes, ..LogReport::default() };
         let writer = Writer {
             encoder,
             segments: recovered.segments,
             reserve: None,
-            position: recovered.position,
-            durable_position: recovered.position,
-            unsynced: false,
+            position: recovered.end.at,
+            durable: recovered.end,
+            newest: recovered.newest,
+            // What a process left that was killed was read, and need not be on the disk.
+            unsynced: true,
             bytes: Vec::new(),
             report,
         };
@@ -98,7 +112,8 @@ impl LocalLog {
         };
         let mut writer = log.writer.lock();
         log.ensure_reserve(&mut writer)?;
-        if writer.segments.is_empty() {
+        log.sync_segment(&mut writer)?;
+        if writer.segments.last().is_none_or(|last| last.version != Version::Two) {
             log.roll(&mut writer, 0)?;
         }
         drop(writer);
@@ -118,11 +133,8 @@ impl LocalLog {
             }
             next.capacity = capacity;
         }
-        let header = SegmentHeader {
-            chain: writer.encoder.chain,
-            number: next.number,
-            base_position: writer.position,
-        };
+        let header =
+            SegmentHeader { version: Version::Two, number: next.number, base: writer.end() };
         self.sync_segment(writer)?;
         if let Err(error) = next.begin(&header) {
             self.poisoned.store(true, Ordering::Release);
@@ -163,7 +175,7 @@ impl LocalLog {
         let Some(current) = writer.segments.last() else { return Ok(()) };
         current.file.sync_data().map_err(|source| self.poison(source))?;
         writer.unsynced = false;
-        writer.durable_position = writer.position;
+        writer.durable = writer.end();
         Ok(())
     }
 
@@ -188,18 +200,44 @@ impl LocalLog {
 }
 
 impl LocalLog {
-    /// The oldest segment, if nothing in it is above an LSN. The current segment stays, however
+    fn path_of(&self, number: u64) -> PathBuf {
+        self.settings.directory.join(segment::file_name(number))
+    }
+
+    /// The oldest segment, if it ends at or below a position. The current segment stays, however
     /// old: it is where the next batch goes.
-    fn oldest_below(&self, lsn: Lsn) -> Option<u64> {
+    fn oldest_below(&self, below: Position) -> Option<u64> {
         match self.writer.lock().segments.as_slice() {
-            [oldest, _, ..] if oldest.last_lsn < lsn => Some(oldest.number),
+            [oldest, _, ..] if oldest.end_position() <= below.at => Some(oldest.number),
             _ => None,
         }
+    }
+
+    /// What is durable from a position on, file by file.
+    fn pieces_from(&self, from: Position) -> Result<Vec<Piece>, LogError> {
+        let writer = self.writer.lock();
+        let oldest = writer.segments.first().map_or(0, |first| first.base.at);
+        let newest = writer.durable;
+        // At the very end there is no batch to tell whether the log is the one that was read.
+        let is_end = from.at == newest.at;
+        if !(oldest..=newest.at).contains(&from.at) || (is_end && from.chain != newest.chain) {
+            let (position, newest) = (from.at, newest.at);
+            return Err(LogError::NotHeld { position, oldest, newest });
+        }
+        let held = writer.segments.iter().filter(|segment| segment.end_position() > from.at);
+        let pieces = held.map(|segment| Piece {
+            file: segment.file.clone(),
+            path: self.path_of(segment.number),
+            version: segment.version,
+            base: segment.base.at,
+            end: segment.end_position().min(newest.at),
+        });
+        Ok(pieces.filter(|piece| piece.base < piece.end && piece.end > from.at).collect())
     }
 }
 
 impl Log for LocalLog {
-    fn append(&self, batches: &[Batch<'_>]) -> Result<(), LogError> {
+    fn append(&self, batches: &[Batch<'_>]) -> Result<Position, LogError> {
         if self.poisoned.load(Ordering::Acquire) {
             return Err(LogError::Poisoned);
         }
@@ -209,13 +247,14 @@ impl Log for LocalLog {
         }
         let mut guard = self.writer.lock();
         let writer = &mut *guard;
+        let newest = writer.newest.admit(batches)?;
         let chain = writer.encoder.chain;
         let mut bytes = std::mem::take(&mut writer.bytes);
         bytes.clear();
         let (mut raw, mut stored) = (0, 0);
         for batch in batches {
             raw += batch.payload.len();
-            stored += writer.encoder.encode(batch, writer.durable_position, &mut bytes);
+            stored += writer.encoder.encode(batch, writer.durable.at, &mut bytes);
         }
         let length = bytes.len() as u64;
         let end_chain = std::mem::replace(&mut writer.encoder.chain, chain);
@@ -235,6 +274,7 @@ impl Log for LocalLog {
         }
         writer.encoder.chain = end_chain;
         writer.position += length;
+        writer.newest = newest;
         writer.unsynced = true;
         writer.report.appended_batches += batches.len() as u64;
         writer.report.appended_bytes += raw as u64;
@@ -242,37 +282,42 @@ impl Log for LocalLog {
         // One very large batch must not leave its memory behind.
         bytes.shrink_to(8 << 20);
         writer.bytes = bytes;
-        Ok(())
+        Ok(writer.end())
     }
 
-    fn sync(&self) -> Result<(), LogError> {
+    fn sync(&self) -> Result<Position, LogError> {
         let mut writer = self.writer.lock();
         self.sync_segment(&mut writer)?;
         writer.report.syncs += 1;
-        Ok(())
+        Ok(writer.durable)
     }
 
-    fn replay(
-        &self,
-        visit: &mut dyn FnMut(&Batch<'_>) -> Result<(), LogError>,
-    ) -> Result<(), LogError> {
+    fn oldest(&self) -> Position {
+        self.writer.lock().segments.first().map_or(Position::default(), |first| first.base)
+    }
+
+    fn follow(&self, from: Position, visit: &mut Visit<'_>) -> Result<Position, LogError> {
+        // Read without the lock: what is durable does not change, and a file that is trimmed
+        // meanwhile stays until it is closed.
+        let pieces = self.pieces_from(from)?;
+        pieces.iter().try_fold(from, |position, piece| piece.read(position, visit))
+    }
+
+    fn position_of(&self, lsn: Lsn) -> Position {
         let writer = self.writer.lock();
-        for segment in &writer.segments {
-            let path = self.settings.directory.join(segment::file_name(segment.number));
-            recovery::replay_segment(segment, &path, visit)?;
-        }
-        Ok(())
+        let mut segments = writer.segments.iter();
+        segments.find(|segment| segment.last_lsn >= lsn).map_or(writer.end(), |found| found.base)
     }
 
-    fn trim(&self, lsn: Lsn) -> Result<(), LogError> {
+    fn trim(&self, below: Position) -> Result<(), LogError> {
         let _one_at_a_time = self.trimming.lock();
         // Removing a file takes a while: nobody who appends waits for it.
-        while let Some(number) = self.oldest_below(lsn) {
-            let path = self.settings.directory.join(segment::file_name(number));
+        while let Some(number) = self.oldest_below(below) {
+            let path = self.path_of(number);
             // Oldest first, so that a crash in the middle leaves no gap.
             self.fs.remove(&path).map_err(io_error("remove segment", &path))?;
             let removed = self.writer.lock().segments.remove(0);
-            // The last handle: closing it is what frees the space.
+            // The last handle, unless somebody reads: closing it is what frees the space.
             drop(removed);
         }
         let directory = &self.settings.directory;
@@ -317,12 +362,12 @@ impl LocalLog {
             first_lsn: lsn,
             last_lsn: lsn,
             time_ms: 0,
-            epoch: 0,
+            origin: writer.newest,
             count: 0,
             payload: &[],
         };
         let chain = writer.encoder.chain;
-        let durable = writer.durable_position;
+        let durable = writer.durable.at;
         writer.encoder.encode(&mark, durable, &mut bytes);
         let end_chain = std::mem::replace(&mut writer.encoder.chain, chain);
         let Some(current) = writer.segments.last_mut() else { return Ok(()) };

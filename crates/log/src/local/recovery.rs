@@ -1,23 +1,24 @@
 //! Reads a log back and decides which bytes belong to it, which are a torn tail, and which are
 //! damage.
 
+use super::reader::{Found, READ_BYTES, Reader};
 use super::segment::{
     FORMAT_VERSION, HEADER_BYTES, HeaderError, Segment, SegmentHeader, file_name, number_of,
 };
 use super::{LogError, io_error};
-use crate::batch::{self, Batch, decode_batch_header, open_batch};
+use crate::batch::Version;
+use crate::{Origin, Position};
 use std::path::Path;
-use std::sync::Arc;
 use thalweg_base::fs::{File, Fs};
 
-/// What is read from a segment in one go.
-const READ_BYTES: usize = 4 << 20;
-
 /// A log as found.
+#[derive(Default)]
 pub(super) struct Recovered {
     pub(super) segments: Vec<Segment>,
-    pub(super) chain: u32,
-    pub(super) position: u64,
+    /// Where it ends.
+    pub(super) end: Position,
+    /// The newest origin in it.
+    pub(super) newest: Origin,
     pub(super) torn_bytes: u64,
 }
 
@@ -34,7 +35,7 @@ struct End {
 pub(super) fn recover(fs: &dyn Fs, directory: &Path) -> Result<Recovered, LogError> {
     let names = fs.list(directory).map_err(io_error("list directory", directory))?;
     let numbers: Vec<u64> = names.iter().filter_map(|name| number_of(name)).collect();
-    let mut found = Recovered { segments: Vec::new(), chain: 0, position: 0, torn_bytes: 0 };
+    let mut found = Recovered::default();
     for (index, &number) in numbers.iter().enumerate() {
         let path = directory.join(file_name(number));
         let file = fs.open(&path).map_err(io_error("open", &path))?;
@@ -50,21 +51,20 @@ pub(super) fn recover(fs: &dyn Fs, directory: &Path) -> Result<Recovered, LogErr
         };
         check_link(&found, &header, number, &path)?;
         if found.segments.is_empty() {
-            found.position = header.base_position;
-            found.chain = header.chain;
+            found.end = header.base;
         }
         let capacity = file.length().map_err(io_error("measure", &path))?;
+        let SegmentHeader { version, base, .. } = header;
         let mut segment =
-            Segment { file, number, capacity, end: HEADER_BYTES, last_lsn: 0, chain: header.chain };
-        let end = scan(&segment, &path, &mut |_| Ok(()))?;
-        found.position = header.base_position + (end.offset - HEADER_BYTES);
-        found.chain = end.chain;
+            Segment { file, number, capacity, version, base, end: HEADER_BYTES, last_lsn: 0 };
+        let end = scan(&segment, &path, &mut found.newest)?;
         segment.end = end.offset;
+        found.end = Position { at: segment.end_position(), chain: end.chain };
         segment.last_lsn = end.last_lsn;
         if let Some(what) = end.misfit {
             // A damaged batch in any but the last begun segment shows up here too: the next one's
             // base position is beyond this end.
-            refuse_if_acknowledged(&segment, &path, found.position, &what)?;
+            refuse_if_acknowledged(&segment, &path, &what)?;
             if let Some(&next) = numbers.get(index + 1)
                 && is_begun(fs, directory, next)?
             {
@@ -81,24 +81,6 @@ pub(super) fn recover(fs: &dyn Fs, directory: &Path) -> Result<Recovered, LogErr
         found.segments.push(segment);
     }
     Ok(found)
-}
-
-/// Gives every batch of a segment to `visit`. The segment was checked when the log was opened.
-pub(super) fn replay_segment(
-    segment: &Segment,
-    path: &Path,
-    visit: &mut dyn FnMut(&Batch<'_>) -> Result<(), LogError>,
-) -> Result<(), LogError> {
-    let end = scan(segment, path, &mut |batch| {
-        // Marks carry nothing.
-        if batch.count == 0 { Ok(()) } else { visit(batch) }
-    })?;
-    match end.misfit {
-        Some(what) if end.offset < segment.end => {
-            Err(LogError::Damaged { file: path.to_owned(), offset: end.offset, what })
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Whether a segment has a header, so that the one before was complete.
@@ -126,11 +108,15 @@ fn read_header(
         Err(HeaderError::Blank) => Err(damaged("a segment in the middle has no header")),
         // A header is durable before the first batch: no batch behind it means that it was being
         // written.
-        Err(HeaderError::Damaged) if is_last && !any_batch_from(file, path, HEADER_BYTES, 0)? => {
-            Ok(None)
-        }
+        Err(HeaderError::Damaged) if is_last && !is_written(file, path)? => Ok(None),
         Err(HeaderError::Damaged) => Err(damaged("the segment's header does not fit its checksum")),
     }
+}
+
+/// Whether there is a batch in a file whose header does not say of which version it is.
+fn is_written(file: &dyn File, path: &Path) -> Result<bool, LogError> {
+    Ok(holds_batch(file, Version::Two, path, HEADER_BYTES, 0)?
+        || holds_batch(file, Version::One, path, HEADER_BYTES, 0)?)
 }
 
 /// A segment must go on exactly where the one before it ended.
@@ -148,68 +134,56 @@ fn check_link(
     if before.number + 1 != number {
         return Err(damaged(format!("segment {} is missing", before.number + 1)));
     }
-    if header.base_position != found.position || header.chain != found.chain {
+    if header.base != found.end {
         return Err(damaged(format!(
             "it continues from log position {}, but segment {} ends at {}",
-            header.base_position, before.number, found.position
+            header.base.at, before.number, found.end.at
         )));
     }
     Ok(())
 }
 
-/// Reads batches from the segment's start until one does not fit.
-fn scan(
-    segment: &Segment,
-    path: &Path,
-    visit: &mut dyn FnMut(&Batch<'_>) -> Result<(), LogError>,
-) -> Result<End, LogError> {
-    let mut window = Window::new(segment.file.clone(), segment.capacity);
-    let mut end = End { offset: HEADER_BYTES, chain: segment.chain, last_lsn: 0, misfit: None };
-    let mut scratch = Vec::new();
+/// Reads batches from the segment's start until one does not fit. One that fits and has an origin
+/// that cannot stand there is no torn tail.
+fn scan(segment: &Segment, path: &Path, newest: &mut Origin) -> Result<End, LogError> {
+    let (version, start) = (segment.version, segment.base.chain);
+    let mut reader =
+        Reader::new(segment.file.clone(), version, segment.capacity, HEADER_BYTES, start);
+    let mut end = End { offset: HEADER_BYTES, chain: start, last_lsn: 0, misfit: None };
     loop {
-        let head = window.get(end.offset, batch::HEADER_BYTES).map_err(io_error("read", path))?;
-        if head.get(..8).is_none_or(|start| start.iter().all(|&byte| byte == 0)) {
-            // Zeros where a batch should begin: the end, unless the rest of the header says
-            // otherwise.
-            if head.iter().any(|&byte| byte != 0) {
-                end.misfit = Some("the batch header is cut short".to_owned());
-            } else if any_batch_from(segment.file.as_ref(), path, end.offset, 0)? {
-                end.misfit = Some("nothing stands where a batch should begin".to_owned());
+        match reader.next().map_err(io_error("read", path))? {
+            Found::Batch(header, batch) => {
+                let misfit = newest.misfit(&batch.origin);
+                // Version 1 had no epochs worth the name: its marks have none.
+                if let Some(what) = misfit.filter(|_| version != Version::One) {
+                    let (file, offset) = (path.to_owned(), end.offset);
+                    return Err(LogError::Damaged { file, offset, what });
+                }
+                if batch.origin.epoch >= newest.epoch {
+                    *newest = batch.origin;
+                }
+                end.offset += header.total_bytes();
+                end.chain = header.crc();
+                end.last_lsn = end.last_lsn.max(header.last_lsn);
             }
-            return Ok(end);
-        }
-        let Some(header) = decode_batch_header(head) else {
-            end.misfit = Some("the batch header does not fit its checksum".to_owned());
-            return Ok(end);
-        };
-        let whole = batch::HEADER_BYTES + header.stored_bytes as usize;
-        let bytes = window.get(end.offset, whole).map_err(io_error("read", path))?;
-        let Some(stored) = bytes.get(batch::HEADER_BYTES..whole) else {
-            end.misfit = Some("the batch is cut short".to_owned());
-            return Ok(end);
-        };
-        match open_batch(&header, bytes, stored, end.chain, &mut scratch) {
-            Ok(batch) => visit(&batch)?,
-            Err(what) => {
+            Found::Blank => {
+                if any_batch_from(segment, path, end.offset, 0)? {
+                    end.misfit = Some("nothing stands where a batch should begin".to_owned());
+                }
+                return Ok(end);
+            }
+            Found::Misfit(what) => {
                 end.misfit = Some(what);
                 return Ok(end);
             }
         }
-        end.offset += header.total_bytes();
-        end.chain = header.crc();
-        end.last_lsn = end.last_lsn.max(header.last_lsn);
     }
 }
 
 /// Refuses to cut what a later batch proves to have been durable.
-fn refuse_if_acknowledged(
-    segment: &Segment,
-    path: &Path,
-    position: u64,
-    what: &str,
-) -> Result<(), LogError> {
+fn refuse_if_acknowledged(segment: &Segment, path: &Path, what: &str) -> Result<(), LogError> {
     // Batches begin at multiples of 8, so the next candidate is 8 bytes on.
-    if any_batch_from(segment.file.as_ref(), path, segment.end + 8, position + 1)? {
+    if any_batch_from(segment, path, segment.end + 8, segment.end_position() + 1)? {
         return Err(LogError::Damaged {
             file: path.to_owned(),
             offset: segment.end,
@@ -222,27 +196,38 @@ fn refuse_if_acknowledged(
 /// Whether a believable batch header with at least this durable position stands anywhere from
 /// `offset` on.
 fn any_batch_from(
-    file: &dyn File,
+    segment: &Segment,
     path: &Path,
     offset: u64,
     durable_position: u64,
 ) -> Result<bool, LogError> {
+    holds_batch(segment.file.as_ref(), segment.version, path, offset, durable_position)
+}
+
+fn holds_batch(
+    file: &dyn File,
+    version: Version,
+    path: &Path,
+    offset: u64,
+    durable_position: u64,
+) -> Result<bool, LogError> {
+    let header_bytes = version.header_bytes();
     let length = file.length().map_err(io_error("measure", path))?;
     let mut chunk = vec![0; READ_BYTES];
     let mut at = offset;
     while at < length {
         let count = file.read_at(&mut chunk, at).map_err(io_error("read", path))?;
-        if count < batch::HEADER_BYTES {
+        if count < header_bytes {
             return Ok(false);
         }
-        for start in (0..=count - batch::HEADER_BYTES).step_by(8) {
-            let candidate = chunk.get(start..).and_then(decode_batch_header);
+        for start in (0..=count - header_bytes).step_by(8) {
+            let candidate = chunk.get(start..).and_then(|bytes| version.decode(bytes));
             if candidate.is_some_and(|header| header.durable_position >= durable_position) {
                 return Ok(true);
             }
         }
         // The last header of a chunk may reach into the next.
-        at += ((count - batch::HEADER_BYTES) as u64 / 8 + 1) * 8;
+        at += ((count - header_bytes) as u64 / 8 + 1) * 8;
     }
     Ok(false)
 }
@@ -257,34 +242,4 @@ fn cut(segment: &Segment, path: &Path) -> Result<u64, LogError> {
     segment.file.allocate(segment.capacity).map_err(io_error("extend", path))?;
     segment.file.sync_data().map_err(io_error("sync", path))?;
     Ok(written.map_or(0, |last| last as u64 + 1))
-}
-
-/// A file read in large pieces and looked at in small ones.
-struct Window {
-    file: Arc<dyn File>,
-    length: u64,
-    start: u64,
-    bytes: Vec<u8>,
-}
-
-impl Window {
-    fn new(file: Arc<dyn File>, length: u64) -> Self {
-        Self { file, length, start: 0, bytes: Vec::new() }
-    }
-
-    /// Up to `wanted` bytes from `offset`; fewer only at the end of the file.
-    fn get(&mut self, offset: u64, wanted: usize) -> std::io::Result<&[u8]> {
-        let wanted = wanted.min(self.length.saturating_sub(offset) as usize);
-        let have =
-            self.start <= offset && offset + wanted as u64 <= self.start + self.bytes.len() as u64;
-        if !have {
-            let size = wanted.max(READ_BYTES).min(self.length.saturating_sub(offset) as usize);
-            self.bytes.resize(size, 0);
-            let count = self.file.read_at(&mut self.bytes, offset)?;
-            self.bytes.truncate(count);
-            self.start = offset;
-        }
-        let from = (offset - self.start) as usize;
-        Ok(self.bytes.get(from..(from + wanted).min(self.bytes.len())).unwrap_or_default())
-    }
 }

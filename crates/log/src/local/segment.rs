@@ -1,5 +1,7 @@
 //! One segment file: its header, its name, and appending to it.
 
+use crate::Position;
+use crate::batch::Version;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +10,8 @@ use thalweg_base::fs::{File, Fs};
 
 pub(super) const HEADER_BYTES: u64 = 64;
 const MAGIC: [u8; 8] = *b"THALWEG\0";
-pub(super) const FORMAT_VERSION: u32 = 1;
+/// What is written; version 1 is read, too.
+pub(super) const FORMAT_VERSION: u32 = 2;
 
 /// An open segment file.
 pub(super) struct Segment {
@@ -16,20 +19,22 @@ pub(super) struct Segment {
     pub(super) number: u64,
     /// Bytes reserved on disk.
     pub(super) capacity: u64,
-    /// Where the next batch goes.
+    /// How its batches are written.
+    pub(super) version: Version,
+    /// The log position of the first batch.
+    pub(super) base: Position,
+    /// Where the next batch goes in the file.
     pub(super) end: u64,
     /// The highest LSN inside.
     pub(super) last_lsn: u64,
-    /// The CRC of the batch before the first one.
-    pub(super) chain: u32,
 }
 
 /// What a segment says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SegmentHeader {
-    pub(super) chain: u32,
+    pub(super) version: Version,
     pub(super) number: u64,
-    pub(super) base_position: u64,
+    pub(super) base: Position,
 }
 
 /// Why a header could not be read.
@@ -53,14 +58,21 @@ impl Segment {
         let file = fs.create(path)?;
         file.allocate(capacity)?;
         file.sync_data()?;
-        Ok(Self { file, number, capacity, end: HEADER_BYTES, last_lsn: 0, chain: 0 })
+        let (version, base) = (Version::Two, Position::default());
+        Ok(Self { file, number, capacity, version, base, end: HEADER_BYTES, last_lsn: 0 })
     }
 
     /// Writes the header and makes it durable: from here on the segment belongs to the log.
     pub(super) fn begin(&mut self, header: &SegmentHeader) -> io::Result<()> {
-        self.chain = header.chain;
+        self.version = header.version;
+        self.base = header.base;
         self.file.write_at(&header.encode(), 0)?;
         self.file.sync_data()
+    }
+
+    /// The log position where its batches end.
+    pub(super) fn end_position(&self) -> u64 {
+        self.base.at + (self.end - HEADER_BYTES)
     }
 
     pub(super) fn room(&self) -> u64 {
@@ -79,9 +91,9 @@ impl SegmentHeader {
         let mut bytes = Vec::with_capacity(HEADER_BYTES as usize);
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-        bytes.extend_from_slice(&self.chain.to_le_bytes());
+        bytes.extend_from_slice(&self.base.chain.to_le_bytes());
         bytes.extend_from_slice(&self.number.to_le_bytes());
-        bytes.extend_from_slice(&self.base_position.to_le_bytes());
+        bytes.extend_from_slice(&self.base.at.to_le_bytes());
         bytes.resize(60, 0);
         bytes.extend_from_slice(&crc32c(&bytes).to_le_bytes());
         let mut header = [0; HEADER_BYTES as usize];
@@ -102,14 +114,15 @@ impl SegmentHeader {
         let u32_at = |at: usize| Some(u32::from_le_bytes(body.get(at..at + 4)?.try_into().ok()?));
         let u64_at = |at: usize| Some(u64::from_le_bytes(body.get(at..at + 8)?.try_into().ok()?));
         let version = u32_at(8).ok_or_else(damaged)?;
-        if version != FORMAT_VERSION {
-            return Err(HeaderError::Version(version));
-        }
-        Ok(Self {
-            chain: u32_at(12).ok_or_else(damaged)?,
-            number: u64_at(16).ok_or_else(damaged)?,
-            base_position: u64_at(24).ok_or_else(damaged)?,
-        })
+        let version = match version {
+            1 => Version::One,
+            FORMAT_VERSION => Version::Two,
+            other => return Err(HeaderError::Version(other)),
+        };
+        let chain = u32_at(12).ok_or_else(damaged)?;
+        let at = u64_at(24).ok_or_else(damaged)?;
+        let number = u64_at(16).ok_or_else(damaged)?;
+        Ok(Self { version, number, base: Position { at, chain } })
     }
 }
 

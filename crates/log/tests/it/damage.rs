@@ -153,11 +153,11 @@ fn a_later_format_is_refused_and_left_alone() {
     let (fs, _) = closed_log(7);
     let path = segment_files(&fs).remove(0);
     let mut bytes = fs.bytes(&path);
-    bytes[8] = 2;
+    bytes[8] = 3;
     let crc = thalweg_base::checksum::crc32c(&bytes[..60]);
     bytes[60..64].copy_from_slice(&crc.to_le_bytes());
     fs.replace(&path, bytes.clone());
-    assert!(matches!(open(&fs), Err(LogError::Version { found: 2, known: 1, .. })));
+    assert!(matches!(open(&fs), Err(LogError::Version { found: 3, known: 2, .. })));
     assert_eq!(fs.bytes(&path), bytes);
     assert_eq!(bytes.len() as u64, SEGMENT_BYTES);
 }

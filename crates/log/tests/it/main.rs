@@ -2,6 +2,7 @@
 
 mod battery;
 mod damage;
+mod old_format;
 mod power;
 mod space;
 mod support;

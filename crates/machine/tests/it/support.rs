@@ -78,6 +78,7 @@ impl Machine {
             now_ms: self.now_ms,
             random: self.random,
             gate: 0,
+            decides: true,
             changed: false,
             answer: reply,
         };

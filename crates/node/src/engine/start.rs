@@ -1,10 +1,17 @@
 //! Threads, the lock on the folder, the seed of hashes.
 
-use super::*;
+use super::Inner;
+use crate::error::EngineError;
+use crate::metrics::Role;
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
 
 pub(super) fn start_threads(inner: &Arc<Inner>) -> Result<Vec<JoinHandle<()>>, EngineError> {
+    type Work = Box<dyn FnOnce(&Arc<Inner>) + Send>;
     let mut threads = Vec::new();
-    let mut start = |name: &str, work: fn(&Arc<Inner>)| {
+    let mut start = |name: &str, work: Work| {
         let inner = inner.clone();
         std::thread::Builder::new()
             .name(format!("thalweg-{name}"))
@@ -20,16 +27,23 @@ pub(super) fn start_threads(inner: &Arc<Inner>) -> Result<Vec<JoinHandle<()>>, E
             .map(|thread| threads.push(thread))
             .map_err(|source| EngineError::Io { action: format!("start thread {name}"), source })
     };
-    start("commit", |inner| {
-        let settings = &inner.settings;
-        inner.lane.run(&inner.partitions, settings.clock.as_ref(), settings.sync_interval_ms);
-    })?;
-    start("timers", crate::maintenance::run_timers)?;
+    for number in 0..inner.lanes.count() {
+        if inner.lanes.at(number).role() != Role::Leader {
+            continue;
+        }
+        let commit = move |inner: &Arc<Inner>| {
+            let settings = &inner.settings;
+            let lane = inner.lanes.at(number);
+            lane.run(&inner.partitions, settings.clock.as_ref(), settings.sync_interval_ms);
+        };
+        start(&format!("commit{number}"), Box::new(commit))?;
+    }
+    start("timers", Box::new(crate::maintenance::run_timers))?;
     if inner.store.is_some() {
-        start("checkpoint", crate::maintenance::run_checkpoints)?;
-        start("compact", crate::maintenance::run_compaction)?;
+        start("checkpoint", Box::new(crate::maintenance::run_checkpoints))?;
+        start("compact", Box::new(crate::maintenance::run_compaction))?;
         for _ in 0..2 {
-            start("load", |inner| inner.loader.run(inner))?;
+            start("load", Box::new(|inner| inner.loader.run(inner)))?;
         }
     }
     Ok(threads)
@@ -54,6 +68,11 @@ pub(super) fn lock_directory(path: &std::path::Path) -> Result<File, EngineError
             Err(EngineError::Io { action: format!("lock {}", lock_path.display()), source })
         }
     }
+}
+
+/// A number that nobody else has, and not 0.
+pub(super) fn random_number() -> u64 {
+    hash_seed() | 1
 }
 
 /// Differs from run to run, so that nobody can make keys that collide.

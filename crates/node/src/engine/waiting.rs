@@ -1,17 +1,24 @@
 //! Who waits for a key or for the log.
 
-use super::*;
+use super::{Engine, Listener};
+use crate::channels::Channels;
 use crate::request::Wake;
+use crate::waiters::WaiterId;
+use std::sync::Arc;
 
 impl Engine {
-    /// Adds somebody to be told when the settled LSN moves.
+    /// Adds somebody to be told when the settled LSN of a lane moves.
     pub fn add_listener(&self, listener: Arc<Listener>) {
-        self.inner.lane.add_listener(listener);
+        for lane in self.inner.lanes.iter() {
+            lane.add_listener(listener.clone());
+        }
     }
 
     /// Takes a listener back.
     pub fn remove_listener(&self, listener: &Arc<Listener>) {
-        self.inner.lane.remove_listener(listener);
+        for lane in self.inner.lanes.iter() {
+            lane.remove_listener(listener);
+        }
     }
 
     /// Where messages are published and listened to.

@@ -1,6 +1,14 @@
 //! The commit thread: takes what partitions hold, writes it, makes it durable, tells everybody.
 
-use super::*;
+use super::{FULL_RETRY, LINGER, Lane, POSITION_BITS, Taken};
+use crate::metrics::{Health, Role};
+use crate::partition::Partitions;
+use crate::settings::Durability;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use thalweg_base::Clock;
+use thalweg_log::{Batch, LogError};
+use thalweg_machine::Lsn;
 
 impl Lane {
     /// The commit thread's life.
@@ -55,7 +63,7 @@ impl Lane {
     /// Commits one group. False: the log has failed and the lane is closed.
     pub(super) fn commit(&self, partitions: &Partitions, clock: &dyn Clock) -> bool {
         let group = self.open_group.fetch_add(1, Ordering::SeqCst);
-        for number in 0..partitions.count() {
+        for number in self.partitions.clone() {
             let mut partition = partitions.lock(number);
             if !partition.pending.is_empty() {
                 let effects = std::mem::replace(&mut partition.pending, self.spare_buffer());
@@ -81,7 +89,7 @@ impl Lane {
         }
         let mut spare = self.spare.lock();
         for mut buffer in taken.into_iter().map(|taken| taken.effects) {
-            if spare.len() < partitions.count() {
+            if spare.len() < self.partitions.len() {
                 buffer.clear();
                 spare.push(buffer);
             }
@@ -99,16 +107,20 @@ impl Lane {
                 first_lsn: taken.effects.first_lsn(),
                 last_lsn: taken.effects.last_lsn(),
                 time_ms,
-                epoch: 1,
+                origin: self.origin,
                 count: taken.effects.count(),
                 payload: taken.effects.bytes(),
             })
             .collect();
         loop {
             match self.log.append(&batches) {
-                Ok(()) => {
+                Ok(_end) => {
                     self.look_for_room();
                     return true;
+                }
+                Err(error @ LogError::Fenced { .. }) => {
+                    self.depose(&error);
+                    return false;
                 }
                 Err(error) if error.is_fatal() => {
                     self.fail(&error.to_string());
@@ -146,7 +158,11 @@ impl Lane {
 
     pub(super) fn sync(&self) -> bool {
         match self.log.sync() {
-            Ok(()) => true,
+            Ok(_durable) => true,
+            Err(error @ LogError::Fenced { .. }) => {
+                self.depose(&error);
+                false
+            }
             Err(error) => {
                 self.fail(&error.to_string());
                 false
@@ -154,30 +170,25 @@ impl Lane {
         }
     }
 
-    /// A failed log is never used again: nothing more is acknowledged.
+    /// A failed log is never used again: nothing more is acknowledged, and nothing decided.
     pub(super) fn fail(&self, why: &str) {
-        tracing::error!("{why}");
+        tracing::error!(lane = self.number, "{why}");
         self.set_health(Health::Failed);
+        self.open_group.store(0, Ordering::SeqCst);
+        self.tell_everybody();
+    }
+
+    /// Another node leads now. What was decided here and is not in the log is nobody's.
+    fn depose(&self, error: &LogError) {
+        tracing::error!(lane = self.number, "{error}");
+        self.standing.set_role(Role::Deposed);
+        self.open_group.store(0, Ordering::SeqCst);
+        self.backlog.end_round();
         self.tell_everybody();
     }
 
     pub(super) fn settle(&self, lsn: Lsn) {
         self.settled.store(lsn, Ordering::Release);
         self.tell_everybody();
-    }
-
-    pub(super) fn tell_everybody(&self) {
-        {
-            let _waiters_see_it = self.settled_changed.0.lock();
-            self.settled_changed.1.notify_all();
-        }
-        for listener in &*self.listeners.lock() {
-            listener.tell();
-        }
-        let passed = |waiting: &mut (Lsn, Wake)| self.passed(waiting.0).is_some();
-        let woken: Vec<_> = self.settling.lock().extract_if(.., passed).collect();
-        for (_, wake) in woken {
-            wake();
-        }
     }
 }

@@ -2,8 +2,9 @@
 
 use super::{DoorPart, Executed, Wait};
 use crate::engine::Inner;
+use crate::gate::Gates;
+use crate::lane::{Lane, NOT_LED};
 use crate::memory::Room;
-use crate::metrics::Health;
 use crate::partition::Partition;
 use thalweg_machine::{Answer, Command, CommandError, Flags, parse_u64};
 
@@ -43,14 +44,20 @@ impl Demand {
             Self::Memory(written_bytes(command, args))
         }
     }
+
+    /// Whether it demands anything: that is, whether it writes.
+    #[inline]
+    pub(super) fn is_something(self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
 }
 
 /// Why a request does not run.
 pub(crate) enum Stop {
     /// It can be run again when this is over.
     Wait(Wait),
-    /// There is no memory, and there will be none.
-    OutOfMemory,
+    /// It cannot be run here and now, and waiting is in vain.
+    Refused(CommandError),
 }
 
 impl From<Wait> for Stop {
@@ -64,9 +71,9 @@ impl Stop {
     pub(crate) fn answer(self, answer: &mut dyn Answer) -> Executed {
         match self {
             Self::Wait(wait) => Executed::Suspended(wait),
-            Self::OutOfMemory => {
-                answer.error(&OUT_OF_MEMORY);
-                Executed::Done(DoorPart::None, 0)
+            Self::Refused(error) => {
+                answer.error(&error);
+                Executed::Done(DoorPart::None, Gates::NONE)
             }
         }
     }
@@ -75,7 +82,7 @@ impl Stop {
     pub(crate) fn outcome<T>(self) -> Executed<Result<T, CommandError>> {
         match self {
             Self::Wait(wait) => Executed::Suspended(wait),
-            Self::OutOfMemory => Executed::Done(Err(OUT_OF_MEMORY), 0),
+            Self::Refused(error) => Executed::Done(Err(error), Gates::NONE),
         }
     }
 }
@@ -85,6 +92,7 @@ impl Inner {
     #[inline]
     pub(super) fn grant(
         &self,
+        lane: &Lane,
         number: usize,
         partition: &mut Partition,
         demand: Demand,
@@ -94,35 +102,46 @@ impl Inner {
             Demand::Log => None,
             Demand::Memory(bytes) => Some(bytes),
         };
+        if let Some(error) = lane.refusal() {
+            return Err(Stop::Refused(error));
+        }
         if partition.pending.bytes().len() >= self.settings.pending_max_bytes {
-            self.log_is_behind()?;
+            log_is_behind(lane)?;
         }
         match bytes.map_or(Room::Enough, |bytes| self.room(partition, bytes)) {
             Room::Enough => Ok(()),
             Room::Later => Err(Wait::Memory(number).into()),
-            Room::Never => Err(Stop::OutOfMemory),
+            Room::Never => Err(Stop::Refused(OUT_OF_MEMORY)),
         }
     }
 
     /// Whether the log has room for a transaction over several partitions.
-    pub(super) fn grant_transaction(&self, demand: Demand) -> Result<(), Stop> {
+    pub(super) fn grant_transaction(&self, lane: &Lane, demand: Demand) -> Result<(), Stop> {
         let most = self.settings.pending_max_bytes.saturating_mul(TRANSACTIONS_IN_LINE);
-        if matches!(demand, Demand::Nothing) || self.lane.taken_bytes() < most {
+        if !demand.is_something() || lane.taken_bytes() < most {
             return Ok(());
         }
-        self.log_is_behind()
+        log_is_behind(lane)
     }
+}
 
-    /// Lets a writer wait for the log, unless that has failed or is full: then waiting is in vain,
-    /// and the next look refuses the write.
+impl Lane {
+    /// The end of a request that must write and has no LSN: this node has lost the lane since it
+    /// was asked whether that takes writes.
     #[cold]
-    fn log_is_behind(&self) -> Result<(), Stop> {
-        // Asked before the health: a failure in between ends a round, and so this wait.
-        let round = self.lane.round();
-        match self.lane.health() {
-            Health::Ok => Err(Wait::Log(round).into()),
-            Health::Full | Health::Failed => Ok(()),
-        }
+    pub(super) fn not_led(&self) -> Stop {
+        Stop::Refused(self.refusal().unwrap_or(NOT_LED))
+    }
+}
+
+/// Lets a writer wait for the log, unless that takes no writes: then waiting is in vain.
+#[cold]
+fn log_is_behind(lane: &Lane) -> Result<(), Stop> {
+    // Asked before the refusal: a failure in between ends a round, and so this wait.
+    let round = lane.round();
+    match lane.refusal() {
+        None => Err(Wait::Log(round).into()),
+        Some(error) => Err(Stop::Refused(error)),
     }
 }
 

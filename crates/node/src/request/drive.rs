@@ -5,19 +5,20 @@ use super::signal::block_on;
 use super::{DoorPart, Executed, Provided, Signal, Wait};
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::gate::Gates;
 use crate::session::Session;
-use thalweg_machine::{Lsn, Reply, ReplyBuilder};
+use thalweg_machine::{Reply, ReplyBuilder};
 
 impl Engine {
-    /// Runs a request until it is carried out; gives its outcome, and the LSN that must be settled
+    /// Runs a request until it is carried out; gives its outcome, and the gates that must be passed
     /// before anybody is told.
     async fn drive<T>(
         &self,
         mut work: impl FnMut(&Self) -> Executed<T>,
-    ) -> Result<(T, Lsn), EngineError> {
+    ) -> Result<(T, Gates), EngineError> {
         loop {
             match work(self) {
-                Executed::Done(outcome, gate) => return Ok((outcome, gate)),
+                Executed::Done(outcome, gates) => return Ok((outcome, gates)),
                 Executed::Suspended(wait) => self.provided(&wait).await?,
             }
         }
@@ -39,29 +40,21 @@ impl Engine {
         Ok(())
     }
 
-    /// Waits until an LSN is settled.
-    pub async fn settled(&self, lsn: Lsn) -> Result<(), EngineError> {
-        let lane = &self.inner.lane;
-        lane.flush();
-        loop {
-            if let Some(outcome) = lane.passed(lsn) {
-                return outcome;
-            }
-            let signal = Signal::new();
-            // Registered first, looked at second: a commit in between wakes us.
-            lane.add_settling(lsn, signal.wake());
-            if let Some(outcome) = lane.passed(lsn) {
-                return outcome;
-            }
-            signal.given().await;
+    /// Waits until a reply that waits for these may leave.
+    pub async fn settled(&self, gates: &Gates) -> Result<(), EngineError> {
+        let lanes = &self.inner.lanes;
+        lanes.flush();
+        for gate in gates.iter() {
+            lanes.at(usize::from(gate.lane())).settled(gate.lsn()).await?;
         }
+        Ok(())
     }
 
     /// Accesses a key, getting first what that takes, and waits until nobody can take back what was
     /// seen or done.
     pub async fn enter<T>(&self, work: impl FnMut(&Self) -> Executed<T>) -> Result<T, EngineError> {
-        let (outcome, gate) = self.drive(work).await?;
-        self.settled(gate).await?;
+        let (outcome, gates) = self.drive(work).await?;
+        self.settled(&gates).await?;
         Ok(outcome)
     }
 
@@ -70,17 +63,17 @@ impl Engine {
         &self,
         work: impl FnMut(&Self) -> Executed<T>,
     ) -> Result<T, EngineError> {
-        let (outcome, gate) = self.enter_ungated(work)?;
-        self.wait_settled(gate)?;
+        let (outcome, gates) = self.enter_ungated(work)?;
+        self.wait_settled(&gates)?;
         Ok(outcome)
     }
 
-    /// The same for whoever waits at the gate by himself: gives the LSN that must be settled before
-    /// anybody is told.
+    /// The same for whoever waits at the gate by himself: gives the gates that must be passed
+    /// before anybody is told.
     pub fn enter_ungated<T>(
         &self,
         work: impl FnMut(&Self) -> Executed<T>,
-    ) -> Result<(T, Lsn), EngineError> {
+    ) -> Result<(T, Gates), EngineError> {
         block_on(self.drive(work))
     }
 
@@ -105,15 +98,15 @@ impl Engine {
         self.enter_blocking(|engine| engine.call_once(session, args))?
     }
 
-    /// Runs one command and gives its reply with the LSN that must be settled before anybody is
+    /// Runs one command and gives its reply with the gates that must be passed before anybody is
     /// told.
     pub fn run_in(
         &self,
         session: &mut Session,
         args: &[&[u8]],
-    ) -> Result<(Reply, Lsn), EngineError> {
-        let (reply, gate) = self.enter_ungated(|engine| engine.call_once(session, args))?;
-        Ok((reply?, gate))
+    ) -> Result<(Reply, Gates), EngineError> {
+        let (reply, gates) = self.enter_ungated(|engine| engine.call_once(session, args))?;
+        Ok((reply?, gates))
     }
 
     /// Runs a command for a caller that has no connection.
@@ -125,11 +118,11 @@ impl Engine {
         let mut reply = ReplyBuilder::default();
         match self.execute(session, args, self.now_ms(), &mut reply) {
             Executed::Done(DoorPart::Whole { .. }, _) => {
-                Executed::Done(Err(EngineError::NeedsConnection), 0)
+                Executed::Done(Err(EngineError::NeedsConnection), Gates::NONE)
             }
-            Executed::Done(_, gate) => Executed::Done(Ok(reply.finish()), gate),
+            Executed::Done(_, gates) => Executed::Done(Ok(reply.finish()), gates),
             // It is as if the time were over.
-            Executed::Suspended(Wait::Change(_)) => Executed::Done(Ok(Reply::Null), 0),
+            Executed::Suspended(Wait::Change(_)) => Executed::Done(Ok(Reply::Null), Gates::NONE),
             Executed::Suspended(wait) => Executed::Suspended(wait),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{Change, Demand, DoorPart, Executed, Numbers, Wait};
 use crate::engine::{Engine, Inner};
-use crate::metrics::Health;
+use crate::gate::Gates;
 use crate::session::Session;
 use smallvec::SmallVec;
 use thalweg_machine::{
@@ -27,15 +27,6 @@ fn unknown_command(args: &[&[u8]]) -> CommandError {
     }
     CommandError::text(format!("unknown command '{name}', with args beginning with: {rest}"))
 }
-
-const DISK_FULL: CommandError = CommandError::coded(
-    "MISCONF",
-    "the disk is full: no room for another log segment; writes are refused until there is space",
-);
-const DISK_FAILED: CommandError = CommandError::coded(
-    "MISCONF",
-    "the log's disk failed; the node has stopped taking writes. Check the disk, then restart",
-);
 
 impl Engine {
     /// Runs a request: its arguments begin with the command's name. The reply goes to `answer`.
@@ -62,18 +53,13 @@ impl Engine {
         let refuse = |session: &mut Session, error: &CommandError, answer: &mut dyn Answer| {
             session.break_transaction();
             answer.error(error);
-            Executed::answered(0)
+            Executed::answered(Gates::NONE)
         };
         let Some(command) = command else {
             return refuse(session, &unknown_command(args), answer);
         };
         if !command.accepts(args.len()) {
             return refuse(session, &CommandError::arity(command.name), answer);
-        }
-        if command.flags.has(Flags::WRITE)
-            && let Some(error) = self.refuses_writes()
-        {
-            return refuse(session, &error, answer);
         }
         let key;
         let mut routed: SmallVec<[&[u8]; 16]>;
@@ -89,28 +75,30 @@ impl Engine {
             }
             Err(error) => return refuse(session, &error, answer),
         };
-        if session.queue.is_some()
-            && let Some(executed) = self.queue(session, command, args, answer)
-        {
-            return executed;
+        if session.queue.is_some() {
+            if command.flags.has(Flags::WRITE)
+                && let Some(error) = self.inner.refusal_of(command, args)
+            {
+                return refuse(session, &error, answer);
+            }
+            if let Some(executed) = self.queue(session, command, args, answer) {
+                return executed;
+            }
         }
         match command.run {
             Run::Machine(_) => self.inner.run_command(command, args, now_ms, answer),
             Run::Node(verb) => self.run_node_verb(session, verb, args, now_ms, answer),
-            Run::Door(verb) => Executed::Done(DoorPart::Whole { command, verb }, 0),
-        }
-    }
-
-    pub(crate) fn refuses_writes(&self) -> Option<CommandError> {
-        match self.inner.lane.health() {
-            Health::Ok => None,
-            Health::Full => Some(DISK_FULL),
-            Health::Failed => Some(DISK_FAILED),
+            Run::Door(verb) => Executed::Done(DoorPart::Whole { command, verb }, Gates::NONE),
         }
     }
 }
 
 impl Inner {
+    /// Why a write is refused, if one of its lanes takes none.
+    fn refusal_of(&self, command: &Command, args: &[&[u8]]) -> Option<CommandError> {
+        self.numbers_of(command, args).iter().find_map(|&number| self.lanes.of(number).refusal())
+    }
+
     fn numbers_of(&self, command: &Command, args: &[&[u8]]) -> Numbers {
         let mut numbers = Numbers::new();
         if command.flags.has(Flags::EVERYWHERE) {
@@ -149,11 +137,13 @@ impl Inner {
         // Nearly every command names one key in the first place.
         let ran = if let (KeySpec::Range(1, 1, _), Some(key)) = (command.keys, args.get(1)) {
             self.run_on_one(self.partitions.of(key), demand, now_ms, &mut *answer, work)
+        } else if command.flags.has(Flags::EVERYWHERE) && command.flags.has(Flags::WRITE) {
+            self.run_in_each_lane(demand, now_ms, &mut *answer, work)
         } else {
             self.run(&self.numbers_of(command, args), demand, now_ms, &mut *answer, work)
         };
         match ran {
-            Ok(((), gate)) => Executed::answered(gate),
+            Ok(((), gates)) => Executed::answered(gates),
             Err(stop) => stop.answer(answer),
         }
     }

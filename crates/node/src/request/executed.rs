@@ -1,12 +1,13 @@
 //! How a request ended, or what it waits for.
 
 use super::Wait;
-use thalweg_machine::{Command, DoorVerb, Lsn};
+use crate::gate::Gates;
+use thalweg_machine::{Command, DoorVerb};
 
 /// How a request ended: a command, or an access to one key with an outcome of its own.
 pub enum Executed<T = DoorPart> {
-    /// It was carried out. Nobody may be told of the outcome before this LSN is settled.
-    Done(T, Lsn),
+    /// It was carried out. Nobody may be told of the outcome before these are settled.
+    Done(T, Gates),
     /// Nothing was done: wait for this ([`crate::Engine::provide`]) and run the request again.
     Suspended(Wait),
 }
@@ -28,8 +29,8 @@ pub enum DoorPart {
 }
 
 impl Executed {
-    /// The reply is written, and may leave when this LSN is settled.
-    pub(crate) fn answered(gate: Lsn) -> Self {
-        Self::Done(DoorPart::None, gate)
+    /// The reply is written, and may leave when these are settled.
+    pub(crate) fn answered(gates: Gates) -> Self {
+        Self::Done(DoorPart::None, gates)
     }
 }

@@ -2,9 +2,12 @@
 
 use super::{Demand, Numbers, Stop};
 use crate::engine::Inner;
+use crate::gate::{Gate, Gates};
 use crate::halt::halt_on_bug;
+use crate::lane::Lane;
 use crate::partition::Partition;
 use parking_lot::MutexGuard;
+use std::num::NonZero;
 use thalweg_machine::{EffectBuffer, Lsn, State};
 
 /// Several partitions, locked in ascending order.
@@ -24,18 +27,37 @@ impl<'a> Locked<'a> {
     }
 
     /// Whether every one of them has room for what a request adds, and the log for a transaction.
-    pub(super) fn grant(&mut self, inner: &Inner, demand: Demand) -> Result<(), Stop> {
-        inner.grant_transaction(demand)?;
+    /// Gives an LSN that is above all that these partitions have; none where the lane is not led.
+    pub(super) fn grant(
+        &mut self,
+        inner: &Inner,
+        lane: &Lane,
+        demand: Demand,
+    ) -> Result<Option<NonZero<Lsn>>, Stop> {
+        inner.grant_transaction(lane, demand)?;
         for (&number, guard) in self.numbers.iter().zip(&mut self.guards) {
-            inner.grant(number, guard, demand)?;
+            inner.grant(lane, number, guard, demand)?;
         }
-        Ok(())
+        let last = self.guards.iter().map(|guard| guard.state.last_lsn()).max();
+        let next = lane.next_lsn(last.unwrap_or(0));
+        if next.is_none() && demand.is_something() {
+            return Err(lane.not_led());
+        }
+        Ok(next)
     }
 
-    /// An LSN that is above all that these partitions have.
-    pub(super) fn next_lsn(&self, inner: &Inner) -> Lsn {
-        let last = self.guards.iter().map(|guard| guard.state.last_lsn()).max();
-        inner.lane.next_lsn(last.unwrap_or(0))
+    /// What somebody waits for who may have seen anything in these partitions.
+    pub(super) fn gates(&self, inner: &Inner) -> Gates {
+        let mut gates = Gates::NONE;
+        for (&number, guard) in self.numbers.iter().zip(&self.guards) {
+            gates.add(Gate::new(inner.lanes.of(number).number, guard.state.last_lsn()));
+        }
+        gates
+    }
+
+    /// Counts a request that has only read.
+    pub(super) fn note_read(&mut self) {
+        self.guards.iter_mut().for_each(|guard| guard.reads += 1);
     }
 
     pub(super) fn states(&mut self) -> Vec<&mut State> {
@@ -61,6 +83,7 @@ impl<'a> Locked<'a> {
     pub(super) fn finish(
         &mut self,
         inner: &Inner,
+        lane: &Lane,
         lsn: Lsn,
         effects: EffectBuffer,
         changed: bool,
@@ -72,7 +95,7 @@ impl<'a> Locked<'a> {
             }
             let parts = self.numbers.iter().zip(&mut self.guards);
             let parts = parts.map(|(&number, guard)| (number as u16, &mut guard.pending));
-            inner.lane.take_transaction(parts, effects);
+            lane.take_transaction(parts, effects);
         }
         for guard in &mut self.guards {
             woken.extend(inner.after_execution(guard, changed));

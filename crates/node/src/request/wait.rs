@@ -21,9 +21,12 @@ pub enum Wait {
     Change(Change),
 }
 
-/// How often the commit thread had been round the partitions when a writer found no room.
+/// How often a lane's commit thread had been round its partitions when a writer found no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Round(pub(crate) u64);
+pub struct Round {
+    pub(crate) lane: u16,
+    pub(crate) count: u64,
+}
 
 /// A change that a command blocks for.
 #[derive(Debug)]
@@ -57,7 +60,7 @@ impl Engine {
                 self.inner.memory_queue.push(*number, wake);
                 true
             }
-            Wait::Log(round) => self.inner.lane.catch_up(*round, wake),
+            Wait::Log(round) => self.inner.lanes.at(usize::from(round.lane)).catch_up(*round, wake),
             Wait::Change(change) => return Provided::Listening(self.listen(change, wake)),
         };
         if later { Provided::Later } else { Provided::Already }

@@ -79,8 +79,15 @@ fn scan_count(engine: &Engine) -> usize {
 
 #[test]
 fn checkpoints_while_writers_write_lose_nothing() {
+    for lanes in [1, 4] {
+        check_that_writers_lose_nothing(lanes);
+    }
+}
+
+fn check_that_writers_lose_nothing(lanes: u16) {
     let folder = tempfile::tempdir().expect("a folder");
     let settings = || EngineSettings {
+        lanes,
         durability: Durability::Sync,
         ..small(folder.path(), PolicyName::S3Fifo)
     };
@@ -143,7 +150,14 @@ fn a_key_larger_than_the_budget_is_fetched_and_used() {
 /// Nobody asks for these keys again: they must go all the same.
 #[test]
 fn keys_that_expire_on_disk_are_deleted() {
+    for lanes in [1, 4] {
+        check_that_keys_expire_on_disk(lanes);
+    }
+}
+
+fn check_that_keys_expire_on_disk(lanes: u16) {
     let folder = tempfile::tempdir().expect("a folder");
+    let small = |path, policy| EngineSettings { lanes, ..crate::checkpoint::small(path, policy) };
     let engine = Engine::open(small(folder.path(), PolicyName::S3Fifo)).expect("open");
     for number in 0..100 {
         call(&engine, &format!("SET key{number} v PX 200"));

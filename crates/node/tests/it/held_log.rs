@@ -4,7 +4,7 @@ use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
-use thalweg_log::{Batch, Log, LogError, LogReport, MemoryLog};
+use thalweg_log::{Batch, Log, LogError, LogReport, MemoryLog, Position, Visit};
 use thalweg_machine::ReplyBuilder;
 use thalweg_node::{Durability, Engine, EngineSettings, Session};
 
@@ -37,7 +37,8 @@ impl HeldLog {
     pub(crate) fn hold(&self, engine: &Engine) {
         self.set(Hold::Held);
         let mut nobody = ReplyBuilder::default();
-        let set: [&[u8]; 3] = [b"SET", b"held", b"1"];
+        let key = format!("{{{KEY}}}held");
+        let set: [&[u8]; 3] = [b"SET", key.as_bytes(), b"1"];
         engine.execute(&mut Session::default(), &set, engine.now_ms(), &mut nobody);
         engine.flush();
         let mut door = self.door.lock();
@@ -58,7 +59,7 @@ impl HeldLog {
 }
 
 impl Log for HeldLog {
-    fn append(&self, batches: &[Batch<'_>]) -> Result<(), LogError> {
+    fn append(&self, batches: &[Batch<'_>]) -> Result<Position, LogError> {
         let mut door = self.door.lock();
         while door.hold == Hold::Held {
             door.waiting = true;
@@ -72,19 +73,24 @@ impl Log for HeldLog {
         self.log.append(batches)
     }
 
-    fn sync(&self) -> Result<(), LogError> {
+    fn sync(&self) -> Result<Position, LogError> {
         self.log.sync()
     }
 
-    fn replay(
-        &self,
-        visit: &mut dyn FnMut(&Batch<'_>) -> Result<(), LogError>,
-    ) -> Result<(), LogError> {
-        self.log.replay(visit)
+    fn oldest(&self) -> Position {
+        self.log.oldest()
     }
 
-    fn trim(&self, lsn: u64) -> Result<(), LogError> {
-        self.log.trim(lsn)
+    fn follow(&self, from: Position, visit: &mut Visit<'_>) -> Result<Position, LogError> {
+        self.log.follow(from, visit)
+    }
+
+    fn position_of(&self, lsn: u64) -> Position {
+        self.log.position_of(lsn)
+    }
+
+    fn trim(&self, below: Position) -> Result<(), LogError> {
+        self.log.trim(below)
     }
 
     fn has_room(&self) -> bool {
@@ -96,8 +102,19 @@ impl Log for HeldLog {
     }
 }
 
-/// A node whose partitions hold back little, and its log.
-pub(crate) fn held_node() -> (Engine, Arc<HeldLog>) {
+/// The key whose lane has the log that can be held.
+pub(crate) const KEY: &str = "full";
+
+/// Runs a test on a node of one lane, and on one of several.
+pub(crate) fn on_held_nodes(test: impl Fn(Engine, Arc<HeldLog>)) {
+    for lanes in [1, 4] {
+        let (engine, log) = held_node(lanes);
+        test(engine, log);
+    }
+}
+
+/// A node whose partitions hold back little, and the log of one of its lanes: that of [`KEY`].
+pub(crate) fn held_node(lanes: u16) -> (Engine, Arc<HeldLog>) {
     let log = Arc::new(HeldLog {
         log: MemoryLog::new(0),
         door: Mutex::new(Door { hold: Hold::Free, waiting: false }),
@@ -105,11 +122,19 @@ pub(crate) fn held_node() -> (Engine, Arc<HeldLog>) {
     });
     let settings = EngineSettings {
         durability: Durability::Sync,
-        partitions: 4,
+        partitions: 4 * lanes,
+        lanes,
         pending_max_bytes: 4 << 10,
         ..EngineSettings::in_memory()
     };
-    (Engine::open_with_log(settings, log.clone()).expect("open"), log)
+    // Asks an engine of the same shape where the key is.
+    let shape = Engine::open(settings.clone()).expect("open");
+    let held = shape.lane_of_partition(shape.partition_of(KEY.as_bytes()) as u16);
+    let logs = (0..lanes).map(|lane| -> Arc<dyn Log> {
+        if Some(lane) == held { log.clone() } else { Arc::new(MemoryLog::new(0)) }
+    });
+    let engine = Engine::open_with_logs(settings, logs.collect()).expect("open");
+    (engine, log)
 }
 
 /// Lets a held log go when a test takes too long: a thread that was put to sleep where it must not

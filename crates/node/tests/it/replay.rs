@@ -1,36 +1,32 @@
 //! The log determines the state: the leader, a replay from zero, and a checkpoint with its tail
 //! agree.
 
-use crate::support::{History, call, contents};
+use crate::support::{History, call, contents, settle};
 use std::sync::Arc;
 use thalweg_log::{Log, MemoryLog};
 use thalweg_node::{Engine, EngineSettings};
 
-fn with_log(log: &Arc<dyn Log>, partitions: u16) -> Engine {
-    let settings = EngineSettings { partitions, ..EngineSettings::in_memory() };
-    Engine::open_with_log(settings, log.clone()).expect("open")
+fn logs(lanes: u16) -> Vec<Arc<dyn Log>> {
+    (0..lanes).map(|_| -> Arc<dyn Log> { Arc::new(MemoryLog::new(usize::MAX)) }).collect()
 }
 
-/// Waits until all that was decided is in the log.
-fn settle(engine: &Engine) {
-    let last = engine.report().partitions.iter().map(|partition| partition.last_lsn).max();
-    while engine.settled_lsn() < last.unwrap_or(0) {
-        engine.flush();
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
+fn with_logs(logs: &[Arc<dyn Log>], partitions: u16) -> Engine {
+    let lanes = logs.len() as u16;
+    let settings = EngineSettings { partitions, lanes, ..EngineSettings::in_memory() };
+    Engine::open_with_logs(settings, logs.to_vec()).expect("open")
 }
 
 #[test]
 fn a_replay_gives_the_same_digest() {
     for seed in 0..60 {
-        for partitions in [1, 8] {
-            let log: Arc<dyn Log> = Arc::new(MemoryLog::new(usize::MAX));
-            let leader = with_log(&log, partitions);
+        for (partitions, lanes) in [(1, 1), (8, 1), (8, 4)] {
+            let logs = logs(lanes);
+            let leader = with_logs(&logs, partitions);
             History::new(seed).run(&leader, 400);
             settle(&leader);
             // Each engine has a hash seed of its own.
-            let replayed = with_log(&log, partitions);
-            assert_eq!(leader.digest(), replayed.digest(), "seed {seed}, {partitions} partitions");
+            let replayed = with_logs(&logs, partitions);
+            assert_eq!(leader.digest(), replayed.digest(), "seed {seed}, {partitions}, {lanes}");
             assert!(call(&leader, "DBSIZE") == call(&replayed, "DBSIZE"));
         }
     }
@@ -47,29 +43,33 @@ fn the_digest_notices_a_difference() {
 
 #[test]
 fn concurrent_writers_replay_to_the_same_state() {
-    let log: Arc<dyn Log> = Arc::new(MemoryLog::new(usize::MAX));
-    let leader = with_log(&log, 16);
-    std::thread::scope(|scope| {
-        for writer in 0..4 {
-            let leader = &leader;
-            scope.spawn(move || History::new(1_000 + writer).run(leader, 3_000));
-        }
-    });
-    settle(&leader);
-    assert_eq!(leader.digest(), with_log(&log, 16).digest());
+    for lanes in [1, 4] {
+        let logs = logs(lanes);
+        let leader = with_logs(&logs, 16);
+        std::thread::scope(|scope| {
+            for writer in 0..4 {
+                let leader = &leader;
+                scope.spawn(move || History::new(1_000 + writer).run(leader, 3_000));
+            }
+        });
+        settle(&leader);
+        assert_eq!(leader.digest(), with_logs(&logs, 16).digest(), "{lanes} lanes");
+    }
 }
 
 #[test]
 fn checkpoint_and_tail_give_the_same_contents() {
     for seed in 0..40 {
         let folder = tempfile::tempdir().expect("a folder");
+        let lanes = if seed % 3 == 2 { 4 } else { 1 };
         let settings = || EngineSettings {
             partitions: 4,
+            lanes,
             segment_bytes: 1 << 20,
             ..EngineSettings::in_directory(folder.path())
         };
-        let model = Engine::open(EngineSettings { partitions: 4, ..EngineSettings::in_memory() })
-            .expect("open");
+        let model = EngineSettings { partitions: 4, lanes, ..EngineSettings::in_memory() };
+        let model = Engine::open(model).expect("open");
         let mut history = History::new(seed);
         for round in 0..4 {
             let engine = Engine::open(settings()).expect("open");

@@ -98,6 +98,7 @@ fn keys_not_named(
         now_ms: 1_700_000_000_000,
         random: lsn,
         gate: 0,
+        decides: true,
         changed: false,
         answer: &mut answer,
     };

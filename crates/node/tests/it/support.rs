@@ -1,11 +1,10 @@
 //! What the node's tests share: random histories, and engines to run them on.
 
-use std::path::Path;
 use std::sync::Arc;
 use thalweg_base::fs::SimulatedFs;
 use thalweg_log::{LocalLog, LocalLogSettings, Log};
 use thalweg_machine::Reply;
-use thalweg_node::{Durability, Engine, EngineSettings, Session};
+use thalweg_node::{Durability, Engine, EngineError, EngineSettings, Gate, Gates, Session};
 
 /// A command as its words.
 pub(crate) type Words = Vec<Vec<u8>>;
@@ -146,18 +145,64 @@ pub(crate) fn assert_same_contents(
     );
 }
 
-/// A node on a log on a simulated disk, without a checkpoint store.
-pub(crate) fn on_disk(fs: &SimulatedFs) -> Result<Engine, thalweg_node::EngineError> {
-    let settings = LocalLogSettings {
-        directory: Path::new("log").to_owned(),
-        segment_bytes: 64 << 10,
-        compress_min_bytes: 2_048,
+/// What everything in a node waits for.
+pub(crate) fn last_gates(engine: &Engine) -> Gates {
+    let mut gates = Gates::NONE;
+    for partition in engine.report().partitions {
+        let lane = engine.lane_of_partition(partition.number).expect("a partition has a lane");
+        gates.add(Gate::new(lane, partition.last_lsn));
+    }
+    gates
+}
+
+/// Waits until all that was decided is in the log.
+pub(crate) fn settle(engine: &Engine) {
+    let gates = last_gates(engine);
+    while !gates.iter().all(|gate| engine.settled_lsn(gate.lane()) >= Some(gate.lsn())) {
+        engine.flush();
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+}
+
+/// A key of a lane, the first of those that begin so.
+pub(crate) fn key_of_lane(engine: &Engine, prefix: &str, lane: u16) -> String {
+    let mut names = (0..).map(|number| format!("{prefix}{number}"));
+    let is_there = |name: &String| {
+        let partition = engine.partition_of(name.as_bytes());
+        engine.lane_of_partition(partition as u16) == Some(lane)
     };
-    let log: Arc<dyn Log> = Arc::new(LocalLog::open(Arc::new(fs.clone()), settings)?);
+    names.find(is_there).expect("each lane has keys")
+}
+
+/// The code of an error reply.
+pub(crate) fn code(reply: &Reply) -> &'static str {
+    match reply {
+        Reply::Error(error) => error.code,
+        other => panic!("no error: {other:?}"),
+    }
+}
+
+/// A node of one lane with its log on a simulated disk, without a checkpoint store.
+pub(crate) fn on_disk(fs: &SimulatedFs) -> Result<Engine, EngineError> {
+    on_disks(std::slice::from_ref(fs))
+}
+
+/// A node with a lane, and its log, on each of these disks.
+pub(crate) fn on_disks(disks: &[SimulatedFs]) -> Result<Engine, EngineError> {
+    let open = |(number, fs): (usize, &SimulatedFs)| -> Result<Arc<dyn Log>, EngineError> {
+        let settings = LocalLogSettings {
+            directory: format!("log{number}").into(),
+            segment_bytes: 64 << 10,
+            compress_min_bytes: 2_048,
+        };
+        Ok(Arc::new(LocalLog::open(Arc::new(fs.clone()), settings)?))
+    };
+    let logs = disks.iter().enumerate().map(open).collect::<Result<Vec<_>, _>>()?;
     let settings = EngineSettings {
         durability: Durability::Sync,
-        partitions: 4,
+        partitions: 4 * disks.len() as u16,
+        lanes: disks.len() as u16,
         ..EngineSettings::in_memory()
     };
-    Engine::open_with_log(settings, log)
+    Engine::open_with_logs(settings, logs)
 }

@@ -345,9 +345,9 @@ impl Session {
         if let (Some(lookup), Some(schema), None) =
             (&prepared.lookup, &prepared.schema, &self.transaction)
             && is_current
-            && let Some((batch, gate)) = lookup.run(&self.inner.engine, schema, &parameters)?
+            && let Some((batch, gates)) = lookup.run(&self.inner.engine, schema, &parameters)?
         {
-            self.inner.settled(gate).await?;
+            self.inner.settled(gates).await?;
             return Ok(Outcome::Rows(Rows::of_batch(batch, RowsTag::Counted("SELECT"))));
         }
         let plan = match &prepared.plan {

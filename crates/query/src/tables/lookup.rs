@@ -10,8 +10,7 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, LogicalPlan, Operator};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use thalweg_machine::Lsn;
-use thalweg_node::Engine;
+use thalweg_node::{Engine, Gates};
 
 /// A prepared statement that asks for some columns of one row by its primary key.
 #[derive(Clone, Debug)]
@@ -78,7 +77,7 @@ impl PointLookup {
         engine: &Engine,
         schema: &SchemaRef,
         parameters: &[ScalarValue],
-    ) -> Result<Option<(RecordBatch, Lsn)>, SqlError> {
+    ) -> Result<Option<(RecordBatch, Gates)>, SqlError> {
         let mut values = vec![None; self.definition.columns.len()];
         for (&key, &number) in self.definition.primary_key.iter().zip(&self.parameters) {
             if let Some(slot) = values.get_mut(key) {
@@ -90,7 +89,7 @@ impl PointLookup {
         let storage = self.definition.storage(&self.table);
         let bucket = bucket_key(&storage, bucket_of(&key));
         let mut row = Vec::new();
-        let (found, gate) =
+        let (found, gates) =
             engine.enter_ungated(|engine| engine.read_field(&bucket, &key, &mut row))?;
         let found = found?;
         let is_wanted = |index| self.wanted.contains(&index);
@@ -102,7 +101,7 @@ impl PointLookup {
         let chosen = self.projection.iter().filter_map(|&index| columns.get(index).cloned());
         let batch = RecordBatch::try_new(schema.clone(), chosen.collect())
             .map_err(|_| damaged(&self.table))?;
-        Ok(Some((batch, gate)))
+        Ok(Some((batch, gates)))
     }
 }
 

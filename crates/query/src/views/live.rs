@@ -5,7 +5,7 @@ use super::idle::{Activities, Position};
 use super::state::State;
 use super::worker::Progress;
 use crate::error::SqlError;
-use thalweg_machine::Lsn;
+use thalweg_node::Gates;
 
 /// What changes as a view runs, under one lock: a checkpoint is a moment of all of it.
 pub(super) struct Live {
@@ -17,7 +17,7 @@ pub(super) struct Live {
     /// Taking in a batch failed halfway: what is here now must never be written down.
     pub(super) spoilt: bool,
     /// Where the late records are in the log that were set aside.
-    pub(super) late_gate: Lsn,
+    pub(super) late_gates: Gates,
 }
 
 impl Live {

@@ -47,7 +47,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use thalweg_machine::StreamId;
-use thalweg_node::Engine;
+use thalweg_node::{Engine, Gates};
 use worker::Progress;
 
 /// How a view is doing.
@@ -231,15 +231,15 @@ impl View {
         }
         let started = Instant::now();
         let mut folder = folder.lock();
-        let (capture, late_gate) = {
+        let (capture, late_gates) = {
             let mut live = self.live.lock();
             if live.spoilt {
                 return Ok(());
             }
             let Live { state, progress, misfits, done, .. } = &mut *live;
-            (folder.capture(state, progress, *misfits, *done)?, live.late_gate)
+            (folder.capture(state, progress, *misfits, *done)?, live.late_gates.clone())
         };
-        self.engine.wait_settled(late_gate)?;
+        self.engine.wait_settled(&late_gates)?;
         folder.write(capture)?;
         self.checkpoint_ms.store(started.elapsed().as_millis() as u64, Ordering::Relaxed);
         Ok(())
@@ -327,5 +327,5 @@ fn live_of(
         },
     };
     let Restored { state, progress, misfits, done } = restored;
-    Ok(Live { state, progress, activities, misfits, done, spoilt: false, late_gate: 0 })
+    Ok(Live { state, progress, activities, misfits, done, spoilt: false, late_gates: Gates::NONE })
 }

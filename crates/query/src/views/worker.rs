@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use thalweg_machine::{Lsn, StreamId};
-use thalweg_node::Engine;
+use thalweg_machine::StreamId;
+use thalweg_node::{Engine, Gates};
 
 /// How long a worker sleeps when nobody wakes it.
 pub(super) const NAP: Duration = Duration::from_millis(100);
@@ -301,8 +301,8 @@ impl Reader {
         let number = usize::from(reader.number());
         if !taken.aside.is_empty() {
             // Before a checkpoint can say that these records were dealt with.
-            let gate = self.set_aside(reader, taken.aside)?;
-            live.late_gate = live.late_gate.max(gate);
+            let gates = self.set_aside(reader, taken.aside)?;
+            live.late_gates.join(&gates);
         }
         if let Some(progress) = live.progress.get_mut(number) {
             *progress = taken.after;

@@ -1,10 +1,14 @@
 //! The store keeps what it was given, in whole partitions, over reopening.
 
-use thalweg_store::{Changes, Element, Mark, Store, StoreError};
+use thalweg_store::{Changes, Element, Layout, Mark, Store, StoreError};
 
 fn heads<'a>(pairs: &[(&'a str, Option<&'a str>)]) -> Changes<'a> {
     let heads = pairs.iter().map(|(key, head)| (key.as_bytes(), head.map(str::as_bytes)));
     Changes { heads: heads.collect(), ..Changes::default() }
+}
+
+fn layout(partitions: u16) -> Layout {
+    Layout { partitions, lanes: 1, cluster: 7 }
 }
 
 fn head(store: &Store, key: &str) -> Option<Vec<u8>> {
@@ -14,7 +18,7 @@ fn head(store: &Store, key: &str) -> Option<Vec<u8>> {
 #[test]
 fn keeps_heads_elements_and_marks_over_reopening() {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = Store::open(folder.path(), 8, 1 << 20).expect("open");
+    let store = Store::open(folder.path(), layout(8), 1 << 20).expect("open");
     assert_eq!(store.mark(3).expect("mark"), Mark::default());
     assert!(!store.may_hold(3, b"a"));
     let mut changes = heads(&[("a", Some("1")), ("b", Some("2")), ("h", Some("H"))]);
@@ -25,7 +29,7 @@ fn keeps_heads_elements_and_marks_over_reopening() {
         vec![element("h", "fx", "X"), element("h", "fy", "Y"), element("hh", "f", "other key")];
     store.write(3, Mark { lsn: 7, keys: 3 }, &mut changes).expect("write");
     drop(store);
-    let store = Store::open(folder.path(), 8, 1 << 20).expect("open");
+    let store = Store::open(folder.path(), layout(8), 1 << 20).expect("open");
     assert_eq!(store.mark(3).expect("mark"), Mark { lsn: 7, keys: 3 });
     assert_eq!(head(&store, "a").as_deref(), Some(&b"1"[..]));
     assert_eq!(head(&store, "c"), None);
@@ -51,16 +55,50 @@ fn keeps_heads_elements_and_marks_over_reopening() {
 #[test]
 fn another_number_of_partitions_is_refused_with_the_right_one() {
     let folder = tempfile::tempdir().expect("a folder");
-    drop(Store::open(folder.path(), 8, 1 << 20).expect("open"));
-    let error = Store::open(folder.path(), 16, 1 << 20).err().expect("refused");
+    drop(Store::open(folder.path(), layout(8), 1 << 20).expect("open"));
+    let error = Store::open(folder.path(), layout(16), 1 << 20).err().expect("refused");
     assert!(matches!(error, StoreError::Mismatch { .. }));
     assert!(error.to_string().contains("created with 8 partitions"), "{error}");
 }
 
 #[test]
+fn the_number_of_lanes_and_the_cluster_stay_as_they_were_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let made = Layout { lanes: 4, ..layout(8) };
+    drop(Store::open(folder.path(), made, 1 << 20).expect("open"));
+    let later = Layout { cluster: 99, ..made };
+    let store = Store::open(folder.path(), later, 1 << 20).expect("open again");
+    assert_eq!(store.layout(), made, "the store's own number of the cluster");
+    drop(store);
+    let error = Store::open(folder.path(), layout(8), 1 << 20).err().expect("refused");
+    assert!(error.to_string().contains("created with 4 lanes"), "{error}");
+}
+
+/// Version 0.1 wrote its format and its partitions, and knew neither lanes nor clusters.
+#[test]
+fn a_store_of_the_first_version_has_one_lane() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let numbers = [lsm_tree::SequenceNumberCounter::default(), Default::default()];
+    let [seqno, visible] = numbers;
+    let tree = lsm_tree::Config::new(folder.path(), seqno, visible).open().expect("a tree");
+    let mut ingestion = tree.ingestion().expect("an ingestion");
+    ingestion
+        .write([0xFF, 0xFF, 0].as_slice(), [1, 0, 0, 0, 8, 0, 0, 0].as_slice())
+        .expect("write");
+    ingestion.finish().expect("finish");
+    drop(tree);
+    let four = Layout { lanes: 4, ..layout(8) };
+    let error = Store::open(folder.path(), four, 1 << 20).err().expect("refused");
+    assert!(error.to_string().contains("created with 1 lanes"), "{error}");
+    assert_eq!(Store::open(folder.path(), layout(8), 1 << 20).expect("open").layout(), layout(8));
+    let other = Layout { cluster: 8, ..layout(8) };
+    assert_eq!(Store::open(folder.path(), other, 1 << 20).expect("open").layout(), layout(8));
+}
+
+#[test]
 fn many_small_checkpoints_stay_readable() {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = Store::open(folder.path(), 4, 1 << 20).expect("open");
+    let store = Store::open(folder.path(), layout(4), 1 << 20).expect("open");
     for round in 0..60u64 {
         let keys: Vec<String> = (0..50).map(|key| format!("key{key}")).collect();
         let value = round.to_le_bytes();

@@ -5,7 +5,7 @@ use super::{EventLoop, Inbox, Message};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use thalweg_machine::Answer;
-use thalweg_node::Scope;
+use thalweg_node::{Gates, Scope};
 
 /// Published messages that wait for an event loop. Beyond this its listeners are closed, as they
 /// would be for not reading: none of them may miss a message and not know it.
@@ -42,7 +42,7 @@ impl EventLoop {
                 render(&mut RespWriter::new(&mut connection.output.bytes, resp3), message);
             }
             connection.output.pushed += connection.output.bytes.len() - before;
-            self.note_output(&mut connection, before, 0, 0);
+            self.note_output(&mut connection, before, Gates::NONE, 0);
             let most = self.settings.output_max_bytes;
             if connection.output.pushed_unsent() > most {
                 // Much has come at once: has it been taken?

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 use thalweg_listen::Rights;
 use thalweg_machine::{Answer, Command, CommandError, DoorVerb, Flags, find_command};
-use thalweg_node::{DoorPart, Executed};
+use thalweg_node::{DoorPart, Executed, Gates};
 
 /// From so many commands at once on, a connection's work is bulk.
 const BULK_COMMANDS: u64 = 8;
@@ -80,7 +80,7 @@ impl EventLoop {
         connection: &mut Connection,
         bytes: &[u8],
     ) -> usize {
-        let (mut used, mut commands, mut gate) = (0, 0u64, 0u64);
+        let (mut used, mut commands, mut gates) = (0, 0u64, Gates::NONE);
         let before = connection.output.bytes.len();
         let mut parser = std::mem::take(&mut connection.parser);
         let mut fetched = 0;
@@ -99,7 +99,7 @@ impl EventLoop {
                     if used >= fetched && !behind.is_empty() {
                         fetched = used + self.prefetch(rest, &limits);
                     }
-                    gate = gate.max(self.run_command(token, connection, &args, behind));
+                    gates.join(&self.run_command(token, connection, &args, behind));
                     used += count;
                     commands += 1;
                 }
@@ -119,7 +119,7 @@ impl EventLoop {
         connection.parser = parser;
         connection.bulk = commands >= BULK_COMMANDS;
         self.stats.commands.fetch_add(commands, Ordering::Relaxed);
-        self.note_output(connection, before, gate, commands);
+        self.note_output(connection, before, gates, commands);
         used
     }
 
@@ -152,7 +152,7 @@ impl EventLoop {
         &mut self,
         connection: &mut Connection,
         before: usize,
-        gate: u64,
+        gates: Gates,
         commands: u64,
     ) {
         let output = &mut connection.output;
@@ -160,11 +160,11 @@ impl EventLoop {
         if end == before {
             return;
         }
-        if output.gated.is_empty() && self.shared.engine.is_settled(gate) {
+        if output.gated.is_empty() && self.shared.engine.is_settled(&gates) {
             output.ready = end;
             self.record(commands, self.now_us);
         } else {
-            output.gated.push_back(Stretch { end, gate, commands, since_us: self.now_us });
+            output.gated.push_back(Stretch { end, gates, commands, since_us: self.now_us });
         }
     }
 
@@ -173,18 +173,18 @@ impl EventLoop {
         self.stats.record(now_us - since_us, commands);
     }
 
-    /// Runs one command; gives the LSN that its reply depends on.
+    /// Runs one command; gives the gates that its reply waits for.
     pub(super) fn run_command(
         &mut self,
         token: u64,
         connection: &mut Connection,
         args: &[&[u8]],
         behind: &[u8],
-    ) -> u64 {
+    ) -> Gates {
         let mark = connection.output.bytes.len();
         let command = args.first().and_then(|name| find_command(name));
         let timed = (!is_quick(command, args)).then(Instant::now);
-        let mut gate = 0;
+        let mut gates = Gates::NONE;
         if !connection.peer.identity.may(Rights::ALL)
             && let Some(error) = verbs::refused_for_rights(&connection.peer.identity, command)
         {
@@ -203,7 +203,7 @@ impl EventLoop {
             let places = writer.finish(mark);
             match executed {
                 Executed::Done(part, depends) => {
-                    gate = depends;
+                    gates = depends;
                     match part {
                         DoorPart::None => {}
                         DoorPart::Whole { verb, .. } => self.run_verb(connection, verb, args),
@@ -215,7 +215,7 @@ impl EventLoop {
                 Executed::Suspended(wait) => {
                     connection.output.bytes.truncate(mark);
                     let args = args.iter().map(|arg| arg.to_vec()).collect();
-                    gate = self.suspend(token, connection, args, wait, behind);
+                    gates = self.suspend(token, connection, args, wait, behind);
                 }
             }
         }
@@ -225,7 +225,7 @@ impl EventLoop {
         if connection.is_ready() {
             self.apply_reply_mode(connection, mark);
         }
-        gate
+        gates
     }
 
     fn run_verb(&self, connection: &mut Connection, verb: DoorVerb, args: &[&[u8]]) {

@@ -22,7 +22,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
-use thalweg_node::{Health, Listener, Subscriber};
+use thalweg_node::{Listener, Subscriber};
 
 const READ_BYTES: usize = 64 << 10;
 const EVENTS_AT_ONCE: usize = 1_024;

@@ -67,22 +67,22 @@ impl EventLoop {
         }
     }
 
-    /// Lets replies leave whose LSNs are settled by now.
+    /// Lets replies leave whose gates are passed by now.
     pub(super) fn pass_gate(&mut self) {
         let waiting = std::mem::take(&mut self.at_gate);
-        let failed = self.shared.engine.health() == Health::Failed;
         for token in waiting {
             let Some(mut connection) = self.take(token) else { continue };
             connection.at_gate = false;
             while let Some(stretch) = connection.output.gated.front() {
-                if !self.shared.engine.is_settled(stretch.gate) {
+                if !self.shared.engine.is_settled(&stretch.gates) {
                     break;
                 }
                 connection.output.ready = stretch.end;
                 self.record(stretch.commands, stretch.since_us);
                 connection.output.gated.pop_front();
             }
-            if failed && !connection.output.gated.is_empty() {
+            let front = connection.output.gated.front();
+            if front.is_some_and(|stretch| self.shared.engine.is_lost(&stretch.gates)) {
                 // These replies can never be given.
                 self.close(token, connection);
                 continue;

@@ -8,11 +8,11 @@ use super::{EventLoop, Message};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use thalweg_machine::Answer;
-use thalweg_node::{Change, Executed, Provided, Wait, WaiterId, Wake};
+use thalweg_node::{Change, Executed, Gates, Provided, Wait, WaiterId, Wake};
 
 impl EventLoop {
     /// Gets what a command waits for, and keys for those behind it, then runs it again. Meanwhile
-    /// the others are served. Gives the gate of a reply that was there after all.
+    /// the others are served. Gives the gates of a reply that was there after all.
     pub(super) fn suspend(
         &mut self,
         token: u64,
@@ -20,7 +20,7 @@ impl EventLoop {
         args: Vec<Vec<u8>>,
         mut wait: Wait,
         behind: &[u8],
-    ) -> u64 {
+    ) -> Gates {
         if let Wait::ColdKeys(keys) = &mut wait {
             self.find_cold_keys(connection, behind, keys);
         }
@@ -33,7 +33,7 @@ impl EventLoop {
             // Go on as soon as this connection is back in its slot.
             self.inbox.send(Message::Resume(token));
         }
-        0
+        Gates::NONE
     }
 
     /// What lets a connection go on, from any thread.
@@ -73,7 +73,7 @@ impl EventLoop {
         connection: &mut Connection,
         change: Change,
         waiter: WaiterId,
-    ) -> u64 {
+    ) -> Gates {
         let Change { keys, timeout_ms, args } = change;
         let deadline_us = (timeout_ms > 0)
             .then(|| self.started.elapsed().as_micros() as u64 + timeout_ms.saturating_mul(1_000));
@@ -84,10 +84,10 @@ impl EventLoop {
         self.look_again(token, connection)
     }
 
-    /// Goes on with a blocked command that was woken; gives the gate of its reply if there is one
+    /// Goes on with a blocked command that was woken; gives the gates of its reply if there is one
     /// now.
-    fn retry_blocked(&mut self, token: u64, connection: &mut Connection) -> u64 {
-        let State::Blocked { keys, waiter, .. } = &connection.state else { return 0 };
+    fn retry_blocked(&mut self, token: u64, connection: &mut Connection) -> Gates {
+        let State::Blocked { keys, waiter, .. } = &connection.state else { return Gates::NONE };
         // Registered first, looked at second: a change in between wakes us. A waiter is spent when
         // it was woken.
         self.shared.engine.wait_for(*waiter, keys);
@@ -95,8 +95,8 @@ impl EventLoop {
     }
 
     /// Runs a blocked command again.
-    fn look_again(&mut self, token: u64, connection: &mut Connection) -> u64 {
-        let State::Blocked { args, waiter, .. } = &connection.state else { return 0 };
+    fn look_again(&mut self, token: u64, connection: &mut Connection) -> Gates {
+        let State::Blocked { args, waiter, .. } = &connection.state else { return Gates::NONE };
         let waiter = *waiter;
         let mark = connection.output.bytes.len();
         let borrowed: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
@@ -107,14 +107,14 @@ impl EventLoop {
         let executed = engine.execute(&mut connection.session, &borrowed, self.now_ms, &mut writer);
         writer.finish(mark);
         match executed {
-            Executed::Done(_, gate) => {
+            Executed::Done(_, gates) => {
                 self.stop_blocking(token, connection);
-                gate
+                gates
             }
             Executed::Suspended(Wait::Change(_)) => {
                 connection.output.bytes.truncate(mark);
                 engine.pass_turn(waiter);
-                0
+                Gates::NONE
             }
             Executed::Suspended(wait) => {
                 connection.output.bytes.truncate(mark);
@@ -133,16 +133,16 @@ impl EventLoop {
             State::Ready => {}
             State::Suspended { args } => {
                 let borrowed: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-                let gate = self.run_command(token, &mut connection, &borrowed, &[]);
-                self.note_output(&mut connection, before, gate, 1);
+                let gates = self.run_command(token, &mut connection, &borrowed, &[]);
+                self.note_output(&mut connection, before, gates, 1);
             }
             blocked @ State::Blocked { .. } => {
                 connection.state = blocked;
-                let gate = self.retry_blocked(token, &mut connection);
+                let gates = self.retry_blocked(token, &mut connection);
                 if connection.is_ready() {
                     self.apply_reply_mode(&mut connection, before);
                 }
-                self.note_output(&mut connection, before, gate, 1);
+                self.note_output(&mut connection, before, gates, 1);
             }
         }
         if connection.is_ready() && !connection.input.is_empty() {
@@ -164,7 +164,7 @@ impl EventLoop {
             let resp3 = connection.peer.resp3;
             RespWriter::new(&mut connection.output.bytes, resp3).null_array();
             self.apply_reply_mode(&mut connection, before);
-            self.note_output(&mut connection, before, 0, 1);
+            self.note_output(&mut connection, before, Gates::NONE, 1);
             if !connection.input.is_empty() {
                 self.process_input(token, &mut connection);
             }

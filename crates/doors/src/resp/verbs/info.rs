@@ -102,12 +102,19 @@ fn memory_fields(report: &EngineReport, settings: &EngineSettings) -> Fields {
     ]
 }
 
+/// Of each lane, in order.
+fn settled_lsns(report: &EngineReport) -> String {
+    let lsns: Vec<String> = report.lanes.iter().map(|lane| lane.settled_lsn.to_string()).collect();
+    lsns.join(",")
+}
+
 fn persistence_fields(report: &EngineReport, settings: &EngineSettings) -> Fields {
     vec![
         ("loading", "0".to_owned()),
         ("durability", settings.durability.as_str().to_owned()),
         ("log_status", report.health.as_str().to_owned()),
-        ("settled_lsn", report.settled_lsn.to_string()),
+        ("settled_lsn", settled_lsns(report)),
+        ("lanes", report.lanes.len().to_string()),
         ("log_bytes", report.log.size_bytes.to_string()),
         ("log_segments", report.log.segments.to_string()),
         ("log_appended_bytes", report.log.appended_bytes.to_string()),

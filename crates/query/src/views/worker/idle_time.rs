@@ -67,15 +67,15 @@ impl Reader {
     }
 
     /// Appends records that came too late to the view's late stream, each once whatever happens;
-    /// gives the LSN at which they are there for good.
+    /// gives the gates behind which they are there for good.
     pub(super) fn set_aside(
         &self,
         reader: &PartitionReader,
         late: Vec<(StreamId, Fields)>,
-    ) -> Result<Lsn, SqlError> {
+    ) -> Result<Gates, SqlError> {
         let target = format!("{}.late", self.view.name);
         let producer = format!("view {}", self.view.incarnation);
-        let mut gate = 0;
+        let mut gates = Gates::NONE;
         for (id, fields) in late {
             let request = format!("{}/{}-{}", reader.key(), id.ms, id.sequence);
             let mut args: Vec<&[u8]> = vec![
@@ -90,11 +90,11 @@ impl Reader {
             let mut session = thalweg_node::Session::default();
             match self.engine.run_in(&mut session, &args)? {
                 (thalweg_machine::Reply::Error(error), _) => return Err(error.into()),
-                (_, lsn) => gate = gate.max(lsn),
+                (_, more) => gates.join(&more),
             }
         }
         self.engine.flush();
-        Ok(gate)
+        Ok(gates)
     }
 }
 
