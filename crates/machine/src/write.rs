@@ -87,9 +87,16 @@ impl<'a> Write<'a> {
         match self {
             Self::Delete { .. } | Self::DeleteField { .. } | Self::Trim { .. } => 0,
             Self::Put { key, value } => key.len() + value.len(),
-            Self::PutField { field, value, .. } => field.len() + value.len(),
-            Self::Append { fields, .. } => fields.iter().map(|field| field.len()).sum(),
+            Self::PutField { key, field, value } => key.len() + field.len() + value.len(),
+            Self::Append { key, fields } => {
+                key.len() + fields.iter().map(|field| field.len()).sum::<usize>()
+            }
         }
+    }
+
+    /// Whether it only takes away.
+    pub fn shrinks(&self) -> bool {
+        matches!(self, Self::Delete { .. } | Self::DeleteField { .. } | Self::Trim { .. })
     }
 }
 
@@ -136,7 +143,7 @@ impl Execution<'_> {
                 if fields.is_empty() || fields.len() % 2 == 1 {
                     return Err(CommandError::new("a record has names and values, in turn"));
                 }
-                self.check_sizes(key, write.bytes())?;
+                self.check_sizes(key, fields.iter().map(|field| field.len()).sum())?;
                 let now_ms = self.now_ms;
                 next_id(self.find_stream(key)?, b"*", now_ms).map(|_| ())
             }

@@ -108,7 +108,9 @@ impl Inner {
             |change: &KeyChange| change.head.as_deref().and_then(Loaded::head_expiry_ms).is_some();
         let any_expires = changes.iter().any(has_expiry);
         let mut rows = rows_of(&changes, cleared_lsn.is_some());
-        store.write(number as u16, Mark { lsn, keys }, &mut rows)?;
+        // The mark says how far this partition's own changes go, not how far the node has counted:
+        // another leader of the lane may give out the numbers in between.
+        store.write(number as u16, Mark { lsn: decided_lsn, keys }, &mut rows)?;
         if let Some(expiries) = self.stored_expiries.get(number).filter(|_| any_expires) {
             expiries.store(true, Ordering::Release);
         }

@@ -271,11 +271,7 @@ impl Fold<'_> {
         for effect in Effects::new(payload) {
             let (lsn, effect) =
                 effect.map_err(|what| LogError::Replay { lsn: 0, what: what.to_owned() })?;
-            // What has no key concerns all of the batch's partitions.
-            let number = match partition {
-                MANY_PARTITIONS => effect.key().map(|key| partitions.of(key)),
-                number => Some(usize::from(number)),
-            };
+            let number = self.concerned(partition, lsn, &effect)?;
             let concerned = match number.map(|number| held.binary_search_by_key(&number, |h| h.0)) {
                 None => held.as_mut_slice(),
                 Some(Ok(at)) => held.get_mut(at..=at).unwrap_or_default(),
@@ -287,6 +283,28 @@ impl Fold<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The partition that an effect of a batch concerns; nothing where it has no key and concerns
+    /// all of them. A key that is another partition's was written by a node with another number of
+    /// partitions.
+    fn concerned(
+        &self,
+        partition: u16,
+        lsn: Lsn,
+        effect: &Effect<'_>,
+    ) -> Result<Option<usize>, LogError> {
+        let batch = (partition != MANY_PARTITIONS).then_some(usize::from(partition));
+        let Some(key) = effect.key() else { return Ok(batch) };
+        let number = self.target.partitions.of(key);
+        if batch.map_or(self.range.contains(&number), |batch| batch == number) {
+            return Ok(Some(number));
+        }
+        let what = format!(
+            "it has a key of partition {number}, which is not one of its own; the log was written \
+             with another number of partitions"
+        );
+        Err(LogError::Replay { lsn, what })
     }
 
     fn apply_to(

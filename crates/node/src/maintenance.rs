@@ -97,10 +97,11 @@ pub(crate) fn run_checkpoints(inner: &Arc<Inner>) {
         if grown < inner.settings.checkpoint_log_bytes && !wanted && !(aged && grown > 0) {
             continue;
         }
-        match inner.checkpoint() {
-            Ok(()) => last_bytes = appended,
-            // Nothing is lost: the log is kept until a checkpoint succeeds.
-            Err(error) => tracing::error!(%error, "the checkpoint failed and will be tried again"),
+        // Nothing is lost where it fails: the log is kept until a checkpoint succeeds. It is tried
+        // again when there is as much more to write.
+        last_bytes = appended;
+        if let Err(error) = inner.checkpoint() {
+            tracing::error!(%error, "the checkpoint failed and will be tried again");
         }
         inner.checkpoint_wanted.store(false, Ordering::Relaxed);
         last_us = clock.monotonic_us();

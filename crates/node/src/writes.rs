@@ -2,9 +2,13 @@
 //! without a reply to take apart.
 
 use crate::engine::Engine;
+use crate::gate::Gates;
 use crate::request::{Demand, Executed, Numbers, Wait, charged_bytes};
 use crate::session::Session;
 use thalweg_machine::{CommandError, Execution, ReplyBuilder, Write};
+
+/// What one batch may add; the same for a transaction of commands.
+const WRITES_MAX_BYTES: usize = 256 << 20;
 
 impl Engine {
     /// Reads a field of a hash into `value`; false where there is no such field.
@@ -30,8 +34,17 @@ impl Engine {
         session: &mut Session,
         writes: &[Write<'_>],
     ) -> Executed<Result<bool, CommandError>> {
-        let bytes = writes.iter().map(|write| charged_bytes(write.bytes() as u64));
-        let demand = Demand::Memory(bytes.fold(0, u64::saturating_add));
+        let bytes: usize = writes.iter().map(Write::bytes).sum();
+        if bytes > WRITES_MAX_BYTES {
+            self.unwatch_all(session);
+            let message = "these writes are too large for one batch: 256 MiB are possible";
+            return Executed::Done(Err(CommandError::new(message)), Gates::NONE);
+        }
+        // What only takes away is done when memory is full, too.
+        let demand = match writes.iter().all(Write::shrinks) {
+            true => Demand::Log,
+            false => Demand::Memory(charged_bytes(bytes as u64)),
+        };
         let numbers = self.numbers_of_writes(session, writes);
         let mut nobody = ReplyBuilder::default();
         let now_ms = self.now_ms();

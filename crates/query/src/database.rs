@@ -102,6 +102,10 @@ impl Database {
         sources: Sources,
         runtime: tokio::runtime::Handle,
     ) -> Result<Self, SqlError> {
+        if engine.settings().lanes > 1 {
+            // A table's rows are in all partitions, and a transaction is one batch of one lane.
+            return Err(SqlError::unsupported("SQL over a node of several lanes is not supported"));
+        }
         let catalog = Catalog::open(&engine)?;
         let address = settings.segments.as_deref();
         let segments = Arc::new(Segments::open(&engine, runtime.clone(), address)?);

@@ -88,5 +88,5 @@ impl Store {
 fn decode(bytes: &[u8]) -> Option<(u16, Option<u64>)> {
     let lanes = u16::from_le_bytes(bytes.get(..2)?.try_into().ok()?);
     let cluster = u64::from_le_bytes(bytes.get(8..16)?.try_into().ok()?);
-    Some((lanes, Some(cluster)))
+    (cluster != 0).then_some((lanes, Some(cluster)))
 }

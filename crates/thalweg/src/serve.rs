@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thalweg_doors::http::HttpDoor;
 use thalweg_doors::resp::{RespDoor, RespSettings};
 use thalweg_doors::{DoorError, Shared};
@@ -50,8 +50,11 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     }
     announce_doors(&resp, &others);
     let outcome = runtime.block_on(wait_for_end(&engine));
+    // One patience for all doors: what stops services is patient for so long as well.
+    let deadline = Instant::now() + DRAIN_PATIENCE;
     resp.close(DRAIN_PATIENCE);
-    if !runtime.block_on(shared.access.emptied(DRAIN_PATIENCE)) {
+    let rest = deadline.saturating_duration_since(Instant::now());
+    if !runtime.block_on(shared.access.emptied(rest)) {
         tracing::warn!("connections are cut whose last answers were not taken in time");
     }
     database.close();

@@ -183,6 +183,8 @@ fn check(settings: &EngineSettings) -> Result<(), EngineError> {
         format!("{count} partitions: choose a power of two up to 1024")
     } else if !lanes.is_power_of_two() || lanes > count {
         format!("{lanes} lanes: choose a power of two up to the number of partitions, {count}")
+    } else if settings.cluster == Some(0) {
+        "cluster 0: batches with this number are those of version 0.1".to_owned()
     } else {
         return Ok(());
     };

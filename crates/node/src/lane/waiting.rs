@@ -102,7 +102,7 @@ impl Lane {
             changed.wait_for(&mut guard, Duration::from_millis(5));
         }
         drop(guard);
-        if self.durability != Durability::Sync && self.role() == Role::Leader {
+        if self.durability != Durability::Sync && self.role() != Role::Standby {
             self.log.sync()?;
         }
         Ok(())

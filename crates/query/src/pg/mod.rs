@@ -81,8 +81,9 @@ async fn accept(acceptor: Acceptor, door: Arc<Door>) {
 async fn serve(arrival: Arrival, door: Arc<Door>) {
     // What it was admitted with is kept to the end.
     let Arrival { socket, peer, admission } = arrival;
+    let is_refused = matches!(admission, Admission::Refused(_));
     let listed = Listed::new(door.database.clone(), peer.to_string());
-    let Some(begun) = begin(socket, &door, listed.number).await else { return };
+    let Some(begun) = begin(socket, &door, listed.number, is_refused).await else { return };
     match &admission {
         Admission::Admitted(_) => {
             let serving = serve_one(begun, door.clone(), listed.number, listed.activity.clone());
@@ -97,15 +98,13 @@ async fn serve(arrival: Arrival, door: Arc<Door>) {
 }
 
 /// Nothing where the client does not come as far as that, or the doors close before it does.
-async fn begin(socket: TcpStream, door: &Door, number: u64) -> Option<Begun> {
-    let access = &door.settings.access;
+async fn begin(socket: TcpStream, door: &Door, number: u64, is_refused: bool) -> Option<Begun> {
+    let (access, backends) = (&door.settings.access, &door.database.inner.backends);
     let startup = door.guard.startup(access.users.password().as_deref(), pid_of(number));
     tokio::select! {
         biased;
         () = access.drain.begun() => None,
-        begun = startup::begin(socket, startup, &door.settings, &door.database.inner.backends) => {
-            begun
-        }
+        begun = startup::begin(socket, startup, &door.settings, backends, is_refused) => begun,
     }
 }
 

@@ -25,6 +25,8 @@ use tokio_util::codec::Framed;
 
 /// A client that says nothing is let go after this.
 const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
+/// And after this where it is one too many: it can only cancel, or be told why.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// The first byte of TLS. Postgres' first message begins with its length, of which this is never
 /// the first byte.
 const TLS_HANDSHAKE: u8 = 22;
@@ -61,9 +63,11 @@ pub(super) async fn begin(
     startup: Startup,
     settings: &PgSettings,
     backends: &Backends,
+    is_refused: bool,
 ) -> Option<Begun> {
     let beginning = try_begin(socket, startup, settings, backends);
-    tokio::time::timeout(STARTUP_TIMEOUT, beginning).await.ok().flatten()
+    let patience = if is_refused { REFUSAL_TIMEOUT } else { STARTUP_TIMEOUT };
+    tokio::time::timeout(patience, beginning).await.ok().flatten()
 }
 
 async fn try_begin(

@@ -3,7 +3,7 @@
 use super::row::{RowDecoder, bucket_key, bucket_of, damaged, put_key};
 use crate::catalog::{Catalog, Definition, TableDefinition};
 use crate::error::SqlError;
-use crate::values::types::Column;
+use crate::values::types::{Column, ColumnType};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
@@ -53,6 +53,15 @@ impl PointLookup {
         let given = found.iter().flatten().count();
         let parameters = definition.primary_key.iter().map(|&key| *found.get(key)?);
         let parameters = parameters.collect::<Option<Vec<_>>>()?;
+        // A document is compared by its value, and several texts have one.
+        let of_documents = definition
+            .primary_key
+            .iter()
+            .filter_map(|&key| definition.columns.get(key))
+            .any(|column| matches!(column.kind, ColumnType::Jsonb));
+        if of_documents {
+            return None;
+        }
         // A condition on another column would have to be looked at, too. Rows of no columns are
         // rare enough for the long way.
         (given == parameters.len() && !parameters.is_empty() && !wanted.is_empty()).then(|| Self {

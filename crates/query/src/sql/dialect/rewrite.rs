@@ -54,6 +54,9 @@ use std::ops::ControlFlow;
 /// The function that gives a field of a row.
 pub(super) const FIELD: &str = "get_field";
 
+/// Before the name of a relation that stands for its row, whatever else is called so.
+pub(super) const ROW_MARK: char = '\u{3}';
+
 /// What it costs to rewrite an expression, beside a byte of a value.
 const EXPR_WORK: usize = 1_000;
 
@@ -127,7 +130,6 @@ impl VisitorMut for Rewriter<'_> {
             name_early(&mut select.projection);
             sets_in_select(select);
             group_nothing(select);
-            group_rows(select);
             ordered::keep_order(select);
             if let Some(condition) = select.selection.take() {
                 select.selection = Some(conditions(condition));
@@ -220,18 +222,6 @@ fn constraint_of(join: &mut JoinOperator) -> Option<&mut JoinConstraint> {
     }
 }
 
-/// GROUP BY t.* is by the whole row.
-fn group_rows(select: &mut Select) {
-    let GroupByExpr::Expressions(exprs, _) = &mut select.group_by else { return };
-    for expr in exprs {
-        if let Expr::QualifiedWildcard(ObjectName(parts), _) = expr
-            && let [ObjectNamePart::Identifier(name)] = parts.as_slice()
-        {
-            *expr = Expr::Identifier(name.clone());
-        }
-    }
-}
-
 /// GROUP BY () is one group.
 fn group_nothing(select: &mut Select) {
     if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by
@@ -271,6 +261,12 @@ fn rewrite_one(expr: &mut Expr, session: Option<&Session>) -> Result<(), SqlErro
             literals::exact_numeric(expr);
         }
         Expr::Function(_) => rewrite_function(expr, session)?,
+        Expr::QualifiedWildcard(ObjectName(parts), _) => {
+            if let [ObjectNamePart::Identifier(name)] = parts.as_slice() {
+                let row = format!("{ROW_MARK}{}", folded(name));
+                *expr = Expr::Identifier(Ident::with_quote('"', row));
+            }
+        }
         Expr::Identifier(name) if name.quote_style.is_none() => {
             let lower = name.value.to_lowercase();
             if let Some(constant) = constant_of(&lower, session) {

@@ -20,8 +20,12 @@ const INT8: u32 = 20;
 /// What is known of statements, by their text with parameters for values.
 #[derive(Default)]
 pub(crate) struct Points {
-    known: Mutex<HashMap<String, Known>>,
+    known: Mutex<HashMap<Shape, Known>>,
 }
+
+/// A text without its values, and the numbers of their types: what is planned for a text is not for
+/// a number.
+type Shape = (String, Vec<u32>);
 
 #[derive(Clone)]
 enum Known {
@@ -34,16 +38,16 @@ enum Known {
 }
 
 impl Points {
-    fn get(&self, text: &str) -> Option<Known> {
-        self.known.lock().get(text).cloned()
+    fn get(&self, shape: &Shape) -> Option<Known> {
+        self.known.lock().get(shape).cloned()
     }
 
-    fn set(&self, text: String, known: Known) {
+    fn set(&self, shape: Shape, known: Known) {
         let mut all = self.known.lock();
-        if all.len() >= KNOWN_MAX && !all.contains_key(&text) {
+        if all.len() >= KNOWN_MAX && !all.contains_key(&shape) {
             all.clear();
         }
-        all.insert(text, known);
+        all.insert(shape, known);
     }
 }
 
@@ -56,7 +60,8 @@ impl Session {
             return None;
         }
         let Written { text, values } = written(text)?;
-        let prepared = self.known_point(text, &values).await?;
+        let types = values.iter().map(Value::type_oid).collect();
+        let prepared = self.known_point((text, types)).await?;
         let moment = self.moment();
         let fields = prepared.parameters.iter();
         let values = fields.zip(&values).map(|(field, value)| {
@@ -67,43 +72,42 @@ impl Session {
         Some((prepared, values))
     }
 
-    async fn known_point(&self, text: String, values: &[Value]) -> Option<Arc<Prepared>> {
+    async fn known_point(&self, shape: Shape) -> Option<Arc<Prepared>> {
         let points = &self.inner.points;
         let version = self.inner.catalog.version();
-        match points.get(&text) {
+        match points.get(&shape) {
             None => {
-                points.set(text, Known::Seen);
+                points.set(shape, Known::Seen);
                 return None;
             }
             Some(Known::Point(prepared)) if prepared.version == version => return Some(prepared),
             Some(Known::Other(as_of)) if as_of == version => return None,
             Some(_) => {}
         }
-        match self.prepared_point(&text, values).await {
+        match self.prepared_point(&shape).await {
             Some(prepared) => {
                 let prepared = Arc::new(prepared);
-                points.set(text, Known::Point(prepared.clone()));
+                points.set(shape, Known::Point(prepared.clone()));
                 Some(prepared)
             }
             None => {
-                points.set(text, Known::Other(version));
+                points.set(shape, Known::Other(version));
                 None
             }
         }
     }
 
-    async fn prepared_point(&self, text: &str, values: &[Value]) -> Option<Prepared> {
+    async fn prepared_point(&self, (text, types): &Shape) -> Option<Prepared> {
         let mut prepared = self.parse_all(text).ok()?.pop()?;
-        let types: Vec<u32> = values.iter().map(Value::type_oid).collect();
         // What cannot be planned is refused by the way that all other statements go.
-        self.prepare(&mut prepared, &types).await.ok()?;
+        self.prepare(&mut prepared, types).await.ok()?;
         let lookup = prepared.lookup.as_ref()?;
         // So is a number that is compared with something else.
         let is_fit = lookup.keys().all(|(column, number)| {
-            let value = number.checked_sub(1).and_then(|index| values.get(index));
-            value.is_some_and(|value| value.type_oid() == 0 || column.kind.arrow().is_numeric())
+            let kind = number.checked_sub(1).and_then(|index| types.get(index));
+            kind.is_some_and(|kind| *kind == 0 || column.kind.arrow().is_numeric())
         });
-        (is_fit && prepared.parameters.len() == values.len()).then_some(prepared)
+        (is_fit && prepared.parameters.len() == types.len()).then_some(prepared)
     }
 }
 
@@ -159,7 +163,7 @@ fn written(text: &str) -> Option<Written> {
             }
             // At most one row has the key: a limit changes nothing.
             b'0'..=b'9' if last.eq_ignore_ascii_case("limit") => {
-                let ends = rest.is_empty() && token.bytes().any(|digit| digit != b'0');
+                let ends = rest.is_empty() && token.parse::<i64>().is_ok_and(|rows| rows > 0);
                 let end = out.text.len().checked_sub(last.len() + 1).filter(|_| ends)?;
                 out.text.truncate(end);
             }
@@ -259,6 +263,7 @@ mod tests {
             "SELECT 1",
             "SELECT a FROM t WHERE id = 7 LIMIT 0",
             "SELECT a FROM t WHERE id = 7 LIMIT 1 OFFSET 1",
+            "SELECT a FROM t WHERE id = 7 LIMIT 99999999999999999999",
             "SELECT a FROM t WHERE id = 7.5",
             "SELECT a FROM t WHERE id = 7e1",
             "SELECT a FROM t WHERE id = 99999999999999999999",

@@ -1,6 +1,6 @@
 //! `SELECT t FROM t`: a relation's name where no column has it is its whole row.
 
-use super::super::rewrite::{PAIRS, call, folded};
+use super::super::rewrite::{PAIRS, ROW_MARK, call, folded};
 use super::{name_of, relations_of};
 use crate::functions::WHOLE_ROW;
 use crate::sql::walk::WalkMut;
@@ -13,12 +13,13 @@ use std::ops::ControlFlow;
 
 /// Puts rows where the name of a relation stands, if one is called so; `valid`: the columns that
 /// could be named there.
-pub(super) fn put(statement: &mut Statement, name: &str, valid: &[Column]) -> bool {
+pub(super) fn put(statement: &mut Statement, named: &str, valid: &[Column]) -> bool {
+    let name = named.trim_start_matches(ROW_MARK);
     let columns = columns_of(name, valid);
     if columns.is_empty() {
         return false;
     }
-    let mut rows = WholeRow { name, columns: &columns, unknown: 0, changed: false };
+    let mut rows = WholeRow { named, name, columns: &columns, unknown: 0, changed: false };
     let _counted = statement.walk_mut(&mut Relations { rows: &mut rows, write: false });
     let _written = statement.walk_mut(&mut Relations { rows: &mut rows, write: true });
     rows.changed
@@ -32,6 +33,8 @@ fn columns_of(relation: &str, valid: &[Column]) -> Vec<String> {
 
 /// A relation's name becomes its row.
 struct WholeRow<'a> {
+    /// As it stands in the statement: with a mark where it can be nothing else.
+    named: &'a str,
     name: &'a str,
     columns: &'a [String],
     /// Relations of this name that do not say which columns they have.
@@ -49,7 +52,7 @@ impl WholeRow<'_> {
     }
 
     fn is_named(&self, expr: &Expr) -> bool {
-        matches!(expr, Expr::Identifier(ident) if folded(ident) == self.name)
+        matches!(expr, Expr::Identifier(ident) if folded(ident) == self.named)
     }
 
     /// Puts a row where an expression names it, and notes that it did.
