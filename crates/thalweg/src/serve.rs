@@ -15,6 +15,7 @@ use thalweg_listen::{Tls, TlsAddress};
 use thalweg_node::Engine;
 use thalweg_query::{Database, PgDoor, PgSettings};
 use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How long connections have to take their last replies.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
@@ -41,15 +42,16 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     shared.set_sql(Arc::new(Service(database.clone())));
     let resp = open_resp(&shared, &settings, tls.as_ref())?;
     let runtime = start_door_threads()?;
-    let others = {
+    // Before anybody is told that the node is there, and may end it.
+    let (others, signals) = {
         let _threads = runtime.enter();
-        open_other_doors(&shared, &database, &settings, tls.as_ref())?
+        (open_other_doors(&shared, &database, &settings, tls.as_ref())?, EndSignals::new()?)
     };
     if let Some(tls) = tls {
         runtime.spawn(tls.watch(shared.access.clone()));
     }
     announce_doors(&resp, &others);
-    let outcome = runtime.block_on(wait_for_end(&engine));
+    let outcome = runtime.block_on(wait_for_end(&engine, signals));
     // One patience for all doors: what stops services is patient for so long as well.
     let deadline = Instant::now() + DRAIN_PATIENCE;
     resp.close(DRAIN_PATIENCE);
@@ -169,15 +171,28 @@ fn announce(door: &str, address: &str) {
     let _nobody_reads = writeln!(out, "ready {door} {address}").and_then(|()| out.flush());
 }
 
-async fn wait_for_end(engine: &Engine) -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+/// What tells the node to end.
+struct EndSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl EndSignals {
+    /// From now on these signals do not kill the process.
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("listen for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("listen for SIGINT")?,
+        })
+    }
+}
+
+async fn wait_for_end(engine: &Engine, mut signals: EndSignals) -> anyhow::Result<()> {
     let mut look = tokio::time::interval(Duration::from_millis(100));
     loop {
         tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
+            _ = signals.terminate.recv() => return Ok(()),
+            _ = signals.interrupt.recv() => return Ok(()),
             _ = look.tick() => {
                 if engine.has_failed() {
                     anyhow::bail!("the log's disk failed; check the disk, then start again");
