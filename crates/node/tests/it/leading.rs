@@ -5,6 +5,7 @@ use crate::support::{bulk, call, code};
 use std::path::Path;
 use std::sync::Arc;
 use thalweg_base::checksum::crc32c;
+use thalweg_base::slot::{SLOTS, slot_of};
 use thalweg_log::{Batch, Log, LogError, MANY_PARTITIONS, MemoryLog, Origin};
 use thalweg_machine::{Effect, EffectBuffer, PutExpiry, Reply};
 use thalweg_node::{Durability, Engine, EngineError, EngineSettings, Role};
@@ -153,6 +154,8 @@ fn batches_of_another_cluster_or_lane_are_refused_by_name() {
         (Origin { cluster: 0, ..ours }, 3, "does not say of which cluster"),
         (ours, 0, "partition 0, which lane 1 has not"),
         (ours, 9, "partition 9, but there are 4"),
+        (ours, 3, "it has a key of partition 1"),
+        (ours, MANY_PARTITIONS, "it has a key of partition 1"),
     ];
     for (origin, partition, what) in cases {
         let logs = logs(2);
@@ -161,7 +164,10 @@ fn batches_of_another_cluster_or_lane_are_refused_by_name() {
         assert!(said.contains(what), "{said}");
     }
     let logs = logs(2);
-    put(logs[1].as_ref(), ours, MANY_PARTITIONS, b"k");
+    // Of four partitions the second lane has the last two.
+    let own = (0..).map(|number| format!("k{number}"));
+    let own = own.into_iter().find(|key| slot_of(key.as_bytes()) >= SLOTS / 2);
+    put(logs[1].as_ref(), ours, MANY_PARTITIONS, own.expect("a key").as_bytes());
     Engine::open_with_logs(in_cluster(), logs.clone()).expect("its own are welcome");
     // Exchanged, they are nobody's.
     let swapped = vec![logs[1].clone(), logs[0].clone()];
