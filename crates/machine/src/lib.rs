@@ -6,7 +6,7 @@
 //! handed in, or does input or output.
 //!
 //! Where to look: `command/` is the one table of commands; `string/`, `hash/`, `keys/`, `stream/`
-//! hold the verbs, a family a file; `effect.rs` has the bytes that go into the log; `apply.rs` is
+//! hold the verbs, a folder a family; `effect.rs` has the bytes that go into the log; `apply.rs` is
 //! the fold; `table/` is the hot table; `collection.rs` is what hashes and streams have in common.
 
 mod answer;

@@ -6,10 +6,9 @@
 //!
 //! [`Wait`] is everything that a request may have to wait for. Whoever finds that something is
 //! missing has done nothing yet and says so: [`Executed::Suspended`]. [`Engine::provide`] gets what
-//! is missing, or waits for it, and the request is run again from its beginning. Two more reasons
-//! will stand there: another node that has the key's partition, and a role that this node has lost
-//! between two looks. They are found where `demand.rs` finds that there is no room, and they are
-//! waited for in `provide`; nothing else has to know them.
+//! is missing, or waits for it, and the request is run again from its beginning. A new reason to
+//! wait is found where `demand.rs` finds that there is no room, and is waited for in `provide`;
+//! nothing else has to know it.
 //!
 //! `drive.rs` is the loop around both, for callers that have no loop of their own: it blocks a
 //! thread, or it is a future. The event loops of the RESP door take the same two steps, and serve

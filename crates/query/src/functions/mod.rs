@@ -1,5 +1,16 @@
 //! Functions as Postgres has them. Each has a name, a type of result for its arguments' types, and
 //! code that computes columns. One struct makes all of them known to DataFusion.
+//!
+//! | family | what is in it |
+//! |---|---|
+//! | `text`, `letters` | texts as a whole; letter by letter (`translate`, `levenshtein`) |
+//! | `search`, `regular` | looking for a text; regular expressions |
+//! | `format`, `to_char` | `format`; numbers and times by a pattern |
+//! | `math`, `time` | numbers; times, intervals, ages |
+//! | `arrays`, `array_sets` | arrays; arrays compared as sets |
+//! | `json`, `records` | documents; rows |
+//! | `series` | functions that give rows |
+//! | `system`, `advisory`, `sleep` | settings and privileges; locks; `pg_sleep` |
 
 mod advisory;
 mod array_sets;

@@ -1,4 +1,6 @@
-//! `generate_series` in FROM: rows are made as they are asked for, however many there are.
+//! Functions that give rows: the list of their names, and `generate_series`, whose rows are made as
+//! they are asked for, however many there are. All others are functions `<name>_list` that give a
+//! list, which `sql/dialect/rewrite/series.rs` unnests.
 
 mod lists;
 mod table;

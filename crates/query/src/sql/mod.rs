@@ -2,9 +2,10 @@
 //!
 //! A text is cut into statements (`statement`), which a `session` runs: it knows the connection's
 //! transaction, variables, cursors and temporary tables. `dialect` stands between Postgres' SQL and
-//! DataFusion's, before, in and after its planner. `window` is event time for all queries. A `stop`
-//! ends a statement in the middle of its work, a `cancel` says when, `backends` lets other
-//! connections ask for it, and the `watch` does when memory ends. `answer` writes rows for HTTP.
+//! DataFusion's, before, in and after its planner. `window` is event time for all queries. `stop`:
+//! running work asks here whether to end. `cancel`: the request to end it. `backends`: other
+//! connections can send that request. `watch` sends it when memory is nearly used up. `answer`
+//! writes rows for HTTP.
 
 pub(crate) mod answer;
 pub(crate) mod backends;
