@@ -85,7 +85,7 @@ impl Inner {
             // With nothing in it a partition is as far as the log is, where this node writes that.
             let last = state.last_lsn();
             let lsn = lane.next_lsn(last).map_or(last, |next| next.get() - 1);
-            (lsn, state.last_lsn(), state.begin_storing(), state.collect_deleted())
+            (lsn, last, state.begin_storing(), state.collect_deleted())
         };
         let mut at = Some(0);
         while let Some(start) = at {
